@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: Apache-2.0
+#
+# The one front door. `make` lists the targets.
+
+CC       ?= cc
+CFLAGS   ?= -O2 -g -Wall -Wextra
+SOURCES  := $(wildcard Sources/CShm/*.c) $(wildcard Tests/CShmTests/*.c)
+HEADERS  := $(wildcard include/*.h include/cshm/*.h Sources/CShm/*.h Tests/CShmTests/*.h)
+COMPILE   = $(CC) -std=c17 -D_GNU_SOURCE -Iinclude -ISources/CShm $(CFLAGS)
+ASAN      = -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
+TSAN      = -fsanitize=thread -fno-omit-frame-pointer
+
+# ThreadSanitizer's runtime before GCC 14 refuses the widest address randomisation.
+FIXED_ADDRESSES = $(shell setarch -R true 2>/dev/null && echo setarch -R)
+
+.DEFAULT_GOAL := help
+.PHONY: help build test release ctest ctest-asan ctest-tsan lint format clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+build: ## build everything, debug
+	swift build
+
+test: ## run every test: Swift, and C through Swift
+	swift test
+
+release: ## build everything, optimised
+	swift build -c release
+
+ctest: build/cshm-tests ## run the C tests, built with cc alone
+	build/cshm-tests $(TESTS)
+
+ctest-asan: build/cshm-tests-asan ## run the C tests under AddressSanitizer and UBSan
+	ASAN_OPTIONS=$${ASAN_OPTIONS-detect_leaks=0} build/cshm-tests-asan $(TESTS)
+
+ctest-tsan: build/cshm-tests-tsan ## run the C tests of one process under ThreadSanitizer
+	TSAN_OPTIONS=$${TSAN_OPTIONS-atexit_sleep_ms=0} \
+	    $(FIXED_ADDRESSES) build/cshm-tests-tsan --exclude-processes $(TESTS)
+
+lint: ## check style, headers and links
+	.ci/lint
+
+format: ## rewrite Swift and C sources in the project's style
+	git ls-files -z '*.swift' | xargs -0 -r swift format format --in-place --parallel
+	git ls-files -z '*.c' '*.h' | xargs -0 -r clang-format-19 -i
+
+clean: ## remove what was built
+	rm -rf .build build
+
+build/cshm-tests: $(SOURCES) $(HEADERS) Makefile
+	@mkdir -p build
+	$(COMPILE) $(SOURCES) -lpthread -o $@
+
+build/cshm-tests-asan: $(SOURCES) $(HEADERS) Makefile
+	@mkdir -p build
+	$(COMPILE) $(ASAN) $(SOURCES) -lpthread -o $@
+
+build/cshm-tests-tsan: $(SOURCES) $(HEADERS) Makefile
+	@mkdir -p build
+	$(COMPILE) $(TSAN) $(SOURCES) -lpthread -o $@

@@ -1,0 +1,38 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+let cSettings: [CSetting] = [
+    .define("_GNU_SOURCE"),
+    .treatAllWarnings(as: .error), .enableWarning("conversion"), .enableWarning("shadow"),
+]
+let swiftSettings: [SwiftSetting] = [
+    .swiftLanguageMode(.v6), .strictMemorySafety(), .treatAllWarnings(as: .error),
+    .enableUpcomingFeature("ExistentialAny"),
+    .enableUpcomingFeature("InternalImportsByDefault"),
+    .enableUpcomingFeature("MemberImportVisibility"),
+]
+
+let package = Package(
+    name: "SharedState",
+    products: [
+        .library(name: "SharedState", targets: ["SharedState"]),
+        .library(name: "CShm", targets: ["CShm"]),
+        .executable(name: "quickstart", targets: ["quickstart"]),
+    ],
+    targets: [
+        .target(name: "CShm", cSettings: cSettings),
+        .target(name: "CWorkerEntry", cSettings: cSettings),
+        .target(
+            name: "SharedState", dependencies: ["CShm", "CWorkerEntry"],
+            swiftSettings: swiftSettings),
+        .executableTarget(
+            name: "quickstart", dependencies: ["SharedState"], swiftSettings: swiftSettings),
+        .executableTarget(
+            name: "CShmTests", dependencies: ["CShm"], path: "Tests/CShmTests",
+            cSettings: cSettings + [.headerSearchPath("../../Sources/CShm")]),
+        .testTarget(
+            name: "SharedStateTests", dependencies: ["SharedState", "CShm", "CShmTests"],
+            swiftSettings: swiftSettings),
+    ],
+    cLanguageStandard: .c17
+)

@@ -1,0 +1,643 @@
+/*
+ * SPDX-License-Identifier: Apache-2.0
+ *
+ * See cshm/heap.h for the model. Pairs:
+ *
+ *   [span]   a span is laid out, then its word stored (release) -> found by its word (acquire)
+ *   [block]  a block's last use, then its state stored FREE (release) -> its next owner finds it
+ *            FREE (acquire)
+ *
+ * An allocator writes a cell's holder before its state, while the cell is FREE and only it may
+ * give it out; so a state that says in use never stands beside an old holder.
+ */
+#include <cshm/heap.h>
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cshm/mutex.h>
+#include <cshm/participant.h>
+
+#include "internal.h"
+
+/* From 128 on all are multiples of 128, which is then their alignment. */
+static const uint32_t CLASS_SIZE[CSHM_CLASSES] = {
+    32,   48,   64,   96,   128,  256,  384,  512,   640,   768,   1024,  1280,  1536,
+    2048, 2560, 3072, 4096, 5120, 6144, 8192, 10240, 12288, 16256, 21760, 32640,
+};
+
+enum { COMMIT_SPANS = 64 }; /* 4 MiB at a time */
+
+#define WORD(kind, value) (((uint64_t)(kind) << 56) | (uint64_t)(value))
+#define KIND(word)        ((uint32_t)((word) >> 56))
+#define VALUE(word)       ((word) & 0xffffffffffffffull)
+
+static uint32_t blocks_in(uint32_t class)
+{
+    /* Cells first, rounded up to a line, then the blocks. */
+    uint32_t count = CSHM_SPAN / (CLASS_SIZE[class] + (uint32_t)sizeof(struct cshm_cell));
+    while ((count * sizeof(struct cshm_cell) + CSHM_LINE - 1) / CSHM_LINE * CSHM_LINE +
+               (uint64_t)count * CLASS_SIZE[class] >
+           CSHM_SPAN) {
+        count--;
+    }
+    return count;
+}
+
+static uint32_t first_block(uint32_t class)
+{
+    uint32_t cells = blocks_in(class) * (uint32_t)sizeof(struct cshm_cell);
+    return (cells + CSHM_LINE - 1) / CSHM_LINE * CSHM_LINE;
+}
+
+static uint64_t span_place(const cshm_region *region, uint64_t span)
+{
+    return region->header.heap_offset + span * CSHM_SPAN;
+}
+
+static struct cshm_cell *cells_of(const cshm_region *region, uint64_t span)
+{
+    return (struct cshm_cell *)(void *)(region->base + span_place(region, span));
+}
+
+static uint64_t committed(const cshm_region *region)
+{
+    uint64_t count =
+        atomic_load_explicit(&region->live->committed_spans, memory_order_acquire); /* [span] */
+    return count <= region->header.span_count ? count : 0;
+}
+
+/* A block as found by its place: the words that say what it is. */
+struct block {
+    _Atomic uint64_t *state;
+    _Atomic uint64_t *holder;
+    struct cshm_span *span;
+    uint64_t start;
+    uint64_t size;
+};
+
+/* Finds the block that `offset` lies in, from checked numbers only. */
+static bool find_block(const cshm_region *region, uint64_t offset, struct block *out)
+{
+    if (offset < region->header.heap_offset) {
+        return false;
+    }
+    uint64_t index = (offset - region->header.heap_offset) / CSHM_SPAN;
+    if (index >= committed(region)) {
+        return false;
+    }
+    struct cshm_span *span = &region->spans[index];
+    uint64_t word = atomic_load_explicit(&span->word, memory_order_acquire); /* [span] */
+    uint64_t place = span_place(region, index);
+    if (KIND(word) == CSHM_SPAN_SMALL && VALUE(word) < CSHM_CLASSES) {
+        uint32_t class = (uint32_t)VALUE(word);
+        uint32_t first = first_block(class);
+        uint64_t within = offset - place;
+        if (within < first || (within - first) / CLASS_SIZE[class] >= blocks_in(class)) {
+            return false;
+        }
+        uint64_t number = (within - first) / CLASS_SIZE[class];
+        struct cshm_cell *cell = &cells_of(region, index)[number];
+        *out = (struct block){&cell->state, &cell->holder, span,
+                              place + first + number * CLASS_SIZE[class], CLASS_SIZE[class]};
+        return true;
+    }
+    if (KIND(word) == CSHM_SPAN_CONTINUED && VALUE(word) <= index) {
+        index -= VALUE(word); /* the distance to the head */
+        span = &region->spans[index];
+        word = atomic_load_explicit(&span->word, memory_order_acquire); /* [span] */
+        place = span_place(region, index);
+    }
+    if (KIND(word) == CSHM_SPAN_LARGE && VALUE(word) <= committed(region) - index) {
+        *out = (struct block){&span->owner, &span->holder, span, place, VALUE(word) * CSHM_SPAN};
+        return offset < place + out->size;
+    }
+    return false;
+}
+
+/* ---- spans: under the heap lock ---- */
+
+/* After a holder's death: a run without its head, or reaching past it, or whose block has ended, was
+ * half made or half freed; its spans are free. A head is stored last when making and cleared first when freeing. */
+static void rebuild_spans(cshm_region *region)
+{
+    uint64_t count = committed(region);
+    uint64_t covered = 0;
+    for (uint64_t i = 0; i < count; i++) {
+        uint64_t word = atomic_load_explicit(&region->spans[i].word, memory_order_relaxed);
+        uint64_t owner = atomic_load_explicit(&region->spans[i].owner, memory_order_relaxed);
+        if (KIND(word) == CSHM_SPAN_LARGE && KIND(owner) == CSHM_BLOCK_FREE) {
+            atomic_store_explicit(&region->spans[i].word, 0, memory_order_release);
+        } else if (KIND(word) == CSHM_SPAN_LARGE) {
+            covered = i + VALUE(word);
+        } else if (KIND(word) == CSHM_SPAN_CONTINUED && i >= covered) {
+            atomic_store_explicit(&region->spans[i].word, 0, memory_order_release);
+        }
+    }
+    atomic_store_explicit(&region->live->free_hint, 0, memory_order_relaxed);
+}
+
+static int lock_heap(cshm_region *region)
+{
+    int status = cshm_mutex_acquire_until(&region->live->heap_lock, INT64_MAX);
+    if (status == 1) {
+        rebuild_spans(region);
+        (void)cshm_mutex_repair(&region->live->heap_lock);
+        status = 0;
+    }
+    return status;
+}
+
+static void unlock_heap(cshm_region *region)
+{
+    (void)cshm_mutex_release(&region->live->heap_lock);
+}
+
+/* Commits at least `count` more spans: their table first, then themselves, then the watermark. */
+static int commit_spans(cshm_region *region, uint64_t count)
+{
+    uint64_t from = committed(region);
+    uint64_t room = region->header.span_count - from;
+    if (count > room) {
+        return -ENOSPC;
+    }
+    uint64_t step = count < COMMIT_SPANS ? (room < COMMIT_SPANS ? room : COMMIT_SPANS) : count;
+    for (;;) {
+        uint64_t table = region->header.spans_offset + from * sizeof(struct cshm_span);
+        int status = cshm__commit(region->share, table / CSHM_PAGE * CSHM_PAGE,
+                                  step * sizeof(struct cshm_span) + CSHM_PAGE);
+        for (uint64_t done = 0; status == 0 && done < step; done += 4ull * COMMIT_SPANS) {
+            uint64_t part = step - done < 4ull * COMMIT_SPANS ? step - done : 4ull * COMMIT_SPANS;
+            status = cshm__commit(region->share, span_place(region, from + done), part * CSHM_SPAN);
+        }
+        if (status == 0) {
+            atomic_store_explicit(&region->live->committed_spans, from + step,
+                                  memory_order_release); /* [span] */
+            return 0;
+        }
+        if (step == count) {
+            return status;
+        }
+        step = count; /* no room for the generous step: just what is needed */
+    }
+}
+
+/* First run of `count` free spans at or after `from`, or UINT64_MAX. */
+static uint64_t find_run(cshm_region *region, uint64_t from, uint64_t count)
+{
+    uint64_t end = committed(region);
+    uint64_t length = 0;
+    for (uint64_t i = from; i < end; i++) {
+        uint64_t word = atomic_load_explicit(&region->spans[i].word, memory_order_relaxed);
+        length = KIND(word) == CSHM_SPAN_FREE ? length + 1 : 0;
+        if (length == count) {
+            return i + 1 - count;
+        }
+    }
+    return UINT64_MAX;
+}
+
+static int take_run(cshm_region *region, uint64_t count, uint64_t *first)
+{
+    uint64_t hint = atomic_load_explicit(&region->live->free_hint, memory_order_relaxed);
+    uint64_t found = find_run(region, hint, count);
+    if (found == UINT64_MAX && hint != 0) {
+        found = find_run(region, 0, count);
+    }
+    if (found == UINT64_MAX) {
+        uint64_t end = committed(region);
+        uint64_t tail = 0; /* free spans at the end of what is committed */
+        while (tail < end && tail < count &&
+               KIND(atomic_load_explicit(&region->spans[end - 1 - tail].word,
+                                         memory_order_relaxed)) == CSHM_SPAN_FREE) {
+            tail++;
+        }
+        int status = commit_spans(region, count - tail);
+        if (status != 0) {
+            return status;
+        }
+        found = end - tail;
+    }
+    atomic_store_explicit(&region->live->free_hint, found + count, memory_order_relaxed);
+    *first = found;
+    return 0;
+}
+
+static void free_run(cshm_region *region, uint64_t first, uint64_t count)
+{
+    for (uint64_t i = 0; i < count; i++) { /* the head first: see rebuild_spans() */
+        atomic_store_explicit(&region->spans[first + i].word, 0, memory_order_release);
+    }
+    if (first < atomic_load_explicit(&region->live->free_hint, memory_order_relaxed)) {
+        atomic_store_explicit(&region->live->free_hint, first, memory_order_relaxed);
+    }
+}
+
+static int allocate_large(cshm_region *region, uint64_t size, uint64_t holder, uint64_t *offset)
+{
+    uint64_t count = (size + CSHM_SPAN - 1) / CSHM_SPAN;
+    uint64_t first = 0;
+    int status = lock_heap(region);
+    if (status != 0) {
+        return status;
+    }
+    status = take_run(region, count, &first);
+    if (status == 0) {
+        struct cshm_span *head = &region->spans[first];
+        for (uint64_t i = 1; i < count; i++) {
+            atomic_store_explicit(&region->spans[first + i].word, WORD(CSHM_SPAN_CONTINUED, i),
+                                  memory_order_relaxed);
+        }
+        atomic_store_explicit(&head->holder, holder, memory_order_relaxed);
+        atomic_store_explicit(&head->extra, size, memory_order_relaxed);
+        atomic_store_explicit(&head->owner, WORD(CSHM_BLOCK_OWNED, cshm_participant_self(region)),
+                              memory_order_relaxed);
+        atomic_store_explicit(&head->word, WORD(CSHM_SPAN_LARGE, count),
+                              memory_order_release); /* [span] */
+        *offset = span_place(region, first);
+    }
+    unlock_heap(region);
+    return status;
+}
+
+/* ---- small blocks: under this process's lock of the class ---- */
+
+static int remember_span(struct cshm_class *own, uint64_t span)
+{
+    if (own->span_count == own->span_room) {
+        uint32_t room = own->span_room == 0 ? 8 : own->span_room * 2;
+        uint32_t *spans = realloc(own->spans, room * sizeof *spans);
+        if (spans == NULL) {
+            return -ENOMEM;
+        }
+        own->spans = spans;
+        own->span_room = room;
+    }
+    own->spans[own->span_count++] = (uint32_t)span;
+    return 0;
+}
+
+/* Takes over a span of the class whose owner has gone, if there is one. */
+static bool adopt_span(cshm_region *region, uint32_t class, struct cshm_class *own)
+{
+    if (atomic_load_explicit(&region->live->abandoned, memory_order_relaxed) == 0) {
+        return false;
+    }
+    uint64_t count = committed(region);
+    bool others = false;
+    for (uint64_t i = 0; i < count; i++) {
+        struct cshm_span *span = &region->spans[i];
+        uint64_t nobody = 0;
+        uint64_t word = atomic_load_explicit(&span->word, memory_order_acquire); /* [span] */
+        if (KIND(word) != CSHM_SPAN_SMALL ||
+            atomic_load_explicit(&span->owner, memory_order_relaxed) != 0) {
+            continue;
+        }
+        if (VALUE(word) != class) {
+            others = true;
+        } else if (atomic_compare_exchange_strong_explicit(
+                       &span->owner, &nobody, cshm_participant_self(region), memory_order_acq_rel,
+                       memory_order_relaxed)) {
+            if (remember_span(own, i) == 0) {
+                return true;
+            }
+            atomic_store_explicit(&span->owner, 0, memory_order_release);
+            return false;
+        }
+    }
+    if (!others) {
+        atomic_store_explicit(&region->live->abandoned, 0, memory_order_relaxed);
+    }
+    return false;
+}
+
+static int new_span(cshm_region *region, uint32_t class, struct cshm_class *own)
+{
+    uint64_t first = 0;
+    int status = lock_heap(region);
+    if (status != 0) {
+        return status;
+    }
+    status = take_run(region, 1, &first);
+    if (status == 0) {
+        struct cshm_span *span = &region->spans[first];
+        status = remember_span(own, first);
+        if (status == 0) {
+            memset(cells_of(region, first), 0, first_block(class));
+            atomic_store_explicit(&span->owner, cshm_participant_self(region),
+                                  memory_order_relaxed);
+            atomic_store_explicit(&span->extra, 1, memory_order_relaxed);
+            atomic_store_explicit(&span->word, WORD(CSHM_SPAN_SMALL, class),
+                                  memory_order_release); /* [span] */
+        }
+    }
+    unlock_heap(region);
+    return status;
+}
+
+/* Collects free cells of one span into the empty cache. `extra` is cleared before the look, so a
+ * block freed during it makes the span worth another. */
+static void scan_span(cshm_region *region, uint32_t class, struct cshm_class *own, uint64_t span)
+{
+    struct cshm_span *entry = &region->spans[span];
+    struct cshm_cell *cells = cells_of(region, span);
+    uint64_t base = span_place(region, span) + first_block(class);
+    uint32_t count = blocks_in(class);
+    if (atomic_exchange_explicit(&entry->extra, 0, memory_order_acq_rel) == 0) {
+        return;
+    }
+    for (uint32_t i = count; i-- > 0;) {
+        uint64_t state = atomic_load_explicit(&cells[i].state, memory_order_acquire); /* [block] */
+        if (KIND(state) == CSHM_BLOCK_FREE) {
+            if (own->cached == CSHM_CACHE) {
+                atomic_store_explicit(&entry->extra, 1, memory_order_relaxed); /* there is more */
+                return;
+            }
+            own->cache[own->cached++] = base + (uint64_t)i * CLASS_SIZE[class];
+        }
+    }
+}
+
+static int refill(cshm_region *region, uint32_t class, struct cshm_class *own)
+{
+    for (;;) {
+        for (uint32_t i = 0; i < own->span_count && own->cached == 0; i++) {
+            own->cursor = (own->cursor + (i != 0)) % own->span_count;
+            scan_span(region, class, own, own->spans[own->cursor]);
+        }
+        if (own->cached != 0) {
+            return 0;
+        }
+        if (!adopt_span(region, class, own)) {
+            int status = new_span(region, class, own);
+            if (status != 0) {
+                return status;
+            }
+        }
+        own->cursor = own->span_count - 1;
+    }
+}
+
+static uint32_t class_for(uint64_t size)
+{
+    uint32_t class = 0;
+    while (CLASS_SIZE[class] < size) {
+        class ++;
+    }
+    return class;
+}
+
+static int allocate_small(cshm_region *region, uint64_t size, uint64_t holder, uint64_t *offset)
+{
+    uint32_t class = class_for(size);
+    struct cshm_class *own = &region->classes[class];
+    pthread_mutex_lock(&own->lock);
+    int status = own->cached != 0 ? 0 : refill(region, class, own);
+    if (status == 0) {
+        uint64_t place = own->cache[--own->cached];
+        struct block block;
+        if (find_block(region, place, &block)) {
+            atomic_store_explicit(block.holder, holder, memory_order_relaxed);
+            atomic_store_explicit(block.state,
+                                  WORD(CSHM_BLOCK_OWNED, cshm_participant_self(region)),
+                                  memory_order_release);
+            *offset = place;
+        } else {
+            status = -EPROTO;
+        }
+    }
+    pthread_mutex_unlock(&own->lock);
+    return status;
+}
+
+static int allocate(cshm_region *region, uint64_t size, uint64_t holder, uint64_t *offset)
+{
+    if (cshm_participant_self(region) == 0) {
+        return -ECHILD;
+    }
+    if (size == 0 || size > region->header.capacity) {
+        return size == 0 ? -EINVAL : -ENOSPC;
+    }
+    if (size > CLASS_SIZE[CSHM_CLASSES - 1]) {
+        return allocate_large(region, size, holder, offset);
+    }
+    return allocate_small(region, size, holder, offset);
+}
+
+/* Ends a large block, if its state is still `state`. Under the lock, so that the next holder sees
+ * a death between the end of the block and that of its run: see rebuild_spans(). */
+static bool end_large(cshm_region *region, const struct block *block, uint64_t state)
+{
+    if (lock_heap(region) != 0) {
+        return false;
+    }
+    uint64_t word = atomic_load_explicit(&block->span->word, memory_order_relaxed);
+    bool ended = KIND(word) == CSHM_SPAN_LARGE &&
+                 atomic_compare_exchange_strong_explicit(
+                     block->state, &state, 0, memory_order_acq_rel, memory_order_relaxed);
+    if (ended) {
+        free_run(region, (uint64_t)(block->span - region->spans), VALUE(word));
+    }
+    unlock_heap(region);
+    return ended;
+}
+
+/* Ends a block, if its state is still `state`. */
+static bool end_block(cshm_region *region, const struct block *block, uint64_t state)
+{
+    if (block->state == &block->span->owner) {
+        return end_large(region, block, state);
+    }
+    if (!atomic_compare_exchange_strong_explicit(block->state, &state, 0, memory_order_acq_rel,
+                                                 memory_order_relaxed)) { /* [block] */
+        return false;
+    }
+    atomic_store_explicit(&block->span->extra, 1, memory_order_release);
+    return true;
+}
+
+/* ---- public ---- */
+
+int cshm_heap_allocate(cshm_region *region, uint64_t size, uint64_t *offset)
+{
+    return allocate(region, size, 0, offset);
+}
+
+int cshm__heap_allocate_for(cshm_region *region, uint64_t size, _Atomic uint64_t *holder,
+                            uint64_t *offset)
+{
+    return allocate(region, size, cshm_heap_offset(region, holder), offset);
+}
+
+void cshm__heap_link(cshm_region *region, uint64_t offset)
+{
+    struct block block;
+    if (find_block(region, offset, &block)) {
+        atomic_store_explicit(block.state, WORD(CSHM_BLOCK_LINKED, 0), memory_order_release);
+    }
+}
+
+int cshm_heap_share(cshm_region *region, uint64_t offset)
+{
+    struct block block;
+    if (!find_block(region, offset, &block) || block.start != offset) {
+        return -EINVAL;
+    }
+    uint64_t state = atomic_load_explicit(block.state, memory_order_acquire);
+    if (KIND(state) == CSHM_BLOCK_OWNED) {
+        atomic_compare_exchange_strong_explicit(block.state, &state, WORD(CSHM_BLOCK_LINKED, 0),
+                                                memory_order_acq_rel, memory_order_relaxed);
+    }
+    return KIND(state) == CSHM_BLOCK_FREE ? -EINVAL : 0;
+}
+
+int cshm_heap_free(cshm_region *region, uint64_t offset)
+{
+    struct block block;
+    if (!find_block(region, offset, &block) || block.start != offset) {
+        return -EINVAL;
+    }
+    uint64_t state = atomic_load_explicit(block.state, memory_order_acquire);
+    if (KIND(state) == CSHM_BLOCK_FREE || !end_block(region, &block, state)) {
+        return -EINVAL;
+    }
+    return 0;
+}
+
+void cshm__heap_free_from(cshm_region *region, uint64_t offset, const _Atomic uint64_t *holder)
+{
+    struct block block;
+    if (!find_block(region, offset, &block) || block.start != offset) {
+        return;
+    }
+    uint64_t state = atomic_load_explicit(block.state, memory_order_acquire);
+    if (KIND(state) != CSHM_BLOCK_FREE &&
+        atomic_load_explicit(block.holder, memory_order_acquire) ==
+            cshm_heap_offset(region, (const void *)holder)) {
+        (void)end_block(region, &block, state);
+    }
+}
+
+void *cshm_heap_pointer(const cshm_region *region, uint64_t offset, uint64_t size)
+{
+    struct block block;
+    if (!find_block(region, offset, &block) || size > block.size ||
+        offset - block.start > block.size - size) {
+        return NULL;
+    }
+    return region->base + offset;
+}
+
+uint64_t cshm_heap_offset(const cshm_region *region, const void *address)
+{
+    uintptr_t base = (uintptr_t)region->base;
+    uintptr_t place = (uintptr_t)address;
+    return place >= base && place - base < region->header.capacity ? place - base : 0;
+}
+
+void cshm_heap_describe(const cshm_region *region, struct cshm_heap_usage *out)
+{
+    struct cshm_heap_usage usage = {0};
+    uint64_t count = committed(region);
+    for (uint64_t i = 0; i < count; i++) {
+        uint64_t word = atomic_load_explicit(&region->spans[i].word, memory_order_acquire);
+        if (KIND(word) == CSHM_SPAN_FREE) {
+            usage.free_spans++;
+        } else if (KIND(word) == CSHM_SPAN_LARGE) {
+            usage.blocks++;
+            usage.bytes += VALUE(word) * CSHM_SPAN;
+        } else if (KIND(word) == CSHM_SPAN_SMALL && VALUE(word) < CSHM_CLASSES) {
+            uint32_t class = (uint32_t)VALUE(word);
+            struct cshm_cell *cells = cells_of(region, i);
+            for (uint32_t cell = 0; cell < blocks_in(class); cell++) {
+                if (KIND(atomic_load_explicit(&cells[cell].state, memory_order_relaxed)) !=
+                    CSHM_BLOCK_FREE) {
+                    usage.blocks++;
+                    usage.bytes += CLASS_SIZE[class];
+                }
+            }
+        }
+    }
+    *out = usage;
+}
+
+/* ---- a region's beginning, a process's end ---- */
+
+void cshm__heap_init(cshm_region *region)
+{
+    cshm_mutex_init(&region->live->heap_lock);
+}
+
+void cshm__heap_after_fork(cshm_region *region)
+{
+    for (uint32_t i = 0; i < CSHM_CLASSES; i++) {
+        struct cshm_class *own = &region->classes[i];
+        pthread_mutex_init(&own->lock, NULL);
+        own->span_count = 0;
+        own->cursor = 0;
+        own->cached = 0;
+    }
+}
+
+/* Resolves one block that its owner left behind: linked if its holder names it, else free. */
+static void settle_block(cshm_region *region, uint64_t place, uint64_t stamp)
+{
+    struct block block;
+    if (!find_block(region, place, &block)) {
+        return;
+    }
+    uint64_t state = atomic_load_explicit(block.state, memory_order_acquire);
+    if (state != WORD(CSHM_BLOCK_OWNED, stamp)) {
+        return;
+    }
+    uint64_t holder = atomic_load_explicit(block.holder, memory_order_acquire);
+    struct block around;
+    bool named = holder != 0 && holder % 8 == 0 && find_block(region, holder, &around) &&
+                 atomic_load_explicit((_Atomic uint64_t *)(void *)(region->base + holder),
+                                      memory_order_acquire) == block.start;
+    if (named) {
+        atomic_compare_exchange_strong_explicit(block.state, &state, WORD(CSHM_BLOCK_LINKED, 0),
+                                                memory_order_acq_rel, memory_order_relaxed);
+    } else {
+        (void)end_block(region, &block, state);
+    }
+}
+
+void cshm__heap_sweep(cshm_region *region, uint64_t stamp)
+{
+    if (lock_heap(region) == 0) { /* rebuilds, if the dead held it */
+        unlock_heap(region);
+    }
+    uint64_t count = committed(region);
+    for (uint64_t i = 0; i < count; i++) {
+        struct cshm_span *span = &region->spans[i];
+        uint64_t word = atomic_load_explicit(&span->word, memory_order_acquire); /* [span] */
+        uint64_t owner = atomic_load_explicit(&span->owner, memory_order_acquire);
+        uint64_t place = span_place(region, i);
+        if (KIND(word) == CSHM_SPAN_LARGE) {
+            settle_block(region, place, stamp);
+        } else if (KIND(word) == CSHM_SPAN_SMALL && owner == stamp && VALUE(word) < CSHM_CLASSES) {
+            uint32_t class = (uint32_t)VALUE(word);
+            for (uint32_t cell = 0; cell < blocks_in(class); cell++) {
+                settle_block(region, place + first_block(class) + cell * CLASS_SIZE[class], stamp);
+            }
+            /* The hint after the owner's end: set first, a racing adopter might clear it. */
+            atomic_store_explicit(&span->extra, 1, memory_order_relaxed);
+            atomic_store_explicit(&span->owner, 0, memory_order_release);
+            atomic_store_explicit(&region->live->abandoned, 1, memory_order_relaxed);
+        }
+    }
+}
+
+void cshm__heap_leave(cshm_region *region)
+{
+    uint64_t stamp = cshm_participant_self(region);
+    if (stamp != 0) {
+        cshm__heap_sweep(region, stamp);
+    }
+    for (uint32_t i = 0; i < CSHM_CLASSES; i++) {
+        pthread_mutex_destroy(&region->classes[i].lock);
+        free(region->classes[i].spans);
+    }
+}

@@ -1,0 +1,168 @@
+/*
+ * SPDX-License-Identifier: Apache-2.0
+ *
+ * Everything that asks the kernel, save mapping: the file to replace for another system.
+ */
+#include "internal.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/futex.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+int64_t cshm_now_ns(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+}
+
+/* Shared, never private: the word is in several address spaces. The deadline is absolute. */
+int cshm__futex_wait(uint32_t *word, uint32_t seen, int64_t deadline_ns)
+{
+    int saved = errno;
+    struct timespec until = {.tv_sec = deadline_ns / 1000000000,
+                             .tv_nsec = deadline_ns % 1000000000};
+    long status =
+        syscall(SYS_futex, word, FUTEX_WAIT_BITSET, seen, &until, NULL, FUTEX_BITSET_MATCH_ANY);
+    int result = status == 0 ? 0 : -errno;
+    errno = saved;
+    return result;
+}
+
+int cshm__futex_wake(uint32_t *word, int count)
+{
+    int saved = errno;
+    long woken = syscall(SYS_futex, word, FUTEX_WAKE, count, NULL, NULL, 0);
+    errno = saved;
+    return (int)woken;
+}
+
+/* The limit a memory cgroup leaves us, best effort: fallocate beyond it ends in the OOM killer. */
+static uint64_t cgroup_room(void)
+{
+    uint64_t limit = UINT64_MAX;
+    uint64_t used = 0;
+    FILE *file = fopen("/sys/fs/cgroup/memory.max", "re");
+    if (file == NULL) {
+        return UINT64_MAX;
+    }
+    char text[32] = "";
+    if (fgets(text, sizeof text, file) != NULL && text[0] != 'm') {
+        limit = strtoull(text, NULL, 10);
+    }
+    fclose(file);
+    if (limit == UINT64_MAX) {
+        return limit;
+    }
+    file = fopen("/sys/fs/cgroup/memory.current", "re");
+    if (file != NULL) {
+        if (fgets(text, sizeof text, file) != NULL) {
+            used = strtoull(text, NULL, 10);
+        }
+        fclose(file);
+    }
+    return limit > used ? limit - used : 0;
+}
+
+int cshm__commit(int fd, uint64_t offset, uint64_t length)
+{
+    int saved = errno;
+    int result;
+    if (length > cgroup_room()) {
+        return -ENOSPC;
+    }
+    do {
+        result = fallocate(fd, 0, (off_t)offset, (off_t)length) == 0 ? 0 : -errno;
+    } while (result == -EINTR);
+    errno = saved;
+    return result;
+}
+
+static int byte_lock(int fd, int command, short type, uint32_t index, short *found)
+{
+    int saved = errno;
+    struct flock lock = {.l_type = type, .l_whence = SEEK_SET, .l_start = index, .l_len = 1};
+    int result;
+    do {
+        result = fcntl(fd, command, &lock) == 0 ? 0 : -errno;
+    } while (result == -EINTR);
+    if (found != NULL) {
+        *found = lock.l_type;
+    }
+    errno = saved;
+    return result;
+}
+
+int cshm__lock_byte(int fd, uint32_t index)
+{
+    return byte_lock(fd, F_OFD_SETLK, F_WRLCK, index, NULL);
+}
+
+void cshm__unlock_byte(int fd, uint32_t index)
+{
+    (void)byte_lock(fd, F_OFD_SETLK, F_UNLCK, index, NULL);
+}
+
+bool cshm__byte_is_locked(int fd, uint32_t index)
+{
+    short found = F_WRLCK;
+    return byte_lock(fd, F_OFD_GETLK, F_WRLCK, index, &found) != 0 || found != F_UNLCK;
+}
+
+uint64_t cshm__pid_namespace(void)
+{
+    struct stat status;
+    return stat("/proc/self/ns/pid", &status) == 0 ? (uint64_t)status.st_ino : 0;
+}
+
+uint64_t cshm__default_capacity(void)
+{
+    uint64_t memory = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);
+    uint64_t room = cgroup_room();
+    return (memory < room ? memory : room) / 2;
+}
+
+int cshm__random(void *bytes, size_t length)
+{
+    return getrandom(bytes, length, 0) == (ssize_t)length ? 0 : -EIO;
+}
+
+void cshm__pause(void)
+{
+#if defined(__x86_64__)
+    __builtin_ia32_pause();
+#else
+    __asm__ volatile("yield");
+#endif
+}
+
+/* 64 pauses, some 0.4 us, then 16 yields, then the caller parks: the only policy of those measured
+ * that is good with the peer on another CPU, on the same one, and with more processes than CPUs. */
+bool cshm__spin(uint32_t round)
+{
+    static _Atomic int alone; /* 0 unknown, 1 one CPU, 2 several */
+    int known = atomic_load_explicit(&alone, memory_order_relaxed);
+    if (known == 0) {
+        cpu_set_t set;
+        known = sched_getaffinity(0, sizeof set, &set) == 0 && CPU_COUNT(&set) == 1 ? 1 : 2;
+        atomic_store_explicit(&alone, known, memory_order_relaxed);
+    }
+    if (known == 2 && round < 64) {
+        cshm__pause();
+        return true;
+    }
+    if (round < 80) {
+        sched_yield();
+        return true;
+    }
+    return false;
+}

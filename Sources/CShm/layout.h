@@ -1,0 +1,233 @@
+/*
+ * SPDX-License-Identifier: Apache-2.0
+ *
+ * Every byte two processes must agree on. Places are offsets from the start of the region; 0 means
+ * none. The one foreign type is glibc's mutex, whose size is part of the layout id.
+ *
+ * A change to this file is a change of format: raise CSHM_LAYOUT_VERSION.
+ */
+#ifndef CSHM_LAYOUT_H
+#define CSHM_LAYOUT_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cshm/base.h>
+#include <cshm/mutex.h>
+#include <cshm/park.h>
+#include <cshm/participant.h>
+
+#define CSHM_LAYOUT_VERSION 1u
+/* 128, not 64: x86 prefetches lines in pairs. */
+#define CSHM_LINE           128u
+#define CSHM_PAGE           4096u
+#define CSHM_SPAN           65536u
+
+/* ---- header page: written by the creator before anybody can see it, never after ---- */
+struct cshm_header {
+    uint8_t magic[8];
+    uint32_t layout_id;
+    uint32_t endian;
+    uint8_t uuid[CSHM_UUID_BYTES];
+    uint64_t capacity;
+    uint64_t spans_offset;
+    uint64_t heap_offset;
+    uint64_t span_count;
+    uint64_t pid_namespace;
+    uint64_t checksum; /* of all above */
+};
+
+/* ---- live page ---- */
+struct cshm_live {
+    /* Watermark: spans below it are committed. Written under heap_lock. */
+    _Atomic uint64_t committed_spans;
+    uint8_t pad0[CSHM_LINE - 8];
+    struct cshm_mutex heap_lock;
+    /* A hint where free spans may start, and whether a span may be without an owner. */
+    _Atomic uint64_t free_hint;
+    _Atomic uint64_t abandoned;
+    uint8_t pad1[CSHM_LINE - 16];
+};
+
+/* {kind:8, 0:24, generation:32}; written by who holds the entry's lock byte. */
+struct cshm_participant_entry {
+    _Atomic uint64_t state;
+    _Atomic uint64_t pid;
+    uint8_t pad[48];
+};
+
+enum {
+    CSHM_PARTICIPANT_FREE = 0,
+    CSHM_PARTICIPANT_JOINING = 1,
+    CSHM_PARTICIPANT_LIVE = 2,
+    CSHM_PARTICIPANT_SWEEPING = 3,
+};
+
+/* ---- mutex ---- */
+struct cshm_mutex_shared {
+    pthread_mutex_t native;
+    uint8_t pad0[64 - sizeof(pthread_mutex_t)];
+    _Atomic uint32_t magic;
+    _Atomic int32_t holder_pid;
+    _Atomic uint32_t unrecoverable;
+    uint8_t pad1[52];
+};
+
+/* ---- heap ---- */
+/* What a span is. For a small span `owner` is the stamp that may allocate; for a large run's head
+ * it is the block's state, as in a cell. */
+struct cshm_span {
+    _Atomic uint64_t word; /* {kind:8, class or count:56} */
+    _Atomic uint64_t owner;
+    _Atomic uint64_t holder;
+    _Atomic uint64_t extra; /* small: hint, blocks freed so far; large: bytes */
+};
+
+enum {
+    CSHM_SPAN_FREE = 0,
+    CSHM_SPAN_SMALL = 1,
+    CSHM_SPAN_LARGE = 2,
+    CSHM_SPAN_CONTINUED = 3,
+};
+
+struct cshm_cell {
+    _Atomic uint64_t state; /* {kind:8, 0:8, stamp:48} */
+    _Atomic uint64_t holder;
+};
+
+enum {
+    CSHM_BLOCK_FREE = 0,
+    CSHM_BLOCK_OWNED = 1,
+    CSHM_BLOCK_LINKED = 2,
+};
+
+/* ---- a message's slot, in rings and queues ---- */
+struct cshm_slot {
+    _Atomic uint64_t block; /* the heap block it owns, or 0 */
+    uint64_t length;
+    uint8_t bytes[];
+};
+
+/* ---- ring ---- */
+struct cshm_ring_shared {
+    uint32_t magic;
+    uint32_t capacity;
+    uint32_t slot_size;
+    uint32_t stride;
+    uint8_t pad0[CSHM_LINE - 16];
+    _Atomic uint64_t tail; /* the producer's */
+    uint8_t pad1[CSHM_LINE - 8];
+    _Atomic uint64_t head; /* the consumer's */
+    uint8_t pad2[CSHM_LINE - 8];
+    struct cshm_park items; /* consumers sleep here */
+    uint8_t pad3[CSHM_LINE - 4];
+    struct cshm_park room; /* producers sleep here */
+    uint8_t pad4[CSHM_LINE - 4];
+};
+
+/* ---- queue ---- */
+struct cshm_queue_shared {
+    uint32_t magic;
+    uint32_t capacity;
+    uint32_t slot_size;
+    uint32_t stride;
+    uint32_t ports;
+    uint32_t slot_bits;
+    uint64_t type_tag;
+    uint64_t ports_offset; /* these three from the start of the queue */
+    uint64_t cells_offset;
+    uint64_t slots_offset;
+    uint8_t pad0[CSHM_LINE - 56];
+    _Atomic uint64_t tail;
+    uint8_t pad1[CSHM_LINE - 8];
+    _Atomic uint64_t head;
+    uint8_t pad2[CSHM_LINE - 8];
+    struct cshm_park items;
+    uint8_t pad3[CSHM_LINE - 4];
+    struct cshm_park room;
+    uint8_t pad4[CSHM_LINE - 4];
+};
+
+struct cshm_port {
+    _Atomic uint64_t own;   /* {hand:32, intent + 1:32} */
+    _Atomic uint64_t owner; /* stamp, or 0 */
+    uint8_t pad[CSHM_LINE - 16];
+};
+
+/* ---- map ---- */
+#define CSHM_MAP_SHARDS  64u
+#define CSHM_MAP_ENTRIES 7u
+
+struct cshm_map_shard {
+    struct cshm_mutex lock;
+    _Atomic uint64_t table; /* {generation:16, place of the table:48} */
+    _Atomic uint64_t count;
+    _Atomic uint64_t next_generation;
+    _Atomic uint64_t pending_new; /* the item, or table, about to be linked; their holder word */
+    _Atomic uint64_t pending_old; /* the one about to be freed */
+    uint8_t pad[CSHM_LINE - 40];
+};
+
+struct cshm_map_shared {
+    uint32_t magic;
+    uint32_t shards;
+    uint64_t type_tag;
+    uint64_t seed[2];
+    uint8_t pad[CSHM_LINE - 32];
+    struct cshm_map_shard shard[CSHM_MAP_SHARDS];
+};
+
+struct cshm_map_bucket {
+    _Atomic uint64_t next; /* index of an overflow bucket, or 0 */
+    _Atomic uint64_t entry[CSHM_MAP_ENTRIES];
+};
+
+struct cshm_map_table {
+    uint32_t magic;
+    uint32_t log2_buckets;
+    uint32_t buckets; /* primary and overflow */
+    _Atomic uint32_t overflow_used;
+    uint8_t pad[CSHM_LINE - 16];
+    struct cshm_map_bucket bucket[];
+};
+
+struct cshm_map_item {
+    _Atomic uint64_t generation;
+    _Atomic uint64_t hash;
+    _Atomic uint64_t key_length;
+    _Atomic uint64_t length;
+    _Atomic uint64_t bytes[]; /* key, padded to 8; value, padded to 8 */
+};
+
+_Static_assert(sizeof(struct cshm_header) <= CSHM_PAGE, "header: size");
+_Static_assert(sizeof(struct cshm_live) == 3 * CSHM_LINE, "live: size");
+_Static_assert(sizeof(struct cshm_participant_entry) == 64, "participant: size");
+_Static_assert(sizeof(struct cshm_mutex_shared) == sizeof(struct cshm_mutex), "mutex: size");
+_Static_assert(sizeof(struct cshm_span) == 32, "span: size");
+_Static_assert(sizeof(struct cshm_cell) == 16, "cell: size");
+_Static_assert(sizeof(struct cshm_slot) == 16, "slot: size");
+_Static_assert(sizeof(struct cshm_ring_shared) == 5 * CSHM_LINE, "ring: size");
+_Static_assert(sizeof(struct cshm_queue_shared) == 5 * CSHM_LINE, "queue: size");
+_Static_assert(sizeof(struct cshm_port) == CSHM_LINE, "port: size");
+_Static_assert(sizeof(struct cshm_map_shard) == 2 * CSHM_LINE, "shard: size");
+_Static_assert(sizeof(struct cshm_map_bucket) == 64, "bucket: size");
+_Static_assert(sizeof(struct cshm_map_table) == CSHM_LINE, "table: size");
+_Static_assert(ATOMIC_LLONG_LOCK_FREE == 2, "a lock-based atomic cannot cross processes");
+
+#define CSHM_FOLD(id, n) (((id) * 131u + (uint32_t)(n)) & 0xffffffu)
+enum {
+    CSHM_LAYOUT_ID =
+        CSHM_FOLD(CSHM_FOLD(CSHM_FOLD(CSHM_FOLD(CSHM_LAYOUT_VERSION, sizeof(pthread_mutex_t)),
+                                      sizeof(struct cshm_queue_shared)),
+                            sizeof(struct cshm_map_shared)),
+                  CSHM_PARTICIPANTS_MAX),
+};
+
+#define CSHM_LIVE_OFFSET         ((uint64_t)CSHM_PAGE)
+#define CSHM_PARTICIPANTS_OFFSET (2 * (uint64_t)CSHM_PAGE)
+#define CSHM_SPANS_OFFSET \
+    (CSHM_PARTICIPANTS_OFFSET + CSHM_PARTICIPANTS_MAX * sizeof(struct cshm_participant_entry))
+
+#endif /* CSHM_LAYOUT_H */

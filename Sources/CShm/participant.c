@@ -1,0 +1,150 @@
+/*
+ * SPDX-License-Identifier: Apache-2.0
+ *
+ * See cshm/participant.h for the model. The lock byte of an entry is the only authority: its
+ * state is written by whoever holds that byte, so plain release stores suffice. Pair:
+ *
+ *   [entry]  the holder of the byte stores the state (release) -> anybody loads it (acquire)
+ */
+#include <cshm/participant.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include "internal.h"
+
+#define STATE(kind, generation) (((uint64_t)(kind) << 56) | (uint32_t)(generation))
+#define KIND(state)             ((uint32_t)((state) >> 56))
+#define GENERATION(state)       ((uint32_t)(state))
+
+static uint32_t index_of(uint64_t stamp)
+{
+    return (uint32_t)(stamp & 0xffff);
+}
+
+uint64_t cshm_participant_self(const cshm_region *region)
+{
+    /* relaxed: written once by join, before the region is used */
+    return atomic_load_explicit(&region->stamp, memory_order_relaxed);
+}
+
+int cshm_participant_is_gone(const cshm_region *region, uint64_t stamp)
+{
+    uint32_t index = index_of(stamp);
+    if (index == 0 || index > CSHM_PARTICIPANTS_MAX) {
+        return 1;
+    }
+    if (stamp == cshm_participant_self(region)) {
+        return 0;
+    }
+    _Atomic uint64_t *state = &region->participants[index - 1].state;
+    uint64_t seen = atomic_load_explicit(state, memory_order_acquire); /* [entry] */
+    if (GENERATION(seen) != (uint32_t)(stamp >> 16) || KIND(seen) != CSHM_PARTICIPANT_LIVE) {
+        return 1;
+    }
+    /* Our own lock never conflicts with ourselves, but an entry of ours has our stamp. */
+    if (cshm__byte_is_locked(region->life, index)) {
+        return 0;
+    }
+    return atomic_load_explicit(state, memory_order_acquire) == seen;
+}
+
+/* With the byte locked by us: the entry's last owner is dead. Gives back what it owned. */
+static void sweep(cshm_region *region, uint32_t index, uint64_t state)
+{
+    _Atomic uint64_t *entry = &region->participants[index - 1].state;
+    uint32_t generation = GENERATION(state);
+    atomic_store_explicit(entry, STATE(CSHM_PARTICIPANT_SWEEPING, generation),
+                          memory_order_release); /* [entry] */
+    cshm__heap_sweep(region, CSHM_STAMP(index, generation));
+    atomic_store_explicit(entry, STATE(CSHM_PARTICIPANT_FREE, generation),
+                          memory_order_release); /* [entry] */
+}
+
+/* Locks the entry's byte and sweeps it if need be. @returns whether the byte is ours now. */
+static bool seize(cshm_region *region, uint32_t index, bool *swept)
+{
+    if (cshm__lock_byte(region->life, index) != 0) {
+        return false;
+    }
+    uint64_t state = atomic_load_explicit(&region->participants[index - 1].state,
+                                          memory_order_acquire); /* [entry] */
+    *swept = KIND(state) != CSHM_PARTICIPANT_FREE;
+    if (*swept) {
+        sweep(region, index, state);
+    }
+    return true;
+}
+
+int cshm__participant_join(cshm_region *region)
+{
+    char path[32];
+    snprintf(path, sizeof path, "/proc/self/fd/%d", region->share);
+    region->life = open(path, O_RDWR | O_CLOEXEC);
+    if (region->life < 0) {
+        return -errno;
+    }
+    for (uint32_t index = 1; index <= CSHM_PARTICIPANTS_MAX; index++) {
+        struct cshm_participant_entry *entry = &region->participants[index - 1];
+        bool swept = false;
+        if (!seize(region, index, &swept)) {
+            continue;
+        }
+        uint32_t generation =
+            GENERATION(atomic_load_explicit(&entry->state, memory_order_relaxed)) + 1;
+        atomic_store_explicit(&entry->state, STATE(CSHM_PARTICIPANT_JOINING, generation),
+                              memory_order_release); /* [entry] */
+        atomic_store_explicit(&entry->pid, (uint64_t)getpid(), memory_order_relaxed);
+        atomic_store_explicit(&entry->state, STATE(CSHM_PARTICIPANT_LIVE, generation),
+                              memory_order_release); /* [entry] */
+        atomic_store_explicit(&region->stamp, CSHM_STAMP(index, generation), memory_order_release);
+        return 0;
+    }
+    close(region->life);
+    region->life = -1;
+    return -EUSERS;
+}
+
+void cshm__participant_leave(cshm_region *region)
+{
+    uint64_t stamp = cshm_participant_self(region);
+    if (stamp != 0) {
+        uint32_t index = index_of(stamp);
+        /* FREE before the byte is unlocked: unlocked and LIVE must mean dead. */
+        atomic_store_explicit(&region->participants[index - 1].state,
+                              STATE(CSHM_PARTICIPANT_FREE, (uint32_t)(stamp >> 16)),
+                              memory_order_release); /* [entry] */
+        atomic_store_explicit(&region->stamp, 0, memory_order_relaxed);
+    }
+    if (region->life >= 0) {
+        close(region->life);
+        region->life = -1;
+    }
+}
+
+int cshm_region_reap(cshm_region *region)
+{
+    uint64_t self = cshm_participant_self(region);
+    int count = 0;
+    if (self == 0) {
+        return -ECHILD;
+    }
+    /* One sweeper per process: two threads of one would both be granted the byte. */
+    pthread_mutex_lock(&region->sweep_lock);
+    for (uint32_t index = 1; index <= CSHM_PARTICIPANTS_MAX; index++) {
+        uint64_t state = atomic_load_explicit(&region->participants[index - 1].state,
+                                              memory_order_acquire); /* [entry] */
+        bool swept = false;
+        if (index == index_of(self) || KIND(state) == CSHM_PARTICIPANT_FREE) {
+            continue;
+        }
+        if (seize(region, index, &swept)) {
+            count += swept ? 1 : 0;
+            cshm__unlock_byte(region->life, index);
+        }
+    }
+    pthread_mutex_unlock(&region->sweep_lock);
+    return count;
+}

@@ -1,0 +1,36 @@
+/*
+ * SPDX-License-Identifier: Apache-2.0
+ *
+ * What the client and the zygote agree upon. Private to this target.
+ */
+#ifndef CWORKER_ZYGOTE_WIRE_H
+#define CWORKER_ZYGOTE_WIRE_H
+
+#include "zygote.h"
+
+/*
+ * The hand-shake is a variable in the environment of the zygote: "1 <parent's pid> <number of
+ * inherited descriptors> " and then "=<old value of SWIFT_BACKTRACE>", or "-" if it had none.
+ */
+#define CWORKER_HANDSHAKE "SHAREDSTATE_WORKER"
+#define CWORKER_BACKTRACE "SWIFT_BACKTRACE"
+
+/* The control socket's number in the zygote; the inherited descriptors follow it. */
+#define CWORKER_CONTROL_FD 3
+
+enum { CWORKER_REQUEST_FORK = 1, CWORKER_REQUEST_KILL = 2 };
+
+/* One packet to the zygote: this, then the payload. Packets to the client are cworker_event. */
+struct cworker_request {
+    uint32_t kind;
+    int32_t number; /* the signal of a kill */
+    uint64_t id;
+};
+
+/* Runs the zygote, or the worker in its children. */
+__attribute__((visibility("hidden"))) _Noreturn void cworker_zygote_run(const char *handshake);
+
+/* The arguments that `main` was called with, or NULL if the library did not take over. */
+__attribute__((visibility("hidden"))) char **cworker_arguments(void);
+
+#endif /* CWORKER_ZYGOTE_WIRE_H */

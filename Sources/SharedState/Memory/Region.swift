@@ -1,0 +1,177 @@
+// SPDX-License-Identifier: Apache-2.0
+
+internal import CShm
+internal import Synchronization
+
+/// A shared-memory region: one mapping in which queues, locks, values and dictionaries live.
+///
+/// Most programs never name one: stand-alone objects live in the *family* region, made on first
+/// use and inherited by every worker.
+///
+/// - Processes: a named region is found by any program of the same user, C included.
+/// - Threads, tasks: safe.
+/// - Death: an anonymous region ends with the last process of the family. A named one stays until
+///   ``remove(_:)``. See `cshm/region.h`.
+@safe
+public final class Region: Sendable {
+    internal nonisolated(unsafe) let pointer: OpaquePointer
+    /// The name it was made or opened under; `nil` for an anonymous region.
+    public let name: String?
+    internal let identity: RegionIdentity
+
+    private init(_ pointer: OpaquePointer, name: String?) {
+        unsafe self.pointer = pointer
+        self.name = name
+        self.identity = unsafe RegionIdentity(pointer)
+    }
+
+    /// Makes an anonymous region.
+    ///
+    /// - Parameter capacity: Bytes it may grow to, 1 MiB to 1 TiB; `nil` takes half of the memory.
+    ///   Memory is committed only as it is used.
+    /// - Throws: `invalidArgument`, `full`, `system`.
+    public convenience init(capacity: Int? = nil) throws(SharedStateError) {
+        var made: OpaquePointer?
+        var options = try Region.options(capacity)
+        try unsafe check(cshm_region_create(&options, &made), "cshm_region_create")
+        unsafe self.init(unsafe made.unsafelyUnwrapped, name: nil)
+        RegionTable.register(self)
+    }
+
+    /// Makes a named region, complete before anybody can see it.
+    ///
+    /// - Parameters:
+    ///   - name: 1 to 200 bytes without `/`, not starting with a dot.
+    ///   - capacity: As ``init(capacity:)``.
+    /// - Throws: `alreadyExists`, `invalidArgument`, `full`, `system`.
+    public convenience init(creating name: String, capacity: Int? = nil) throws(SharedStateError) {
+        var made: OpaquePointer?
+        var options = try Region.options(capacity)
+        try unsafe check(
+            cshm_region_create_named(name, &options, &made), "cshm_region_create_named", name)
+        unsafe self.init(unsafe made.unsafelyUnwrapped, name: name)
+        RegionTable.register(self)
+    }
+
+    /// Opens the region of that name.
+    ///
+    /// - Throws: `notFound`, `incompatible` (another build's layout, or damaged), `tooManyUsers`,
+    ///   `invalidArgument`, `system`.
+    public convenience init(opening name: String) throws(SharedStateError) {
+        var made: OpaquePointer?
+        try unsafe check(cshm_region_open(name, &made), "cshm_region_open", name)
+        unsafe self.init(unsafe made.unsafelyUnwrapped, name: name)
+        RegionTable.register(self)
+    }
+
+    /// Joins the family's region, whose mapping or descriptor was inherited.
+    internal convenience init(joining pointer: OpaquePointer) throws(SharedStateError) {
+        try unsafe check(cshm_region_join(pointer), "cshm_region_join")
+        unsafe self.init(pointer, name: nil)
+        RegionTable.register(self)
+    }
+
+    deinit {
+        unsafe cshm_region_close(pointer)
+    }
+
+    /// Takes a region's name away; those who have it open keep it.
+    ///
+    /// - Throws: `notFound`, `invalidArgument`, `system` (the file of that name is no region).
+    public static func remove(_ name: String) throws(SharedStateError) {
+        unsafe try check(cshm_region_remove(name), "cshm_region_remove", name)
+    }
+
+    /// The names of this user's regions.
+    ///
+    /// - Throws: `system`.
+    public static func list() throws(SharedStateError) -> [String] {
+        var names: [String] = []
+        let status = unsafe withUnsafeMutablePointer(to: &names) { names in
+            unsafe cshm_region_list(
+                { name, context in
+                    guard let name = unsafe name, let context = unsafe context else { return }
+                    let list = unsafe context.assumingMemoryBound(to: [String].self)
+                    unsafe list.pointee.append(String(cString: name))
+                }, names)
+        }
+        try check(status, "cshm_region_list")
+        return names
+    }
+
+    /// Bytes committed so far, whether in use or free.
+    public var committedBytes: Int {
+        var info = cshm_region_info()
+        unsafe cshm_region_describe(pointer, &info)
+        return Int(info.committed)
+    }
+
+    /// Bytes it may grow to.
+    public var capacity: Int {
+        var info = cshm_region_info()
+        unsafe cshm_region_describe(pointer, &info)
+        return Int(info.capacity)
+    }
+
+    /// Takes back what dead processes owned.
+    ///
+    /// - Returns: How many dead processes were found.
+    @discardableResult
+    public func reap() -> Int {
+        Int(max(0, unsafe cshm_region_reap(pointer)))
+    }
+
+    /// The region asked for, or the family's.
+    internal static func orFamily(_ region: Region?) throws(SharedStateError) -> Region {
+        guard let region else { return try FamilyRegion.shared() }
+        return region
+    }
+
+    private static func options(_ capacity: Int?) throws(SharedStateError) -> cshm_region_options {
+        guard (capacity ?? 0) >= 0 else {
+            throw SharedStateError(.invalidArgument, "a region's capacity cannot be negative")
+        }
+        return cshm_region_options(capacity: UInt64(capacity ?? 0))
+    }
+}
+
+/// The identity of one incarnation of a region, carried by every handle that is sent.
+internal struct RegionIdentity: Hashable, Sendable {
+    let high: UInt64
+    let low: UInt64
+
+    init(high: UInt64, low: UInt64) {
+        self.high = high
+        self.low = low
+    }
+
+    init(_ pointer: OpaquePointer) {
+        var info = cshm_region_info()
+        unsafe cshm_region_describe(pointer, &info)
+        let words = unsafe unsafeBitCast(info.uuid, to: (UInt64, UInt64).self)
+        self.init(high: words.0, low: words.1)
+    }
+}
+
+/// The regions this process has open, so that a handle that arrives finds its own.
+internal enum RegionTable {
+    private struct Entry {
+        weak var region: Region?
+    }
+    private static let open = Mutex<[RegionIdentity: Entry]>([:])
+
+    static func register(_ region: Region) {
+        open.withLock { $0[region.identity] = Entry(region: region) }
+    }
+
+    static func find(_ identity: RegionIdentity) throws(SharedStateError) -> Region {
+        if let region = open.withLock({ $0[identity]?.region }) { return region }
+        let family = try FamilyRegion.shared()
+        guard family.identity == identity else {
+            throw SharedStateError(
+                .notFound,
+                "the handle belongs to a region this process has not opened; open it first")
+        }
+        return family
+    }
+}

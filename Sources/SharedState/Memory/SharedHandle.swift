@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: Apache-2.0
+
+internal import CShm
+internal import Synchronization
+
+/// An object's place: what is sent when a handle is.
+internal struct ObjectPlace: Codable, Hashable, Sendable {
+    let regionHigh: UInt64
+    let regionLow: UInt64
+    let offset: UInt64
+
+    init(_ region: Region, _ offset: UInt64) {
+        self.regionHigh = region.identity.high
+        self.regionLow = region.identity.low
+        self.offset = offset
+    }
+
+    func region() throws(SharedStateError) -> Region {
+        try RegionTable.find(RegionIdentity(high: regionHigh, low: regionLow))
+    }
+}
+
+/// What every handle keeps: the region, the place in it, and whether it was ever sent. An object
+/// that was never sent is freed with its last handle; one that was lives as long as its region.
+internal final class SharedObject: Sendable {
+    let region: Region
+    let offset: UInt64
+    private let sent: Atomic<Bool>
+
+    init(_ region: Region, _ offset: UInt64, sent: Bool) {
+        self.region = region
+        self.offset = offset
+        self.sent = Atomic(sent)
+    }
+
+    var wasSent: Bool { sent.load(ordering: .acquiring) }
+
+    /// The place to send; from now on the object outlives this process.
+    func place() throws(SharedStateError) -> ObjectPlace {
+        if !sent.exchange(true, ordering: .acquiringAndReleasing) {
+            try unsafe check(cshm_heap_share(region.pointer, offset), "cshm_heap_share")
+        }
+        return ObjectPlace(region, offset)
+    }
+
+    /// The address of the object's first `size` bytes.
+    func address(size: Int) throws(SharedStateError) -> UnsafeMutableRawPointer {
+        guard
+            let address = unsafe cshm_heap_pointer(region.pointer, offset, UInt64(size))
+        else {
+            throw SharedStateError(.incompatible, "no object of that size at the handle's place")
+        }
+        return unsafe address
+    }
+
+    /// Allocates `size` zeroed bytes.
+    static func allocate(
+        _ size: Int, in region: Region?
+    ) throws(SharedStateError) -> SharedObject {
+        let region = try Region.orFamily(region)
+        var offset: UInt64 = 0
+        try unsafe check(
+            cshm_heap_allocate(region.pointer, UInt64(size), &offset), "cshm_heap_allocate")
+        let object = SharedObject(region, offset, sent: false)
+        unsafe try object.address(size: size).initializeMemory(
+            as: UInt8.self, repeating: 0, count: size)
+        return object
+    }
+
+    /// Frees the object, if nobody else can have it.
+    func freeUnlessSent() {
+        if !wasSent { _ = unsafe cshm_heap_free(region.pointer, offset) }
+    }
+}
+
+/// A number for a type, the same in every process that has the type: FNV-1a of its mangled name.
+internal func typeTag(_ types: Any.Type...) -> UInt64 {
+    var hash: UInt64 = 0xcbf2_9ce4_8422_2325
+    for type in types {
+        for byte in (_mangledTypeName(type) ?? "\(type)").utf8 {
+            hash = (hash ^ UInt64(byte)) &* 0x100_0000_01b3
+        }
+    }
+    return hash
+}

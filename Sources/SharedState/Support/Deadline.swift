@@ -1,0 +1,17 @@
+// SPDX-License-Identifier: Apache-2.0
+
+internal import CShm
+
+/// The absolute monotonic time, in nanoseconds, that is `timeout` from now; `nil` is for ever.
+/// Saturates: a negative time-out has passed, an enormous one never does.
+internal func deadline(after timeout: Duration?) -> Int64 {
+    guard let timeout else { return .max }
+    let parts = timeout.components
+    guard parts.seconds >= 0, parts.attoseconds >= 0 else { return 0 }
+    let (whole, overflow) = parts.seconds.multipliedReportingOverflow(by: 1_000_000_000)
+    if overflow { return .max }
+    let (sum, tooMuch) = whole.addingReportingOverflow(parts.attoseconds / 1_000_000_000)
+    if tooMuch { return .max }
+    let (absolute, never) = sum.addingReportingOverflow(cshm_now_ns())
+    return never ? .max : absolute
+}

@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: Apache-2.0
+
+internal import Glibc
+
+/// Why an operation failed.
+///
+/// Every error this module itself throws is of this type. What a correct program meets on a good
+/// day, such as an empty queue or an absent key, is a return value and not an error.
+public struct SharedStateError: Error, Hashable, Sendable, CustomStringConvertible {
+    /// What to branch on.
+    @nonexhaustive
+    public enum Code: Hashable, Sendable {
+        /// An argument was outside its documented range (`EINVAL`).
+        case invalidArgument
+        /// No region or object of that name exists (`ENOENT`).
+        case notFound
+        /// The name is taken (`EEXIST`).
+        case alreadyExists
+        /// The deadline passed first (`ETIMEDOUT`).
+        case timedOut
+        /// The region, or the file system behind it, is full (`ENOSPC`).
+        case full
+        /// An element is larger than its container takes (`EMSGSIZE`).
+        case tooLarge
+        /// The calling thread holds the lock already (`EDEADLK`).
+        case deadlock
+        /// The calling thread does not hold the lock (`EPERM`).
+        case notHolder
+        /// A holder died and nobody declared the data repaired (`ENOTRECOVERABLE`).
+        case notRecoverable
+        /// The shared bytes belong to another build, another type, or are damaged (`EPROTO`).
+        case incompatible
+        /// All entries of a bounded table are in use by live processes (`EUSERS`).
+        case tooManyUsers
+        /// The object was closed, or the pool shut down (`ECANCELED`).
+        case closed
+        /// This process was made by a `fork()` the library did not see (`ECHILD`).
+        case forked
+        /// The program cannot start workers: it was not linked, or not started, as one that can.
+        case cannotHostWorkers
+        /// The closure captures values, and captures cannot cross to another process.
+        case capturesValues
+        /// Values of this type cannot cross to another process.
+        case cannotCross
+        /// The process that ran the task died; its signal or exit code is in the description.
+        case workerDied
+        /// The task threw; the text of its error is in the description.
+        case taskFailed
+        /// The kernel refused for a reason this module does not interpret.
+        case system
+    }
+
+    /// What to branch on.
+    public let code: Code
+    /// The positive `errno` value behind ``code``, or 0 where there is none.
+    public let errno: Int32
+    /// What happened, to which object, and what to do about it, for people.
+    public let description: String
+
+    internal init(_ code: Code, _ description: String, errno: Int32 = 0) {
+        self.code = code
+        self.errno = errno
+        self.description = description
+    }
+
+    /// Wraps a negative return value of a C function.
+    internal init(status: Int32, _ function: StaticString, _ object: String) {
+        let number = -status
+        self.init(Self.code(for: number), Self.text(number, function, object), errno: number)
+    }
+
+    private static func code(for number: Int32) -> Code {
+        switch number {
+        case EINVAL: .invalidArgument
+        case ENOENT: .notFound
+        case EEXIST: .alreadyExists
+        case ETIMEDOUT: .timedOut
+        case ENOSPC: .full
+        case EMSGSIZE: .tooLarge
+        case EDEADLK: .deadlock
+        case EPERM: .notHolder
+        case ENOTRECOVERABLE: .notRecoverable
+        case EPROTO: .incompatible
+        case EUSERS: .tooManyUsers
+        case ECANCELED: .closed
+        case ECHILD: .forked
+        default: .system
+        }
+    }
+
+    private static func text(
+        _ number: Int32, _ function: StaticString, _ object: String
+    ) -> String {
+        let subject = object.isEmpty ? "" : " of \(object)"
+        return "\(explanation(number)) [\(function)\(subject), errno \(number)]"
+    }
+
+    /// What the errno means here, and what to do about it.
+    private static func explanation(_ number: Int32) -> String {
+        switch number {
+        case EINVAL: "an argument is outside its documented range"
+        case ENOENT: "there is none of that name; create it first"
+        case EEXIST: "the name is taken; open it, or remove it first"
+        case ETIMEDOUT: "the time-out passed first"
+        case ENOSPC: "shared memory is full; raise the region's capacity or free /dev/shm"
+        case EMSGSIZE: "the element is larger than the container's limit"
+        case EDEADLK: "this thread holds the lock already; use a recursive lock or release it first"
+        case EPERM: "this thread does not hold the lock"
+        case ENOTRECOVERABLE: "a holder died and the data was released without being repaired"
+        case EPROTO: "the shared bytes are another build's, another type's, or damaged"
+        case EUSERS: "every entry of the table is taken by a live process"
+        case ECANCELED: "it was closed"
+        case ECHILD: "this process was forked without the library; use ChildProcess or Pool"
+        case EXDEV: "it belongs to another PID namespace"
+        case EBADMSG: "the descriptor is not a shared-memory region"
+        default: unsafe String(cString: strerror(number))
+        }
+    }
+}
+
+/// Turns a C status into a value or an error; the only place that does.
+@discardableResult
+internal func check(
+    _ status: Int32, _ function: StaticString, _ object: @autoclosure () -> String = ""
+) throws(SharedStateError) -> Int32 {
+    guard status < 0 else { return status }
+    throw SharedStateError(status: status, function, object())
+}

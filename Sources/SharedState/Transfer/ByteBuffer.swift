@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/// Bytes being put together for another process.
+///
+/// Grows as needed; little-endian throughout.
+internal struct ByteWriter: Sendable {
+    /// Everything appended so far.
+    internal var bytes: [UInt8] = []
+
+    internal init() {}
+
+    internal init(reservingCapacity capacity: Int) {
+        bytes.reserveCapacity(capacity)
+    }
+
+    internal mutating func append(byte: UInt8) {
+        bytes.append(byte)
+    }
+
+    internal mutating func append(raw: UnsafeRawBufferPointer) {
+        unsafe bytes.append(contentsOf: raw)
+    }
+
+    internal mutating func append(raw: [UInt8]) {
+        bytes.append(contentsOf: raw)
+    }
+
+    /// Appends all bytes of an integer, whatever its value.
+    internal mutating func append<Integer: FixedWidthInteger>(fixed value: Integer) {
+        unsafe withUnsafeBytes(of: value.littleEndian) { unsafe bytes.append(contentsOf: $0) }
+    }
+
+    /// Appends seven bits per byte, lowest first: one byte below 128, ten at most.
+    internal mutating func append(varint value: UInt64) {
+        var rest = value
+        while rest >= 0x80 {
+            bytes.append(UInt8(truncatingIfNeeded: rest) | 0x80)
+            rest >>= 7
+        }
+        bytes.append(UInt8(truncatingIfNeeded: rest))
+    }
+
+    internal mutating func append(count: Int) {
+        append(varint: UInt64(count))
+    }
+
+    /// Appends a length and then the UTF-8 bytes.
+    internal mutating func append(string: String) {
+        var string = string
+        string.withUTF8 { utf8 in
+            append(count: utf8.count)
+            unsafe bytes.append(contentsOf: utf8)
+        }
+    }
+
+    /// Appends a length and then the bytes.
+    internal mutating func append(prefixed content: [UInt8]) {
+        append(count: content.count)
+        bytes.append(contentsOf: content)
+    }
+}
+
+/// Reads what a ``ByteWriter`` wrote, from memory that may be shared and may be damaged.
+///
+/// Every read is checked against the end and throws ``SharedStateError/Code/incompatible``, so
+/// that corrupt bytes are an error and never a crash. The reader borrows the memory: it must
+/// outlive the reader (which is what `@safe` here rests on); only ``raw(_:)`` returns a pointer
+/// into it.
+@safe
+internal struct ByteReader {
+    private let buffer: UnsafeRawBufferPointer
+    /// Where the next read begins.
+    internal private(set) var position: Int
+
+    internal init(_ buffer: UnsafeRawBufferPointer) {
+        unsafe self.buffer = buffer
+        position = 0
+    }
+
+    /// How many bytes are left.
+    internal var remaining: Int { unsafe buffer.count - position }
+
+    internal mutating func byte() throws(SharedStateError) -> UInt8 {
+        guard unsafe position < buffer.count else { throw .truncated }
+        defer { position += 1 }
+        return unsafe buffer[position]
+    }
+
+    /// The next `count` bytes in place: valid for as long as the reader's own memory is.
+    internal mutating func raw(_ count: Int) throws(SharedStateError) -> UnsafeRawBufferPointer {
+        guard count >= 0, count <= remaining else { throw .truncated }
+        defer { position += count }
+        return unsafe UnsafeRawBufferPointer(rebasing: buffer[position..<position + count])
+    }
+
+    internal mutating func fixed<Integer: FixedWidthInteger>(
+        _ type: Integer.Type
+    ) throws(SharedStateError) -> Integer {
+        let raw = unsafe try raw(MemoryLayout<Integer>.size)
+        var value: Integer = 0
+        unsafe withUnsafeMutableBytes(of: &value) { unsafe $0.copyMemory(from: raw) }
+        return Integer(littleEndian: value)
+    }
+
+    internal mutating func varint() throws(SharedStateError) -> UInt64 {
+        var value: UInt64 = 0
+        for shift in stride(from: UInt64(0), to: 70, by: 7) {
+            let next = try byte()
+            guard shift < 63 || next <= 1 else { break }
+            value |= UInt64(next & 0x7f) << shift
+            if next & 0x80 == 0 { return value }
+        }
+        throw SharedStateError(.incompatible, "the bytes are damaged: an integer is too long")
+    }
+
+    /// A count of things of at least `size` bytes each, which so many bytes must follow.
+    ///
+    /// Checked before anything is allocated for them: a damaged count must not exhaust memory.
+    internal mutating func count(ofSize size: Int = 1) throws(SharedStateError) -> Int {
+        let value = try varint()
+        guard value <= UInt64(remaining / max(size, 1)) else { throw .truncated }
+        return Int(value)
+    }
+
+    internal mutating func string() throws(SharedStateError) -> String {
+        let raw = unsafe try raw(count())
+        guard let text = unsafe String(validating: raw, as: UTF8.self) else {
+            throw SharedStateError(.incompatible, "the bytes are damaged: a string is not UTF-8")
+        }
+        return text
+    }
+
+    internal mutating func prefixed() throws(SharedStateError) -> [UInt8] {
+        unsafe [UInt8](try raw(count()))
+    }
+}
+
+extension SharedStateError {
+    internal static var truncated: SharedStateError {
+        SharedStateError(.incompatible, "the bytes are damaged: they end too early")
+    }
+}

@@ -1,0 +1,156 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/// What a worker finds by a ``TypeReference``: a type that knows how to call a closure.
+internal protocol FunctionEntry {
+    static func callable(
+        _ function: PortableFunction
+    ) throws(SharedStateError) -> any RemoteCallable
+    static func map(
+        _ function: PortableFunction, broadcast: inout ByteReader
+    ) throws -> any RemoteMap
+}
+
+extension FunctionEntry {
+    internal static func map(
+        _ function: PortableFunction, broadcast: inout ByteReader
+    ) throws -> any RemoteMap {
+        throw SharedStateError(.incompatible, "\(Self.self) is not a function of an element")
+    }
+}
+
+// Closures as structs, so that they keep the calling convention that they have here.
+
+internal struct Function0<R>: Sendable {
+    internal let body: @Sendable () throws -> R
+}
+
+internal struct Function1<T, R>: Sendable {
+    internal let body: @Sendable (T) throws -> R
+}
+
+internal struct Function2<T, W, R>: Sendable {
+    internal let body: @Sendable (T, W) throws -> R
+}
+
+internal struct FunctionPack<each A, R>: Sendable {
+    internal let body: @Sendable (repeat each A) throws -> R
+}
+
+/// Calls a function without arguments.
+internal struct Entry0<R>: FunctionEntry, RemoteCallable {
+    private let function: Function0<R>
+    private let result: TransferPlan<R>
+
+    internal static func callable(
+        _ function: PortableFunction
+    ) throws(SharedStateError) -> any RemoteCallable {
+        Entry0(
+            function: try function.rebuild(as: Function0<R>.self),
+            result: try TransferPlan.plan(for: R.self))
+    }
+
+    internal func call(arguments: inout ByteReader, into writer: inout ByteWriter) throws {
+        try result.encode(try function.body(), into: &writer)
+    }
+}
+
+/// Calls a function of one argument, for a task as for an element.
+internal struct Entry1<T, R>: FunctionEntry, RemoteCallable, RemoteMap {
+    private let function: Function1<T, R>
+    private let argument: TransferPlan<T>
+    private let result: TransferPlan<R>
+
+    private init(_ function: PortableFunction) throws(SharedStateError) {
+        self.function = try function.rebuild(as: Function1<T, R>.self)
+        argument = try TransferPlan.plan(for: T.self)
+        result = try TransferPlan.plan(for: R.self)
+    }
+
+    internal static func callable(
+        _ function: PortableFunction
+    ) throws(SharedStateError) -> any RemoteCallable {
+        try Entry1(function)
+    }
+
+    internal static func map(
+        _ function: PortableFunction, broadcast: inout ByteReader
+    ) throws -> any RemoteMap {
+        try Entry1(function)
+    }
+
+    internal func call(arguments: inout ByteReader, into writer: inout ByteWriter) throws {
+        let value = try function.body(try argument.decode(from: &arguments))
+        try result.encode(value, into: &writer)
+    }
+
+    internal func call(element: inout ByteReader, into writer: inout ByteWriter) throws {
+        try call(arguments: &element, into: &writer)
+    }
+}
+
+/// Calls a function of two arguments; the second one is a map's broadcast.
+internal struct Entry2<T, W: Sendable, R>: FunctionEntry, RemoteCallable {
+    private let function: Function2<T, W, R>
+    private let first: TransferPlan<T>
+    private let second: TransferPlan<W>
+    private let result: TransferPlan<R>
+
+    /// The function with its second argument decided.
+    private struct Map: RemoteMap {
+        let entry: Entry2
+        let broadcast: W
+
+        func call(element: inout ByteReader, into writer: inout ByteWriter) throws {
+            let value = try entry.function.body(
+                try entry.first.decode(from: &element), broadcast)
+            try entry.result.encode(value, into: &writer)
+        }
+    }
+
+    private init(_ function: PortableFunction) throws(SharedStateError) {
+        self.function = try function.rebuild(as: Function2<T, W, R>.self)
+        first = try TransferPlan.plan(for: T.self)
+        second = try TransferPlan.plan(for: W.self)
+        result = try TransferPlan.plan(for: R.self)
+    }
+
+    internal static func callable(
+        _ function: PortableFunction
+    ) throws(SharedStateError) -> any RemoteCallable {
+        try Entry2(function)
+    }
+
+    internal static func map(
+        _ function: PortableFunction, broadcast: inout ByteReader
+    ) throws -> any RemoteMap {
+        let entry = try Entry2(function)
+        return Map(entry: entry, broadcast: try entry.second.decode(from: &broadcast))
+    }
+
+    internal func call(arguments: inout ByteReader, into writer: inout ByteWriter) throws {
+        let first = try first.decode(from: &arguments)
+        let value = try function.body(first, try second.decode(from: &arguments))
+        try result.encode(value, into: &writer)
+    }
+}
+
+/// Calls a function whose caller has the arguments as a parameter pack.
+internal struct EntryPack<each A, R>: FunctionEntry, RemoteCallable {
+    private let function: FunctionPack<repeat each A, R>
+    private let arguments: (repeat TransferPlan<each A>)
+    private let result: TransferPlan<R>
+
+    internal static func callable(
+        _ function: PortableFunction
+    ) throws(SharedStateError) -> any RemoteCallable {
+        EntryPack(
+            function: try function.rebuild(as: FunctionPack<repeat each A, R>.self),
+            arguments: (repeat try TransferPlan.plan(for: (each A).self)),
+            result: try TransferPlan.plan(for: R.self))
+    }
+
+    internal func call(arguments reader: inout ByteReader, into writer: inout ByteWriter) throws {
+        let values = (repeat try (each arguments).decode(from: &reader))
+        try result.encode(try function.body(repeat each values), into: &writer)
+    }
+}

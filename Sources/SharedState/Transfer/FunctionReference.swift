@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/// A function to be called by a worker, with arguments and result as bytes.
+internal protocol RemoteCallable: Sendable {
+    /// Decodes the arguments in order, calls, and encodes the result. What the function throws
+    /// comes out as it is.
+    func call(arguments: inout ByteReader, into result: inout ByteWriter) throws
+}
+
+/// A function to be called for each element of a job, its broadcast argument decoded already.
+internal protocol RemoteMap: Sendable {
+    func call(element reader: inout ByteReader, into result: inout ByteWriter) throws
+}
+
+/// A closure as bytes for another process of the same executable.
+///
+/// The bytes hold the closure's code address and the type of a generic *entry*, which knows the
+/// argument and result types, and so how to decode, call and encode. The parameter types must
+/// reach these initializers as generic parameters (not as `Int` or `Void`), or the compiler wraps
+/// the closure in a thunk for another calling convention.
+internal struct FunctionReference: Sendable {
+    internal let bytes: [UInt8]
+
+    internal init<R>(_ body: @escaping @Sendable () throws -> R) throws(SharedStateError) {
+        try self.init(Function0(body: body), Entry0<R>.self)
+    }
+
+    internal init<T, R>(_ body: @escaping @Sendable (T) throws -> R) throws(SharedStateError) {
+        try self.init(Function1(body: body), Entry1<T, R>.self)
+    }
+
+    internal init<T, W: Sendable, R>(
+        _ body: @escaping @Sendable (T, W) throws -> R
+    ) throws(SharedStateError) {
+        try self.init(Function2(body: body), Entry2<T, W, R>.self)
+    }
+
+    /// Any number of arguments, for callers that have them as a parameter pack.
+    ///
+    /// It has a calling convention of its own, so a pack of one is not the same as ``init(_:)`` of
+    /// one.
+    internal init<each A, R>(
+        pack body: @escaping @Sendable (repeat each A) throws -> R
+    ) throws(SharedStateError) {
+        try self.init(FunctionPack(body: body), EntryPack<repeat each A, R>.self)
+    }
+
+    private init<Closure>(_ closure: Closure, _ entry: Any.Type) throws(SharedStateError) {
+        let function = try PortableFunction(closure)
+        let type = try TypeReference(entry)
+        var writer = ByteWriter(reservingCapacity: 128)
+        type.encode(into: &writer)
+        function.encode(into: &writer)
+        bytes = writer.bytes
+    }
+
+    /// Finds the function again.
+    ///
+    /// Costs some microseconds: once per job, not per call.
+    internal static func resolve(
+        _ bytes: [UInt8]
+    ) throws(SharedStateError) -> any RemoteCallable {
+        let (entry, function) = try open(bytes)
+        return try entry.callable(function)
+    }
+
+    /// Finds the function again for a map.
+    ///
+    /// Decodes the broadcast argument, where the function takes one, from `broadcast`; leaves that
+    /// alone otherwise.
+    internal static func resolveMap(
+        _ bytes: [UInt8], broadcast: inout ByteReader
+    ) throws -> any RemoteMap {
+        let (entry, function) = try open(bytes)
+        return try entry.map(function, broadcast: &broadcast)
+    }
+
+    private static func open(
+        _ bytes: [UInt8]
+    ) throws(SharedStateError) -> (any FunctionEntry.Type, PortableFunction) {
+        let parsed = unsafe bytes.withUnsafeBytes { raw in
+            Result { () throws(SharedStateError) in
+                var reader = unsafe ByteReader(raw)
+                return (try TypeReference(from: &reader), try PortableFunction(from: &reader))
+            }
+        }
+        let (type, function) = try parsed.get()
+        guard let entry = try type.resolve() as? any FunctionEntry.Type else {
+            throw SharedStateError(.incompatible, "the bytes are damaged: not a function")
+        }
+        return (entry, function)
+    }
+}

@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Glibc
+import SharedState
+
+/// The five programs, and the pages, each on real worker processes.
+@main
+struct Quickstart {
+    static func main() {
+        var right = true
+        do {
+            right = try lock() && right
+            right = try pool() && right
+            right = try queue() && right
+            right = try manager() && right
+            right = try executor() && right
+            right = try Pages.run(below: CommandLine.arguments.dropFirst().first ?? ".") && right
+            try Costs.run()
+        } catch {
+            report("quickstart: \(error)")
+            right = false
+        }
+        exit(right ? 0 : 1)
+    }
+
+    /// Four processes increment one counter.
+    static func lock() throws -> Bool {
+        let lock = try Lock()
+        let counter = try SharedValue(0)
+        let children = try (0..<4).map { _ in
+            try ChildProcess.start(lock, counter) { lock, counter in
+                for _ in 0..<10_000 {
+                    try lock.withLock { _ in counter.value += 1 }
+                }
+            }
+        }
+        for child in children { try child.join() }
+        let count = counter.value
+        print(
+            "1 Lock       counter \(count)   "
+                + "(4 processes x 10000 increments, \(40_000 - count) lost)")
+        return count == 40_000
+    }
+
+    /// Squares, in five processes.
+    static func pool() throws -> Bool {
+        let pool = try Pool(workers: 5)
+        let squares = try pool.map(0..<10) { $0 * $0 }
+        print("2 Pool       \(squares)")
+        return squares == [0, 1, 4, 9, 16, 25, 36, 49, 64, 81]
+    }
+
+    /// A result comes back through a queue.
+    static func queue() throws -> Bool {
+        let queue = try Queue<Int>()
+        let child = try ChildProcess.start(queue, 7) { queue, n in try queue.put(n * n) }
+        try child.join()
+        let square = try queue.get()
+        print("3 Queue      \(square)")
+        return square == 49
+    }
+
+    /// A child writes a dictionary that its parent reads.
+    static func manager() throws -> Bool {
+        let manager = try Manager()
+        let dictionary = try manager.dictionary(String.self, String.self)
+        let child = try ChildProcess.start(dictionary) { try $0.set("value1", forKey: "key1") }
+        try child.join()
+        let content = try dictionary.snapshot()
+        print("4 Manager    \(content)")
+        return content == ["key1": "value1"]
+    }
+
+    /// The same call on threads and on processes.
+    static func executor() throws -> Bool {
+        let threads = try ThreadPoolExecutor(workers: 3)
+        let processes = try ProcessPoolExecutor(workers: 3)
+        let first = try threads.submit(2, 3, body: power).value()
+        let second = try processes.submit(2, 3, body: power).value()
+        print("5 Executor   \(second)")
+        return first == 8 && second == 8
+    }
+}
+
+/// `base` to the power of `exponent`.
+@Sendable func power(_ base: Int, _ exponent: Int) -> Int {
+    (0..<exponent).reduce(1) { result, _ in result * base }
+}
+
+/// One line on the standard error stream.
+func report(_ text: String) {
+    show(text + "\n")
+}
+
+/// Text on the standard error stream.
+func show(_ text: String) {
+    let bytes = Array(text.utf8)
+    _ = unsafe write(2, bytes, bytes.count)
+}

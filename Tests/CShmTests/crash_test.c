@@ -1,0 +1,419 @@
+/*
+ * SPDX-License-Identifier: Apache-2.0
+ *
+ * Processes killed at random instants, thousands of times, and what must still hold afterwards.
+ */
+#include "support.h"
+
+#include <cshm/map.h>
+#include <cshm/mutex.h>
+#include <cshm/queue.h>
+
+extern const struct test crash_tests[];
+
+enum {
+    WORKERS = 6,
+    IDS = 1 << 25,
+    PORTS = 24,
+    KEYS = 200,
+    RUN_S = 5,
+};
+
+struct shared {
+    _Atomic uint64_t next;
+    _Atomic uint64_t done;
+    _Atomic uint32_t stop;
+    _Atomic uint8_t acknowledged[IDS];
+    _Atomic uint8_t taken[IDS];
+};
+
+struct job {
+    struct shared *shared;
+    uint64_t offset;
+    uint64_t seed;
+    uint32_t number;
+};
+
+#define REQUIRE(expr)                                                              \
+    do {                                                                           \
+        if (!(expr)) {                                                             \
+            fprintf(stderr, "%s:%d: in a child: %s\n", __FILE__, __LINE__, #expr); \
+            _exit(1);                                                              \
+        }                                                                          \
+    } while (0)
+
+/* Runs the workers, killing one about every 0.3 ms and replacing it. Returns how many. */
+static uint64_t massacre(cshm_region *region, struct job *job,
+                         void (*const bodies[WORKERS])(cshm_region *, void *))
+{
+    uint64_t random = job->seed;
+    uint64_t kills = 0;
+    uint64_t seen = 0;
+    int64_t seen_at = cshm_now_ns();
+    pid_t children[WORKERS];
+    for (uint32_t i = 0; i < WORKERS; i++) {
+        job->number = i;
+        children[i] = spawn(region, bodies[i], job);
+    }
+    int64_t end = after(RUN_S * SECOND);
+    while (cshm_now_ns() < end && atomic_load(&job->shared->next) < IDS - 1000) {
+        uint32_t victim = (uint32_t)(next_random(&random) % WORKERS);
+        usleep((useconds_t)(next_random(&random) % 600));
+        kill_child(children[victim]);
+        kills++;
+        job->number = victim;
+        job->seed = next_random(&random);
+        children[victim] = spawn(region, bodies[victim], job);
+        uint64_t done = atomic_load(&job->shared->done);
+        if (done != seen) {
+            seen = done;
+            seen_at = cshm_now_ns();
+        }
+        CHECK(cshm_now_ns() - seen_at < 3 * SECOND); /* somebody always gets on */
+    }
+    atomic_store(&job->shared->stop, 1);
+    for (uint32_t i = 0; i < WORKERS; i++) {
+        expect_success(children[i]);
+    }
+    fprintf(stderr, "%llu kills, %llu operations\n", (unsigned long long)kills,
+            (unsigned long long)atomic_load(&job->shared->done));
+    return kills;
+}
+
+/* ---- queue ---- */
+
+struct letter {
+    uint64_t id;
+    uint64_t from;
+    uint64_t check;
+    uint64_t filler[12]; /* only long letters have it */
+};
+
+static bool letter_is_whole(const struct letter *letter, uint64_t length)
+{
+    bool whole = letter->check == (letter->id ^ (letter->from << 56) ^ 0x5a5a5a5a5a5a5a5aull);
+    if (length == sizeof *letter) {
+        for (uint32_t i = 0; i < 12; i++) {
+            whole = whole && letter->filler[i] == letter->id + i;
+        }
+    }
+    return whole && (length == sizeof *letter || length == 24);
+}
+
+static void produce(cshm_region *region, void *context)
+{
+    struct job *job = context;
+    cshm_queue *queue = NULL;
+    REQUIRE(cshm_queue_open(region, job->offset, 7, &queue) == 0);
+    while (atomic_load(&job->shared->stop) == 0) {
+        uint64_t id = atomic_fetch_add(&job->shared->next, 1);
+        if (id >= IDS) {
+            break;
+        }
+        struct letter letter = {.id = id, .from = job->number};
+        letter.check = id ^ (letter.from << 56) ^ 0x5a5a5a5a5a5a5a5aull;
+        for (uint32_t i = 0; i < 12; i++) {
+            letter.filler[i] = id + i;
+        }
+        int status = -ETIMEDOUT;
+        while (status == -ETIMEDOUT && atomic_load(&job->shared->stop) == 0) {
+            status = cshm_queue_put_until(queue, &letter, id % 5 == 0 ? sizeof letter : 24,
+                                          after(20 * MILLISECOND));
+        }
+        REQUIRE(status == 0 || status == -ETIMEDOUT);
+        if (status == 0) {
+            atomic_store(&job->shared->acknowledged[id], 1);
+            atomic_fetch_add(&job->shared->done, 1);
+        }
+    }
+    cshm_queue_close(queue);
+    cshm_region_close(region);
+}
+
+static void consume(cshm_region *region, void *context)
+{
+    struct job *job = context;
+    cshm_queue *queue = NULL;
+    uint64_t last[WORKERS] = {0};
+    REQUIRE(cshm_queue_open(region, job->offset, 7, &queue) == 0);
+    while (atomic_load(&job->shared->stop) == 0) {
+        struct cshm_message message;
+        int status = cshm_queue_take_until(queue, &message, after(20 * MILLISECOND));
+        if (status == -ETIMEDOUT) {
+            continue;
+        }
+        REQUIRE(status == 0);
+        struct letter *letter = message.data;
+        REQUIRE(letter_is_whole(letter, message.length));
+        REQUIRE(letter->id >= last[letter->from]);
+        last[letter->from] = letter->id + 1;
+        REQUIRE(atomic_fetch_add(&job->shared->taken[letter->id], 1) == 0);
+        cshm_queue_release(queue, &message);
+        atomic_fetch_add(&job->shared->done, 1);
+    }
+    cshm_queue_close(queue);
+    cshm_region_close(region);
+}
+
+static void crash_queue(void)
+{
+    static void (*const bodies[WORKERS])(cshm_region *, void *) = {produce, produce, produce,
+                                                                   consume, consume, consume};
+    struct cshm_queue_options options = {
+        .capacity = 64, .slot_size = 24, .ports = PORTS, .type_tag = 7};
+    struct job job = {.shared = shared_memory(sizeof(struct shared)), .seed = make_seed()};
+    cshm_region *region = make_region(64u << 20);
+    uint64_t before = blocks_in_use(region);
+    cshm_queue *queue = NULL;
+    CHECK_EQ(cshm_queue_create(region, &options, &job.offset), 0);
+    CHECK_EQ(cshm_heap_share(region, job.offset), 0);
+    uint64_t kills = massacre(region, &job, bodies);
+    CHECK(kills > 300);
+
+    (void)cshm_region_reap(region);
+    CHECK_EQ(cshm_queue_open(region, job.offset, 7, &queue), 0);
+    uint64_t count = cshm_queue_count(queue);
+    struct cshm_message message;
+    int status;
+    while ((status = cshm_queue_try_take(queue, &message)) == 0) {
+        struct letter *letter = message.data;
+        CHECK(letter_is_whole(letter, message.length));
+        CHECK_EQ(atomic_fetch_add(&job.shared->taken[letter->id], 1), 0);
+        cshm_queue_release(queue, &message);
+        count--;
+    }
+    CHECK_EQ(status, -EAGAIN);
+    CHECK_EQ(count, 0);
+    CHECK_EQ(cshm_queue_count(queue), 0);
+    uint64_t lost = 0;
+    uint64_t end = atomic_load(&job.shared->next);
+    for (uint64_t i = 0; i < end && i < IDS; i++) {
+        CHECK(job.shared->taken[i] <= 1);
+        lost += job.shared->acknowledged[i] == 1 && job.shared->taken[i] == 0;
+    }
+    fprintf(stderr, "%llu in doubt\n", (unsigned long long)lost);
+    CHECK(lost <= kills);
+
+    struct cshm_message claimed[PORTS];
+    for (uint32_t i = 0; i < PORTS; i++) {
+        CHECK_EQ(cshm_queue_claim(queue, 8, &claimed[i]), 0);
+        for (uint32_t j = 0; j < i; j++) {
+            CHECK(claimed[i].slot != claimed[j].slot && claimed[i].port != claimed[j].port);
+        }
+    }
+    CHECK_EQ(cshm_queue_claim(queue, 8, &message), -EUSERS);
+    for (uint32_t i = 0; i < PORTS; i++) {
+        cshm_queue_abort(queue, &claimed[i]);
+    }
+    uint64_t value = 0;
+    for (uint32_t i = 0; i < 64; i++) {
+        CHECK_EQ(cshm_queue_try_put(queue, &value, 8), 0);
+    }
+    CHECK_EQ(cshm_queue_try_put(queue, &value, 8), -EAGAIN);
+    cshm_queue_destroy(queue);
+    (void)cshm_region_reap(region);
+    CHECK_EQ(blocks_in_use(region), before);
+    cshm_region_close(region);
+}
+
+/* ---- mutex ---- */
+
+struct counter {
+    cshm_mutex mutex;
+    volatile uint64_t first;
+    volatile uint64_t second;
+};
+
+static void count_up(cshm_region *region, void *context)
+{
+    struct job *job = context;
+    struct counter *counter = cshm_heap_pointer(region, job->offset, sizeof *counter);
+    while (atomic_load(&job->shared->stop) == 0) {
+        int status = cshm_mutex_acquire_until(&counter->mutex, after(10 * SECOND));
+        REQUIRE(status == 0 || status == 1);
+        if (status == 1) {
+            REQUIRE(counter->first - counter->second <= 1);
+            counter->second = counter->first;
+            REQUIRE(cshm_mutex_repair(&counter->mutex) == 0);
+        }
+        REQUIRE(counter->first == counter->second);
+        counter->first = counter->first + 1;
+        counter->second = counter->second + 1;
+        atomic_fetch_add(&job->shared->done, 1);
+        REQUIRE(cshm_mutex_release(&counter->mutex) == 0);
+    }
+}
+
+static void crash_mutex(void)
+{
+    static void (*const bodies[WORKERS])(cshm_region *, void *) = {count_up, count_up, count_up,
+                                                                   count_up, count_up, count_up};
+    struct job job = {.shared = shared_memory(sizeof(struct shared)), .seed = make_seed()};
+    cshm_region *region = make_region(4u << 20);
+    CHECK_EQ(cshm_heap_allocate(region, sizeof(struct counter), &job.offset), 0);
+    struct counter *counter = cshm_heap_pointer(region, job.offset, sizeof *counter);
+    memset(counter, 0, sizeof *counter);
+    cshm_mutex_init(&counter->mutex);
+    uint64_t kills = massacre(region, &job, bodies);
+    CHECK(kills > 300);
+    CHECK(cshm_mutex_acquire_until(&counter->mutex, after(SECOND)) >= 0);
+    CHECK(counter->first >= atomic_load(&job.shared->done));
+    CHECK(counter->first <= atomic_load(&job.shared->done) + kills);
+    cshm_region_close(region);
+}
+
+/* ---- map ---- */
+
+static uint64_t fill_value(uint64_t *value, uint64_t key, uint64_t number)
+{
+    uint64_t words = 3 + (key * 7 + number) % 60;
+    value[0] = key;
+    value[1] = number;
+    for (uint64_t i = 2; i < words; i++) {
+        value[i] = (key << 32) ^ (number * i);
+    }
+    return words * 8;
+}
+
+static bool value_is_whole(const uint64_t *value, uint64_t length, uint64_t key)
+{
+    uint64_t expected[64];
+    return length >= 24 && length <= sizeof expected && value[0] == key &&
+           fill_value(expected, key, value[1]) == length && memcmp(expected, value, length) == 0;
+}
+
+static void change_map(cshm_region *region, void *context)
+{
+    struct job *job = context;
+    cshm_map *map = NULL;
+    uint64_t random = job->seed;
+    uint64_t value[64];
+    REQUIRE(cshm_map_open(region, job->offset, 9, &map) == 0);
+    while (atomic_load(&job->shared->stop) == 0) {
+        uint64_t key = next_random(&random) % KEYS;
+        uint64_t action = next_random(&random) % 8;
+        if (action < 4) { /* a counter that only grows */
+            struct cshm_map_entry entry;
+            key += KEYS;
+            REQUIRE(cshm_map_lock(map, &key, 8, &entry) == 0);
+            REQUIRE(entry.value == NULL || value_is_whole(entry.value, entry.length, key));
+            uint64_t number = entry.value == NULL ? 0 : ((const uint64_t *)entry.value)[1];
+            REQUIRE(cshm_map_entry_set(map, &entry, value, fill_value(value, key, number + 1)) ==
+                    0);
+            cshm_map_unlock(map, &entry);
+            atomic_fetch_add(&job->shared->next, 1);
+        } else if (action < 6) {
+            REQUIRE(cshm_map_put(map, &key, 8, value, fill_value(value, key, random)) >= 0);
+        } else if (action == 6) {
+            int status = cshm_map_remove(map, &key, 8);
+            REQUIRE(status == 0 || status == -ENOENT);
+        } else {
+            uint64_t length = 0;
+            int status = cshm_map_get(map, &key, 8, value, sizeof value, &length);
+            REQUIRE(status == -ENOENT || status == 0);
+            REQUIRE(status != 0 || value_is_whole(value, length, key));
+        }
+        atomic_fetch_add(&job->shared->done, 1);
+    }
+    cshm_map_close(map);
+    cshm_region_close(region);
+}
+
+static void crash_map(void)
+{
+    static void (*const bodies[WORKERS])(cshm_region *, void *) = {
+        change_map, change_map, change_map, change_map, change_map, change_map};
+    struct job job = {.shared = shared_memory(sizeof(struct shared)), .seed = make_seed()};
+    cshm_region *region = make_region(64u << 20);
+    uint64_t before = blocks_in_use(region);
+    cshm_map *map = NULL;
+    CHECK_EQ(cshm_map_create(region, 9, &job.offset), 0);
+    CHECK_EQ(cshm_heap_share(region, job.offset), 0);
+    CHECK_EQ(cshm_map_open(region, job.offset, 9, &map), 0);
+    uint64_t empty = blocks_in_use(region);
+    uint64_t kills = massacre(region, &job, bodies);
+    CHECK(kills > 300);
+    (void)cshm_region_reap(region);
+    /* Whoever locks a shard next heals it: lock them all. */
+    for (uint64_t key = 0; key < 4000; key++) {
+        int status = cshm_map_remove(map, &(uint64_t){key + 100000}, 8);
+        CHECK_EQ(status, -ENOENT);
+    }
+    struct cshm_map_cursor cursor = {0};
+    uint8_t seen[2 * KEYS] = {0};
+    uint64_t buffer[80];
+    uint64_t items = 0;
+    uint64_t sum = 0;
+    for (;;) {
+        uint64_t key_length = 0;
+        uint64_t length = 0;
+        int status = cshm_map_next(map, &cursor, buffer, sizeof buffer, &key_length, &length);
+        if (status == -ENOENT) {
+            break;
+        }
+        CHECK_EQ(status, 0);
+        CHECK_EQ(key_length, 8);
+        CHECK(buffer[0] < 2 * KEYS && seen[buffer[0]]++ == 0);
+        CHECK(value_is_whole(&buffer[1], length, buffer[0]));
+        sum += buffer[0] >= KEYS ? buffer[2] : 0;
+        items++;
+    }
+    CHECK_EQ(cshm_map_count(map), items);
+    CHECK(sum >= atomic_load(&job.shared->next));
+    CHECK(sum <= atomic_load(&job.shared->next) + kills);
+    fprintf(stderr, "%llu items, %llu blocks, %llu when empty\n", (unsigned long long)items,
+            (unsigned long long)blocks_in_use(region), (unsigned long long)empty);
+    CHECK(blocks_in_use(region) >= items + before + 1);
+    CHECK(blocks_in_use(region) <= items + empty + 64);
+    CHECK_EQ(cshm_map_clear(map), 0);
+    CHECK_EQ(cshm_map_count(map), 0);
+    cshm_map_destroy(map);
+    (void)cshm_region_reap(region);
+    CHECK_EQ(blocks_in_use(region), before);
+    cshm_region_close(region);
+}
+
+/* ---- stop ---- */
+
+static void crash_stop(void)
+{
+    struct cshm_queue_options options = {
+        .capacity = 64, .slot_size = 24, .ports = PORTS, .type_tag = 7};
+    struct job job = {.shared = shared_memory(sizeof(struct shared)), .seed = make_seed()};
+    cshm_region *region = make_region(64u << 20);
+    uint64_t random = job.seed;
+    CHECK_EQ(cshm_queue_create(region, &options, &job.offset), 0);
+    pid_t children[4];
+    for (uint32_t i = 0; i < 4; i++) {
+        job.number = i;
+        children[i] = spawn(region, i < 2 ? produce : consume, &job);
+    }
+    for (uint32_t round = 0; round < 400; round++) {
+        uint32_t producer = (uint32_t)(next_random(&random) % 2);
+        uint32_t consumer = 2 + (uint32_t)(next_random(&random) % 2);
+        stop_child(children[producer]);
+        stop_child(children[consumer]);
+        uint64_t seen = atomic_load(&job.shared->done);
+        int64_t end = after(5 * SECOND);
+        while (atomic_load(&job.shared->done) < seen + 500) {
+            CHECK(cshm_now_ns() < end);
+            CHECK(atomic_load(&job.shared->next) < IDS);
+            usleep(100);
+        }
+        kill(children[producer], SIGCONT);
+        kill(children[consumer], SIGCONT);
+    }
+    atomic_store(&job.shared->stop, 1);
+    for (uint32_t i = 0; i < 4; i++) {
+        expect_success(children[i]);
+    }
+    cshm_region_close(region);
+}
+
+const struct test crash_tests[] = {
+    {"crash_queue_of_killed_producers_and_consumers_delivers_at_most_once_and_drains", crash_queue},
+    {"crash_mutex_of_killed_holders_protects_a_counter", crash_mutex},
+    {"crash_map_of_killed_writers_stays_whole_and_leaks_nothing", crash_map},
+    {"crash_queue_is_not_delayed_by_stopped_processes", crash_stop},
+    {NULL, NULL},
+};

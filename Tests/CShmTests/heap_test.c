@@ -1,0 +1,252 @@
+/*
+ * SPDX-License-Identifier: Apache-2.0
+ *
+ * Tests of cshm/heap.h.
+ */
+#include "support.h"
+
+#include <pthread.h>
+
+extern const struct test heap_tests[];
+
+static void sizes(void)
+{
+    enum { BATCH = 500, LARGEST = 200000 };
+    static uint64_t offsets[BATCH];
+    cshm_region *region = make_region(512u << 20);
+    uint64_t before = blocks_in_use(region);
+    for (uint64_t from = 1; from <= LARGEST; from += BATCH) {
+        for (uint64_t i = 0; i < BATCH; i++) {
+            uint64_t size = from + i;
+            CHECK_EQ(cshm_heap_allocate(region, size, &offsets[i]), 0);
+            CHECK_EQ(offsets[i] % (size >= 128 ? 128 : 16), 0);
+            uint8_t *bytes = cshm_heap_pointer(region, offsets[i], size);
+            CHECK(bytes != NULL);
+            memset(bytes, (int)(i & 0xff), size);
+        }
+        for (uint64_t i = 0; i < BATCH; i++) { /* disjoint: nobody wrote over it */
+            uint64_t size = from + i;
+            const uint8_t *bytes = cshm_heap_pointer(region, offsets[i], size);
+            CHECK_EQ(bytes[0], i & 0xff);
+            CHECK(memcmp(bytes, bytes + 1, size - 1) == 0);
+            CHECK_EQ(cshm_heap_free(region, offsets[i]), 0);
+        }
+    }
+    CHECK_EQ(blocks_in_use(region), before);
+    cshm_region_close(region);
+}
+
+static void refuses(void)
+{
+    cshm_region *region = make_region(4u << 20);
+    uint64_t small = 0;
+    uint64_t large = 0;
+    CHECK_EQ(cshm_heap_allocate(region, 0, &small), -EINVAL);
+    CHECK(cshm_heap_allocate(region, UINT64_MAX, &small) < 0);
+    CHECK_EQ(cshm_heap_allocate(region, 100, &small), 0);
+    CHECK_EQ(cshm_heap_allocate(region, 100000, &large), 0);
+    CHECK(cshm_heap_pointer(region, small, 100) != NULL);
+    CHECK(cshm_heap_pointer(region, small + 50, 50) != NULL);
+    CHECK(cshm_heap_pointer(region, small, 1000) == NULL);
+    CHECK(cshm_heap_pointer(region, small, UINT64_MAX) == NULL);
+    CHECK(cshm_heap_pointer(region, large, 100000) != NULL);
+    CHECK(cshm_heap_pointer(region, large + 70000, 30000) != NULL);
+    CHECK(cshm_heap_pointer(region, large, 200000) == NULL);
+    CHECK(cshm_heap_pointer(region, 0, 1) == NULL);
+    CHECK(cshm_heap_pointer(region, 64, 1) == NULL);
+    CHECK(cshm_heap_pointer(region, 4u << 20, 1) == NULL);
+    CHECK(cshm_heap_pointer(region, UINT64_MAX, 1) == NULL);
+    CHECK_EQ(cshm_heap_offset(region, cshm_heap_pointer(region, small, 1)), small);
+    CHECK_EQ(cshm_heap_offset(region, &small), 0);
+    CHECK_EQ(cshm_heap_share(region, small + 16), -EINVAL);
+    CHECK_EQ(cshm_heap_share(region, small), 0);
+    CHECK_EQ(cshm_heap_share(region, small), 0);
+    CHECK_EQ(cshm_heap_free(region, small + 16), -EINVAL);
+    CHECK_EQ(cshm_heap_free(region, large + 65536), -EINVAL);
+    CHECK_EQ(cshm_heap_free(region, 0), -EINVAL);
+    CHECK_EQ(cshm_heap_free(region, small), 0);
+    CHECK_EQ(cshm_heap_free(region, small), -EINVAL);
+    CHECK_EQ(cshm_heap_share(region, small), -EINVAL);
+    CHECK_EQ(cshm_heap_free(region, large), 0);
+    CHECK_EQ(cshm_heap_free(region, large), -EINVAL);
+    cshm_region_close(region);
+}
+
+static void fills(void)
+{
+    static uint64_t offsets[70000];
+    static const uint64_t SIZES[] = {32, 1000, 30000, 65536, 300000};
+    cshm_region *region = make_region(2u << 20);
+    uint64_t before = blocks_in_use(region);
+    for (uint32_t pass = 0; pass < 3; pass++) {
+        for (size_t kind = 0; kind < sizeof SIZES / sizeof SIZES[0]; kind++) {
+            uint32_t count = 0;
+            uint64_t extra = 0;
+            int status;
+            while ((status = cshm_heap_allocate(region, SIZES[kind], &offsets[count])) == 0) {
+                memset(cshm_heap_pointer(region, offsets[count], SIZES[kind]), 0xff, SIZES[kind]);
+                CHECK(++count < 70000);
+            }
+            CHECK_EQ(status, -ENOSPC);
+            /* Spans of the small classes stay theirs. */
+            CHECK(pass > 0 || kind > 0 || count * SIZES[kind] > 1200000);
+            if (count > 0) {
+                CHECK_EQ(cshm_heap_free(region, offsets[count - 1]), 0);
+                CHECK_EQ(cshm_heap_allocate(region, SIZES[kind], &offsets[count - 1]), 0);
+                CHECK_EQ(cshm_heap_allocate(region, SIZES[kind], &extra), -ENOSPC);
+            }
+            while (count > 0) {
+                CHECK_EQ(cshm_heap_free(region, offsets[--count]), 0);
+            }
+            CHECK_EQ(blocks_in_use(region), before);
+        }
+    }
+    cshm_region_close(region);
+}
+
+static void refills_large(void)
+{
+    uint64_t offsets[64];
+    cshm_region *region = make_region(2u << 20);
+    uint32_t first = 0;
+    for (uint32_t pass = 0; pass < 50; pass++) {
+        uint32_t count = 0;
+        while (cshm_heap_allocate(region, 100000, &offsets[count]) == 0) {
+            count++;
+        }
+        first = pass == 0 ? count : first;
+        CHECK(count >= 12);
+        CHECK_EQ(count, first);
+        while (count > 0) {
+            CHECK_EQ(cshm_heap_free(region, offsets[--count]), 0);
+        }
+    }
+    cshm_region_close(region);
+}
+
+static void hoard(cshm_region *region, void *context)
+{
+    _Atomic uint32_t *ready = context;
+    for (uint64_t i = 0; i < 2000; i++) {
+        uint64_t offset = 0;
+        if (cshm_heap_allocate(region, i % 50 == 0 ? 100000 : 20 + i, &offset) != 0) {
+            _exit(1);
+        }
+        if (i % 100 == 1 && cshm_heap_share(region, offset) != 0) {
+            _exit(1);
+        }
+    }
+    atomic_store(ready, 1);
+    for (;;) {
+        pause();
+    }
+}
+
+static void killed(void)
+{
+    cshm_region *region = make_region(64u << 20);
+    uint64_t before = blocks_in_use(region);
+    struct cshm_region_info info;
+    for (uint32_t round = 1; round <= 5; round++) {
+        _Atomic uint32_t *ready = shared_memory(4096);
+        pid_t child = spawn(region, hoard, ready);
+        wait_until_set(ready, 1);
+        CHECK_EQ(blocks_in_use(region), before + 2000 + (round - 1) * 20);
+        kill_child(child);
+        CHECK_EQ(cshm_region_reap(region), 1);
+        CHECK_EQ(blocks_in_use(region), before + round * 20); /* what it had shared */
+    }
+    cshm_region_describe(region, &info);
+    CHECK(info.committed < 48u << 20); /* its spans were used again */
+    cshm_region_close(region);
+}
+
+struct crowd {
+    cshm_region *region;
+    uint64_t seed;
+    _Atomic uint64_t *exchange; /* blocks go from thread to thread through this */
+};
+
+static void *churn(void *context)
+{
+    struct crowd *crowd = context;
+    uint64_t random = crowd->seed;
+    for (uint32_t i = 0; i < 30000; i++) {
+        uint64_t draw = next_random(&random);
+        uint64_t size = draw % 64 == 0 ? 33000 + draw % 100000 : 16 + draw % 2000;
+        uint64_t offset = 0;
+        CHECK_EQ(cshm_heap_allocate(crowd->region, size, &offset), 0);
+        uint64_t *words = cshm_heap_pointer(crowd->region, offset, size);
+        CHECK(words != NULL);
+        words[0] = offset;
+        words[1] = ~offset;
+        uint64_t other = atomic_exchange(&crowd->exchange[draw >> 58], offset);
+        if (other != 0) {
+            words = cshm_heap_pointer(crowd->region, other, 16);
+            CHECK(words[0] == other && words[1] == ~other);
+            CHECK_EQ(cshm_heap_free(crowd->region, other), 0);
+        }
+    }
+    return NULL;
+}
+
+static void threads(void)
+{
+    static _Atomic uint64_t exchange[64];
+    cshm_region *region = make_region(256u << 20);
+    uint64_t before = blocks_in_use(region);
+    struct crowd crowd[4];
+    pthread_t thread[4];
+    for (uint32_t i = 0; i < 4; i++) {
+        crowd[i] = (struct crowd){.region = region, .seed = i + 1, .exchange = exchange};
+        CHECK_EQ(pthread_create(&thread[i], NULL, churn, &crowd[i]), 0);
+    }
+    for (uint32_t i = 0; i < 4; i++) {
+        CHECK_EQ(pthread_join(thread[i], NULL), 0);
+    }
+    for (uint32_t i = 0; i < 64; i++) {
+        CHECK(exchange[i] == 0 || cshm_heap_free(region, exchange[i]) == 0);
+    }
+    CHECK_EQ(blocks_in_use(region), before);
+    cshm_region_close(region);
+}
+
+static void churn_alone(cshm_region *region, void *context)
+{
+    static _Atomic uint64_t exchange[64];
+    struct crowd crowd = {.region = region, .seed = (uint64_t)getpid(), .exchange = exchange};
+    (void)context;
+    (void)churn(&crowd);
+    for (;;) {
+        (void)churn(&crowd);
+    }
+}
+
+static void killed_anywhere(void)
+{
+    cshm_region *region = make_region(256u << 20);
+    uint64_t before = blocks_in_use(region);
+    uint64_t random = make_seed();
+    struct cshm_heap_usage usage;
+    for (uint32_t i = 0; i < 500; i++) {
+        pid_t child = spawn(region, churn_alone, NULL);
+        usleep((useconds_t)(1000 + next_random(&random) % 5000));
+        kill_child(child);
+    }
+    (void)cshm_region_reap(region);
+    cshm_heap_describe(region, &usage);
+    CHECK_EQ(usage.blocks, before);
+    CHECK(usage.free_spans > 0);
+    cshm_region_close(region);
+}
+
+const struct test heap_tests[] = {
+    {"allocates_all_sizes_aligned_and_disjoint_and_frees_them", sizes},
+    {"refuses_what_is_no_block", refuses},
+    {"is_filled_emptied_and_filled_again", fills},
+    {"gives_as_many_large_blocks_again", refills_large},
+    {"takes_back_the_blocks_of_a_killed_process", killed},
+    {"loses_nothing_by_a_process_killed_anywhere", killed_anywhere},
+    {"serves_threads_that_free_each_others_blocks", threads},
+    {NULL, NULL},
+};

@@ -1,0 +1,256 @@
+/*
+ * SPDX-License-Identifier: Apache-2.0
+ *
+ * Tests of cshm/map.h.
+ */
+#include "support.h"
+
+#include <pthread.h>
+
+#include <cshm/map.h>
+
+extern const struct test map_tests[];
+
+static cshm_map *make_map(cshm_region *region, uint64_t *offset)
+{
+    cshm_map *map = NULL;
+    CHECK_EQ(cshm_map_create(region, 3, offset), 0);
+    CHECK_EQ(cshm_heap_share(region, *offset), 0);
+    CHECK_EQ(cshm_map_open(region, *offset, 3, &map), 0);
+    return map;
+}
+
+static void put_get_remove(void)
+{
+    cshm_region *region = make_region(16u << 20);
+    uint64_t offset = 0;
+    uint64_t before = blocks_in_use(region);
+    cshm_map *map = make_map(region, &offset);
+    cshm_map *other = NULL;
+    char buffer[64];
+    uint64_t length = 0;
+    CHECK_EQ(cshm_map_open(region, offset, 4, &other), -EPROTO);
+    CHECK_EQ(cshm_map_open(region, offset + 128, 3, &other), -EPROTO);
+    CHECK_EQ(cshm_map_get(map, "a", 1, buffer, sizeof buffer, &length), -ENOENT);
+    CHECK_EQ(cshm_map_remove(map, "a", 1), -ENOENT);
+    CHECK_EQ(cshm_map_put(map, "a", 1, "one", 3), 0);
+    CHECK_EQ(cshm_map_put(map, "ab", 2, "", 0), 0);
+    CHECK_EQ(cshm_map_put(map, "", 0, "empty", 5), 0);
+    CHECK_EQ(cshm_map_get(map, "a", 1, buffer, sizeof buffer, &length), 0);
+    CHECK(length == 3 && memcmp(buffer, "one", 3) == 0);
+    CHECK_EQ(cshm_map_get(map, "ab", 2, NULL, 0, &length), 0);
+    CHECK_EQ(length, 0);
+    CHECK_EQ(cshm_map_get(map, "", 0, buffer, sizeof buffer, &length), 0);
+    CHECK_EQ(length, 5);
+    CHECK_EQ(cshm_map_put(map, "a", 1, "three", 5), 1);
+    CHECK_EQ(cshm_map_get(map, "a", 1, buffer, 4, &length), -EMSGSIZE);
+    CHECK_EQ(length, 5);
+    CHECK_EQ(cshm_map_get(map, "a", 1, NULL, 0, &length), -EMSGSIZE);
+    CHECK_EQ(cshm_map_get(map, "a", 1, buffer, 5, &length), 0);
+    CHECK(memcmp(buffer, "three", 5) == 0);
+    CHECK_EQ(cshm_map_count(map), 3);
+    CHECK_EQ(cshm_map_remove(map, "a", 1), 0);
+    CHECK_EQ(cshm_map_remove(map, "a", 1), -ENOENT);
+    CHECK_EQ(cshm_map_count(map), 2);
+    CHECK_EQ(cshm_map_clear(map), 0);
+    CHECK_EQ(cshm_map_count(map), 0);
+    CHECK_EQ(cshm_map_get(map, "ab", 2, buffer, sizeof buffer, &length), -ENOENT);
+    CHECK_EQ(cshm_map_put(map, "a", 1, "one", 3), 0);
+    cshm_map_destroy(map);
+    CHECK_EQ(blocks_in_use(region), before);
+    cshm_region_close(region);
+}
+
+static void grows(void)
+{
+    enum { COUNT = 100000 };
+    cshm_region *region = make_region(256u << 20);
+    uint64_t offset = 0;
+    uint64_t before = blocks_in_use(region);
+    cshm_map *map = make_map(region, &offset);
+    for (uint64_t i = 0; i < COUNT; i++) {
+        uint64_t value[2] = {i, ~i};
+        CHECK_EQ(cshm_map_put(map, &i, 8, value, sizeof value), 0);
+    }
+    CHECK_EQ(cshm_map_count(map), COUNT);
+    for (uint64_t i = 0; i < COUNT; i++) {
+        uint64_t value[2];
+        uint64_t length = 0;
+        CHECK_EQ(cshm_map_get(map, &i, 8, value, sizeof value, &length), 0);
+        CHECK(length == 16 && value[0] == i && value[1] == ~i);
+    }
+    uint8_t *seen = calloc(COUNT, 1);
+    CHECK(seen != NULL);
+    struct cshm_map_cursor cursor = {0};
+    uint64_t buffer[3];
+    uint64_t key_length = 0;
+    uint64_t length = 0;
+    CHECK_EQ(cshm_map_next(map, &cursor, buffer, 8, &key_length, &length), -EMSGSIZE);
+    CHECK(key_length == 8 && length == 16);
+    for (uint64_t i = 0; i < COUNT; i++) {
+        CHECK_EQ(cshm_map_next(map, &cursor, buffer, sizeof buffer, &key_length, &length), 0);
+        CHECK(buffer[0] < COUNT && seen[buffer[0]]++ == 0 && buffer[1] == buffer[0]);
+    }
+    CHECK_EQ(cshm_map_next(map, &cursor, buffer, sizeof buffer, &key_length, &length), -ENOENT);
+    free(seen);
+    for (uint64_t i = 0; i < COUNT; i += 2) {
+        CHECK_EQ(cshm_map_remove(map, &i, 8), 0);
+    }
+    CHECK_EQ(cshm_map_count(map), COUNT / 2);
+    cshm_map_destroy(map);
+    CHECK_EQ(blocks_in_use(region), before);
+    cshm_region_close(region);
+}
+
+static void locks(void)
+{
+    cshm_region *region = make_region(16u << 20);
+    uint64_t offset = 0;
+    cshm_map *map = make_map(region, &offset);
+    struct cshm_map_entry entry;
+    struct cshm_map_entry again;
+    CHECK_EQ(cshm_map_lock(map, "k", 1, &entry), 0);
+    CHECK(entry.value == NULL);
+    CHECK_EQ(cshm_map_lock(map, "k", 1, &again), -EDEADLK);
+    CHECK_EQ(cshm_map_entry_set(map, &entry, "vv", 2), 0);
+    CHECK(entry.length == 2 && memcmp(entry.value, "vv", 2) == 0);
+    CHECK_EQ(cshm_map_entry_set(map, &entry, "www", 3), 0);
+    cshm_map_unlock(map, &entry);
+    CHECK_EQ(cshm_map_lock(map, "k", 1, &entry), 0);
+    CHECK(entry.length == 3 && memcmp(entry.value, "www", 3) == 0);
+    cshm_map_entry_remove(map, &entry);
+    CHECK(entry.value == NULL);
+    cshm_map_unlock(map, &entry);
+    CHECK_EQ(cshm_map_count(map), 0);
+    cshm_map_close(map);
+    cshm_region_close(region);
+}
+
+enum { ADDS = 20000, COUNTERS = 5 };
+
+static void add(cshm_region *region, void *context)
+{
+    cshm_map *map = NULL;
+    if (cshm_map_open(region, *(uint64_t *)context, 3, &map) != 0) {
+        _exit(1);
+    }
+    for (uint64_t i = 0; i < ADDS; i++) {
+        uint64_t key = i % COUNTERS;
+        struct cshm_map_entry entry;
+        if (cshm_map_lock(map, &key, 8, &entry) != 0) {
+            _exit(1);
+        }
+        uint64_t value = (entry.value == NULL ? 0 : *(const uint64_t *)entry.value) + 1;
+        if (cshm_map_entry_set(map, &entry, &value, 8) != 0) {
+            _exit(1);
+        }
+        cshm_map_unlock(map, &entry);
+    }
+}
+
+static void counts_between_processes(void)
+{
+    cshm_region *region = make_region(16u << 20);
+    uint64_t offset = 0;
+    cshm_map *map = make_map(region, &offset);
+    pid_t children[4];
+    for (int i = 0; i < 4; i++) {
+        children[i] = spawn(region, add, &offset);
+    }
+    for (int i = 0; i < 4; i++) {
+        expect_success(children[i]);
+    }
+    for (uint64_t key = 0; key < COUNTERS; key++) {
+        uint64_t value = 0;
+        uint64_t length = 0;
+        CHECK_EQ(cshm_map_get(map, &key, 8, &value, 8, &length), 0);
+        CHECK_EQ(value, 4 * ADDS / COUNTERS);
+    }
+    cshm_map_close(map);
+    cshm_region_close(region);
+}
+
+enum { STABLE = 500, GROWN = 60000 };
+
+struct growth {
+    _Atomic uint32_t done;
+    uint64_t offset;
+};
+
+static void grow(cshm_region *region, void *context)
+{
+    struct growth *growth = context;
+    cshm_map *map = NULL;
+    if (cshm_map_open(region, growth->offset, 3, &map) != 0) {
+        _exit(1);
+    }
+    for (uint64_t i = STABLE; i < GROWN; i++) {
+        uint64_t stable = i % STABLE;
+        uint64_t value[2] = {i, ~i};
+        if (cshm_map_put(map, &i, 8, value, 16) != 0 ||
+            cshm_map_put(map, &stable, 8, value, 16) != 1) {
+            _exit(1);
+        }
+    }
+    atomic_store(&growth->done, 1);
+}
+
+static void reads_while_a_process_grows(void)
+{
+    struct growth *growth = shared_memory(sizeof *growth);
+    cshm_region *region = make_region(256u << 20);
+    cshm_map *map = make_map(region, &growth->offset);
+    for (uint64_t i = 0; i < STABLE; i++) {
+        uint64_t value[2] = {i, ~i};
+        CHECK_EQ(cshm_map_put(map, &i, 8, value, 16), 0);
+    }
+    pid_t child = spawn(region, grow, growth);
+    static uint32_t shard_of[GROWN];
+    uint32_t walks = 0;
+    while (atomic_load(&growth->done) == 0 || walks < 3) {
+        for (uint64_t i = 0; i < STABLE; i++) {
+            uint64_t value[2];
+            uint64_t length = 0;
+            CHECK_EQ(cshm_map_get(map, &i, 8, value, 16, &length), 0);
+            CHECK(length == 16 && value[1] == ~value[0] && value[0] % STABLE == i);
+        }
+        struct cshm_map_cursor cursor = {0};
+        memset(shard_of, 0, sizeof shard_of);
+        for (;;) {
+            uint64_t buffer[3];
+            uint64_t key_length = 0;
+            uint64_t length = 0;
+            int status = cshm_map_next(map, &cursor, buffer, sizeof buffer, &key_length, &length);
+            if (status == -ENOENT) {
+                break;
+            }
+            if (status == -ESTALE) {
+                for (uint32_t i = 0; i < GROWN; i++) {
+                    shard_of[i] = shard_of[i] == cursor.shard + 1 ? 0 : shard_of[i];
+                }
+                continue;
+            }
+            CHECK_EQ(status, 0);
+            CHECK(buffer[0] < GROWN && buffer[2] == ~buffer[1]);
+            CHECK(buffer[0] >= STABLE || shard_of[buffer[0]] == 0);
+            shard_of[buffer[0]] = cursor.shard + 1;
+        }
+        for (uint32_t i = 0; i < STABLE; i++) {
+            CHECK(shard_of[i] != 0);
+        }
+        walks++;
+    }
+    expect_success(child);
+    CHECK_EQ(cshm_map_count(map), GROWN);
+    cshm_map_close(map);
+    cshm_region_close(region);
+}
+
+const struct test map_tests[] = {
+    {"puts_gets_replaces_and_removes", put_get_remove},
+    {"grows_to_a_hundred_thousand_keys_and_walks_them", grows},
+    {"locks_an_entry_sets_and_removes_it", locks},
+    {"counts_atomically_from_four_processes", counts_between_processes},
+    {"reads_and_walks_while_another_process_grows_it", reads_while_a_process_grows},
+    {NULL, NULL},
+};

@@ -1,0 +1,20 @@
+/*
+ * SPDX-License-Identifier: Apache-2.0
+ *
+ * All of CShm. Each noun has a header of its own, which is its paper.
+ */
+#ifndef CSHM_H
+#define CSHM_H
+
+#include "cshm/base.h"
+#include "cshm/heap.h"
+#include "cshm/map.h"
+#include "cshm/mutex.h"
+#include "cshm/park.h"
+#include "cshm/participant.h"
+#include "cshm/queue.h"
+#include "cshm/region.h"
+#include "cshm/ring.h"
+#include "cshm/value.h"
+
+#endif /* CSHM_H */

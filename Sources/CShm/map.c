@@ -288,10 +288,11 @@ int cshm_map_get(const cshm_map *map, const void *key, uint64_t key_length, void
     for (;;) {
         struct table table;
         struct found found;
+        /* acquire: [table] */
+        uint64_t before = atomic_load_explicit(&shard->table, memory_order_acquire);
         if (!load_table(map, shard, &table)) {
-            /* Damaged, unless the table was replaced between the two looks at it. */
-            struct table again = {.word = atomic_load(&shard->table)};
-            if (table_is_current(shard, &again) && !load_table(map, shard, &table)) {
+            /* Damaged, unless the table was replaced between the looks at it. */
+            if (table_is_current(shard, &(struct table){.word = before})) {
                 return -EPROTO;
             }
             continue;

@@ -32,7 +32,8 @@ struct cworker_zygote {
 
 /* --- Starting --- */
 
-static bool is_variable(const char *entry, const char *name) {
+static bool is_variable(const char *entry, const char *name)
+{
     size_t length = strlen(name);
     return strncmp(entry, name, length) == 0 && entry[length] == '=';
 }
@@ -41,31 +42,39 @@ static bool is_variable(const char *entry, const char *name) {
  * The environment for the zygote: ours, with the hand-shake, and without Swift's crash backtraces,
  * which keep a trapped worker alive for up to 30 s. NULL if out of memory; free with free.
  */
-static char **make_environment(int count) {
+static char **make_environment(int count)
+{
     extern char **environ;
     size_t entries = 0;
-    while (environ != NULL && environ[entries] != NULL) entries++;
+    while (environ != NULL && environ[entries] != NULL) {
+        entries++;
+    }
 
     const char *backtrace = getenv(CWORKER_BACKTRACE);
     char head[64];
-    int n = snprintf(
-        head, sizeof head, "%s=1 %d %d ", CWORKER_HANDSHAKE, (int)getpid(), count);
+    int n = snprintf(head, sizeof head, "%s=1 %d %d ", CWORKER_HANDSHAKE, (int)getpid(), count);
     size_t head_length = (size_t)n;
     size_t tail_length = backtrace == NULL ? 1 : strlen(backtrace) + 1;
     size_t vector = (entries + 3) * sizeof(char *);
     char **result = malloc(vector + head_length + tail_length + 1);
-    if (result == NULL) return NULL;
+    if (result == NULL) {
+        return NULL;
+    }
 
     char *text = (char *)result + vector;
     memcpy(text, head, head_length);
     text[head_length] = backtrace == NULL ? '-' : '=';
-    if (backtrace != NULL) memcpy(text + head_length + 1, backtrace, tail_length - 1);
+    if (backtrace != NULL) {
+        memcpy(text + head_length + 1, backtrace, tail_length - 1);
+    }
     text[head_length + tail_length] = '\0';
 
     static char no_backtrace[] = CWORKER_BACKTRACE "=enable=no";
     size_t used = 0;
     for (size_t i = 0; i < entries; i++) {
-        if (is_variable(environ[i], CWORKER_BACKTRACE)) continue;
+        if (is_variable(environ[i], CWORKER_BACKTRACE)) {
+            continue;
+        }
         result[used++] = environ[i];
     }
     result[used++] = no_backtrace;
@@ -75,23 +84,26 @@ static char **make_environment(int count) {
 }
 
 /* Of the signals that we ignore, the zygote needs the one that tells of its children. */
-static int set_attributes(posix_spawnattr_t *attributes) {
+static int set_attributes(posix_spawnattr_t *attributes)
+{
     sigset_t none, defaults;
     sigemptyset(&none);
     sigemptyset(&defaults);
     sigaddset(&defaults, SIGCHLD);
     posix_spawnattr_setsigmask(attributes, &none);
     posix_spawnattr_setsigdefault(attributes, &defaults);
-    return posix_spawnattr_setflags(
-        attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
+    return posix_spawnattr_setflags(attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
 }
 
 /* Spawns this executable with `fds` as its descriptors from CWORKER_CONTROL_FD on. */
-static int spawn_self(const int *fds, int count, char **environment, pid_t *pid) {
+static int spawn_self(const int *fds, int count, char **environment, pid_t *pid)
+{
     posix_spawn_file_actions_t actions;
     posix_spawnattr_t attributes;
     int error = posix_spawn_file_actions_init(&actions);
-    if (error != 0) return -error;
+    if (error != 0) {
+        return -error;
+    }
     error = posix_spawnattr_init(&attributes);
     if (error != 0) {
         posix_spawn_file_actions_destroy(&actions);
@@ -105,8 +117,8 @@ static int spawn_self(const int *fds, int count, char **environment, pid_t *pid)
         error = posix_spawn_file_actions_addclosefrom_np(&actions, CWORKER_CONTROL_FD + count);
     }
     if (error == 0) {
-        error = posix_spawn(
-            pid, "/proc/self/exe", &actions, &attributes, cworker_arguments(), environment);
+        error = posix_spawn(pid, "/proc/self/exe", &actions, &attributes, cworker_arguments(),
+                            environment);
     }
     posix_spawnattr_destroy(&attributes);
     posix_spawn_file_actions_destroy(&actions);
@@ -114,38 +126,55 @@ static int spawn_self(const int *fds, int count, char **environment, pid_t *pid)
 }
 
 /* Makes copies of the descriptors above those that the zygote's will be given. */
-static int copy_above(const int *fds, int count, int *copies) {
+static int copy_above(const int *fds, int count, int *copies)
+{
     for (int i = 0; i < count; i++) {
         copies[i] = fcntl(fds[i], F_DUPFD_CLOEXEC, CWORKER_CONTROL_FD + count);
-        if (copies[i] >= 0) continue;
+        if (copies[i] >= 0) {
+            continue;
+        }
         int error = errno;
-        while (i > 0) close(copies[--i]);
+        while (i > 0) {
+            close(copies[--i]);
+        }
         return -error;
     }
     return 0;
 }
 
-static int spawn_with(int control, const int *inherit_fds, int count, pid_t *pid) {
+static int spawn_with(int control, const int *inherit_fds, int count, pid_t *pid)
+{
     int fds[1 + CWORKER_MAX_INHERITED], copies[1 + CWORKER_MAX_INHERITED];
     fds[0] = control;
-    for (int i = 0; i < count; i++) fds[1 + i] = inherit_fds[i];
+    for (int i = 0; i < count; i++) {
+        fds[1 + i] = inherit_fds[i];
+    }
     int status = copy_above(fds, 1 + count, copies);
-    if (status < 0) return status;
+    if (status < 0) {
+        return status;
+    }
     char **environment = make_environment(count);
     status = environment == NULL ? -ENOMEM : spawn_self(copies, 1 + count, environment, pid);
     free(environment);
-    for (int i = 0; i <= count; i++) close(copies[i]);
+    for (int i = 0; i <= count; i++) {
+        close(copies[i]);
+    }
     return status;
 }
 
-int cworker_zygote_start(const int *inherit_fds, int count, cworker_zygote **out) {
+int cworker_zygote_start(const int *inherit_fds, int count, cworker_zygote **out)
+{
     *out = NULL;
-    if (count < 0 || count > CWORKER_MAX_INHERITED) return -EINVAL;
+    if (count < 0 || count > CWORKER_MAX_INHERITED) {
+        return -EINVAL;
+    }
     if (!cworker_hooked() || cworker_handshake_pending() || getauxval(AT_SECURE) != 0) {
         return -ENOEXEC;
     }
     cworker_zygote *zygote = malloc(sizeof *zygote);
-    if (zygote == NULL) return -ENOMEM;
+    if (zygote == NULL) {
+        return -ENOMEM;
+    }
     int pair[2];
     int status = socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0 ? -errno : 0;
     if (status < 0) {
@@ -168,10 +197,12 @@ int cworker_zygote_start(const int *inherit_fds, int count, cworker_zygote **out
 
 /* --- Requests --- */
 
-static int send_request(
-    cworker_zygote *zygote, struct cworker_request request, const void *payload, size_t length,
-    const int *fds, int nfds) {
-    if (zygote->owner != getpid()) return -ECHILD;
+static int send_request(cworker_zygote *zygote, struct cworker_request request, const void *payload,
+                        size_t length, const int *fds, int nfds)
+{
+    if (zygote->owner != getpid()) {
+        return -ECHILD;
+    }
     union {
         char bytes[CMSG_SPACE(CWORKER_MAX_FDS * sizeof(int))];
         struct cmsghdr alignment;
@@ -190,22 +221,30 @@ static int send_request(
         memcpy(CMSG_DATA(header), fds, bytes);
     }
     ssize_t size;
-    do size = sendmsg(zygote->fd, &message, MSG_NOSIGNAL);
-    while (size < 0 && errno == EINTR);
-    if (size >= 0) return 0;
+    do {
+        size = sendmsg(zygote->fd, &message, MSG_NOSIGNAL);
+    } while (size < 0 && errno == EINTR);
+    if (size >= 0) {
+        return 0;
+    }
     return errno == ECONNRESET ? -EPIPE : -errno;
 }
 
-int cworker_fork(
-    cworker_zygote *zygote, uint64_t id, const void *payload, size_t length, const int *fds,
-    int nfds) {
-    if (length > CWORKER_MAX_PAYLOAD) return -EMSGSIZE;
-    if (nfds < 0 || nfds > CWORKER_MAX_FDS) return -EINVAL;
+int cworker_fork(cworker_zygote *zygote, uint64_t id, const void *payload, size_t length,
+                 const int *fds, int nfds)
+{
+    if (length > CWORKER_MAX_PAYLOAD) {
+        return -EMSGSIZE;
+    }
+    if (nfds < 0 || nfds > CWORKER_MAX_FDS) {
+        return -EINVAL;
+    }
     struct cworker_request request = {.kind = CWORKER_REQUEST_FORK, .id = id};
     return send_request(zygote, request, payload, length, fds, nfds);
 }
 
-int cworker_kill(cworker_zygote *zygote, uint64_t id, int number) {
+int cworker_kill(cworker_zygote *zygote, uint64_t id, int number)
+{
     struct cworker_request request = {.kind = CWORKER_REQUEST_KILL, .number = number, .id = id};
     return send_request(zygote, request, NULL, 0, NULL, 0);
 }
@@ -213,43 +252,68 @@ int cworker_kill(cworker_zygote *zygote, uint64_t id, int number) {
 /* --- Events and the end --- */
 
 /* Waits for the zygote's end, for a time, then forces it. */
-static void reap_zygote(cworker_zygote *zygote) {
-    if (zygote->reaped) return;
+static void reap_zygote(cworker_zygote *zygote)
+{
+    if (zygote->reaped) {
+        return;
+    }
     zygote->reaped = true;
     if (zygote->pidfd >= 0) {
         struct pollfd fd = {zygote->pidfd, POLLIN, 0};
         int ready;
-        do ready = poll(&fd, 1, END_TIMEOUT_MS);
-        while (ready < 0 && errno == EINTR);
-        if (ready == 0) syscall(SYS_pidfd_send_signal, zygote->pidfd, SIGKILL, NULL, 0);
+        do {
+            ready = poll(&fd, 1, END_TIMEOUT_MS);
+        } while (ready < 0 && errno == EINTR);
+        if (ready == 0) {
+            syscall(SYS_pidfd_send_signal, zygote->pidfd, SIGKILL, NULL, 0);
+        }
     }
     /* ECHILD: the program ignores SIGCHLD or waits for any child, and so has reaped it for us. */
-    while (waitpid(zygote->pid, NULL, 0) < 0 && errno == EINTR) continue;
+    while (waitpid(zygote->pid, NULL, 0) < 0 && errno == EINTR) {
+        continue;
+    }
 }
 
-int cworker_next_event(cworker_zygote *zygote, struct cworker_event *out) {
-    if (zygote->owner != getpid()) return -ECHILD;
+int cworker_next_event(cworker_zygote *zygote, struct cworker_event *out)
+{
+    if (zygote->owner != getpid()) {
+        return -ECHILD;
+    }
     ssize_t size;
     /* A reset is reported once, before the events that were sent ahead of it. */
-    do size = recv(zygote->fd, out, sizeof *out, 0);
-    while (size < 0 && (errno == EINTR || errno == ECONNRESET));
-    if (size == (ssize_t)sizeof *out) return 0;
+    do {
+        size = recv(zygote->fd, out, sizeof *out, 0);
+    } while (size < 0 && (errno == EINTR || errno == ECONNRESET));
+    if (size == (ssize_t)sizeof *out) {
+        return 0;
+    }
     reap_zygote(zygote);
     *out = (struct cworker_event){.kind = CWORKER_CLOSED, .pid = zygote->pid};
     return 0;
 }
 
-int cworker_zygote_pid(const cworker_zygote *zygote) { return zygote->pid; }
+int cworker_zygote_pid(const cworker_zygote *zygote)
+{
+    return zygote->pid;
+}
 
-int cworker_fd(const cworker_zygote *zygote) { return zygote->fd; }
+int cworker_fd(const cworker_zygote *zygote)
+{
+    return zygote->fd;
+}
 
-void cworker_zygote_shutdown(cworker_zygote *zygote) {
-    if (zygote == NULL) return;
+void cworker_zygote_shutdown(cworker_zygote *zygote)
+{
+    if (zygote == NULL) {
+        return;
+    }
     if (zygote->owner == getpid()) {
         shutdown(zygote->fd, SHUT_RDWR); /* also where a fork of this process holds a copy */
         reap_zygote(zygote);
     }
     close(zygote->fd);
-    if (zygote->pidfd >= 0) close(zygote->pidfd);
+    if (zygote->pidfd >= 0) {
+        close(zygote->pidfd);
+    }
     free(zygote);
 }

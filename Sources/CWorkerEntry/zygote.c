@@ -35,12 +35,11 @@
 #endif
 
 #define WORKER_STACK ((size_t)16 << 20)
-#define KILL_ROUNDS 5000 /* of a millisecond each */
+#define KILL_ROUNDS  5000 /* of a millisecond each */
 
 /* Written in Swift. Weak, so that this target links alone. */
-extern void sharedstate_worker_run(
-    const void *payload, size_t length, int share_fd, const int *fds, int nfds)
-    __attribute__((weak));
+extern void sharedstate_worker_run(const void *payload, size_t length, int share_fd, const int *fds,
+                                   int nfds) __attribute__((weak));
 extern void sharedstate_zygote_prepare(int share_fd) __attribute__((weak));
 extern void dispatch_main(void) __attribute__((weak));
 
@@ -71,7 +70,8 @@ static struct {
     int nfds;
 } work;
 
-static _Noreturn void die(const char *text) {
+static _Noreturn void die(const char *text)
+{
     dprintf(STDERR_FILENO, "SharedState worker host: %s\n", text);
     _exit(126);
 }
@@ -79,32 +79,47 @@ static _Noreturn void die(const char *text) {
 /* --- Ending everything --- */
 
 /* Kills every direct child. Children of the dead become direct ones: we are the subreaper. */
-static void kill_children(void) {
-    for (size_t i = 0; i < zygote.count; i++) kill(zygote.children[i].pid, SIGKILL);
+static void kill_children(void)
+{
+    for (size_t i = 0; i < zygote.count; i++) {
+        kill(zygote.children[i].pid, SIGKILL);
+    }
     char path[64];
     snprintf(path, sizeof path, "/proc/self/task/%d/children", (int)zygote.self);
     FILE *file = fopen(path, "re");
-    if (file == NULL) return; /* a kernel without CONFIG_PROC_CHILDREN: only those we know of */
+    if (file == NULL) {
+        return; /* a kernel without CONFIG_PROC_CHILDREN: only those we know of */
+    }
     int pid;
-    while (fscanf(file, "%d", &pid) == 1) kill(pid, SIGKILL);
+    while (fscanf(file, "%d", &pid) == 1) {
+        kill(pid, SIGKILL);
+    }
     fclose(file);
 }
 
-static void forget(pid_t pid) {
+static void forget(pid_t pid)
+{
     for (size_t i = 0; i < zygote.count; i++) {
-        if (zygote.children[i].pid != pid) continue;
+        if (zygote.children[i].pid != pid) {
+            continue;
+        }
         zygote.children[i] = zygote.children[--zygote.count];
         return;
     }
 }
 
 /* Bounded: a descendant with another user's rights cannot be killed. */
-static _Noreturn void end_everything(void) {
+static _Noreturn void end_everything(void)
+{
     for (int round = 0; round < KILL_ROUNDS; round++) {
         kill_children();
         pid_t pid;
-        while ((pid = waitpid(-1, NULL, WNOHANG)) > 0) forget(pid);
-        if (pid < 0 && errno == ECHILD) break;
+        while ((pid = waitpid(-1, NULL, WNOHANG)) > 0) {
+            forget(pid);
+        }
+        if (pid < 0 && errno == ECHILD) {
+            break;
+        }
         nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
     }
     _exit(0);
@@ -112,31 +127,48 @@ static _Noreturn void end_everything(void) {
 
 /* --- Talking to the client --- */
 
-static void tell(const struct cworker_event *event) {
+static void tell(const struct cworker_event *event)
+{
     for (;;) {
-        if (send(zygote.control, event, sizeof *event, MSG_NOSIGNAL | MSG_DONTWAIT) >= 0) return;
-        if (errno == EINTR) continue;
-        if (errno != EAGAIN && errno != ENOBUFS) end_everything();
+        if (send(zygote.control, event, sizeof *event, MSG_NOSIGNAL | MSG_DONTWAIT) >= 0) {
+            return;
+        }
+        if (errno == EINTR) {
+            continue;
+        }
+        if (errno != EAGAIN && errno != ENOBUFS) {
+            end_everything();
+        }
         /* Never wait in send itself: another process may hold the client's end of the socket. */
         struct pollfd fds[] = {{zygote.control, POLLOUT, 0}, {zygote.parent_fd, POLLIN, 0}};
-        if (poll(fds, 2, -1) > 0 && fds[1].revents != 0) end_everything();
+        if (poll(fds, 2, -1) > 0 && fds[1].revents != 0) {
+            end_everything();
+        }
     }
 }
 
-static int64_t microseconds(struct timeval time) {
+static int64_t microseconds(struct timeval time)
+{
     return (int64_t)time.tv_sec * 1000000 + (int64_t)time.tv_usec;
 }
 
-static void reap(void) {
+static void reap(void)
+{
     struct rusage usage;
     int status;
     pid_t pid;
     while ((pid = wait4(-1, &status, WNOHANG, &usage)) > 0) {
         for (size_t i = 0; i < zygote.count; i++) {
-            if (zygote.children[i].pid != pid) continue;
+            if (zygote.children[i].pid != pid) {
+                continue;
+            }
             struct cworker_event event = {
-                .kind = CWORKER_EXITED, .pid = pid, .id = zygote.children[i].id, .status = status,
-                .maxrss_kib = usage.ru_maxrss, .user_us = microseconds(usage.ru_utime),
+                .kind = CWORKER_EXITED,
+                .pid = pid,
+                .id = zygote.children[i].id,
+                .status = status,
+                .maxrss_kib = usage.ru_maxrss,
+                .user_us = microseconds(usage.ru_utime),
                 .system_us = microseconds(usage.ru_stime),
             };
             forget(pid);
@@ -148,28 +180,38 @@ static void reap(void) {
 
 /* --- The worker --- */
 
-static void *worker_thread(void *unused) {
+static void *worker_thread(void *unused)
+{
     (void)unused;
     sharedstate_worker_run(packet.payload, work.length, zygote.share_fd, work.fds, work.nfds);
     fflush(NULL);
     _exit(0);
 }
 
-static void restore_backtrace(void) {
-    if (zygote.backtrace != NULL) setenv(CWORKER_BACKTRACE, zygote.backtrace, 1);
-    else unsetenv(CWORKER_BACKTRACE);
+static void restore_backtrace(void)
+{
+    if (zygote.backtrace != NULL) {
+        setenv(CWORKER_BACKTRACE, zygote.backtrace, 1);
+    } else {
+        unsetenv(CWORKER_BACKTRACE);
+    }
 }
 
 /*
  * The work runs on a second thread: the first one must host the main queue, or
  * `await MainActor.run` hangs.
  */
-static _Noreturn void run_worker(void) {
+static _Noreturn void run_worker(void)
+{
     prctl(PR_SET_PDEATHSIG, SIGKILL);
-    if (getppid() != zygote.self) _exit(0); /* the zygote died before the line above */
+    if (getppid() != zygote.self) {
+        _exit(0); /* the zygote died before the line above */
+    }
     close(zygote.control);
     close(zygote.signal_fd);
-    if (zygote.parent_fd >= 0) close(zygote.parent_fd);
+    if (zygote.parent_fd >= 0) {
+        close(zygote.parent_fd);
+    }
     restore_backtrace();
     free(zygote.children);
     zygote.children = NULL;
@@ -189,46 +231,72 @@ static _Noreturn void run_worker(void) {
     if (host_main_queue == NULL) {
         host_main_queue = (void (*)(void))dlsym(RTLD_DEFAULT, "dispatch_main");
     }
-    if (host_main_queue != NULL) host_main_queue();
-    for (;;) pause();
+    if (host_main_queue != NULL) {
+        host_main_queue();
+    }
+    for (;;) {
+        pause();
+    }
 }
 
 /* --- Requests --- */
 
-static bool has_other_threads(void) {
-    if (HAS_RUNTIME_THREADS) return false;
+static bool has_other_threads(void)
+{
+    if (HAS_RUNTIME_THREADS) {
+        return false;
+    }
     struct stat status;
     /* The links of this directory: two, and one for each thread. */
     return stat("/proc/self/task", &status) == 0 && status.st_nlink > 3;
 }
 
-static bool has_room(void) {
-    if (zygote.count < zygote.capacity) return true;
+static bool has_room(void)
+{
+    if (zygote.count < zygote.capacity) {
+        return true;
+    }
     size_t capacity = zygote.capacity == 0 ? 16 : zygote.capacity * 2;
     struct child *children = realloc(zygote.children, capacity * sizeof *children);
-    if (children == NULL) return false;
+    if (children == NULL) {
+        return false;
+    }
     zygote.children = children;
     zygote.capacity = capacity;
     return true;
 }
 
 /* Returns the child's pid, or a negated errno. */
-static pid_t fork_worker(void) {
-    if (sharedstate_worker_run == NULL) return -ENOEXEC;
+static pid_t fork_worker(void)
+{
+    if (sharedstate_worker_run == NULL) {
+        return -ENOEXEC;
+    }
     if (!zygote.prepared) {
         zygote.prepared = true;
-        if (sharedstate_zygote_prepare != NULL) sharedstate_zygote_prepare(zygote.share_fd);
+        if (sharedstate_zygote_prepare != NULL) {
+            sharedstate_zygote_prepare(zygote.share_fd);
+        }
     }
-    if (has_other_threads()) return -EBUSY;
-    if (!has_room()) return -ENOMEM;
+    if (has_other_threads()) {
+        return -EBUSY;
+    }
+    if (!has_room()) {
+        return -ENOMEM;
+    }
     fflush(NULL); /* or the child would write the buffered text again */
     pid_t pid = fork();
-    if (pid < 0) return -errno;
-    if (pid == 0) run_worker();
+    if (pid < 0) {
+        return -errno;
+    }
+    if (pid == 0) {
+        run_worker();
+    }
     return pid;
 }
 
-static void handle_fork(uint64_t id) {
+static void handle_fork(uint64_t id)
+{
     pid_t pid = fork_worker();
     struct cworker_event event = {.kind = CWORKER_FORK_FAILED, .id = id};
     if (pid < 0) {
@@ -241,35 +309,48 @@ static void handle_fork(uint64_t id) {
     tell(&event);
 }
 
-static void handle_kill(uint64_t id, int number) {
+static void handle_kill(uint64_t id, int number)
+{
     for (size_t i = 0; i < zygote.count; i++) {
-        if (zygote.children[i].id == id) kill(zygote.children[i].pid, number);
+        if (zygote.children[i].id == id) {
+            kill(zygote.children[i].pid, number);
+        }
     }
 }
 
-static void take_descriptors(struct msghdr *message) {
+static void take_descriptors(struct msghdr *message)
+{
     work.nfds = 0;
     for (struct cmsghdr *c = CMSG_FIRSTHDR(message); c != NULL; c = CMSG_NXTHDR(message, c)) {
-        if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS) continue;
+        if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS) {
+            continue;
+        }
         size_t bytes = c->cmsg_len - CMSG_LEN(0);
         memcpy(work.fds, CMSG_DATA(c), bytes);
         work.nfds = (int)(bytes / sizeof(int));
     }
 }
 
-static void handle_request(void) {
+static void handle_request(void)
+{
     union {
         char bytes[CMSG_SPACE(CWORKER_MAX_FDS * sizeof(int))];
         struct cmsghdr alignment;
     } control;
     struct iovec part = {&packet, sizeof packet};
     struct msghdr message = {
-        .msg_iov = &part, .msg_iovlen = 1, .msg_control = control.bytes,
+        .msg_iov = &part,
+        .msg_iovlen = 1,
+        .msg_control = control.bytes,
         .msg_controllen = sizeof control.bytes,
     };
     ssize_t size = recvmsg(zygote.control, &message, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
-    if (size < 0 && (errno == EAGAIN || errno == EINTR)) return;
-    if (size < (ssize_t)sizeof packet.request) end_everything(); /* the client closed its end */
+    if (size < 0 && (errno == EAGAIN || errno == EINTR)) {
+        return;
+    }
+    if (size < (ssize_t)sizeof packet.request) {
+        end_everything(); /* the client closed its end */
+    }
 
     take_descriptors(&message);
     work.length = (size_t)size - sizeof packet.request;
@@ -283,19 +364,25 @@ static void handle_request(void) {
     } else {
         handle_fork(packet.request.id);
     }
-    for (int i = 0; i < work.nfds; i++) close(work.fds[i]);
+    for (int i = 0; i < work.nfds; i++) {
+        close(work.fds[i]);
+    }
 }
 
 /* --- Start --- */
 
 /* Were 0, 1 or 2 closed, the next descriptor opened would become what workers print to. */
-static void occupy_standard_descriptors(void) {
+static void occupy_standard_descriptors(void)
+{
     for (int fd = 0; fd <= STDERR_FILENO; fd++) {
-        if (fcntl(fd, F_GETFD) < 0) (void)!open("/dev/null", O_RDWR);
+        if (fcntl(fd, F_GETFD) < 0) {
+            (void)!open("/dev/null", O_RDWR);
+        }
     }
 }
 
-static void parse(const char *handshake) {
+static void parse(const char *handshake)
+{
     int parent, count, used = 0;
     if (sscanf(handshake, "1 %d %d %n", &parent, &count, &used) != 2 || used == 0 || parent <= 0 ||
         count < 0 || count > CWORKER_MAX_INHERITED) {
@@ -306,10 +393,14 @@ static void parse(const char *handshake) {
     zygote.share_fd = count > 0 ? CWORKER_CONTROL_FD + 1 : -1;
     if (handshake[used] == '=') {
         zygote.backtrace = strdup(handshake + used + 1);
-        if (zygote.backtrace == NULL) die("out of memory");
+        if (zygote.backtrace == NULL) {
+            die("out of memory");
+        }
     }
     for (int fd = CWORKER_CONTROL_FD; fd <= CWORKER_CONTROL_FD + count; fd++) {
-        if (fcntl(fd, F_SETFD, FD_CLOEXEC) < 0) die("a descriptor that it needs is closed");
+        if (fcntl(fd, F_SETFD, FD_CLOEXEC) < 0) {
+            die("a descriptor that it needs is closed");
+        }
     }
 }
 
@@ -317,19 +408,25 @@ static void parse(const char *handshake) {
  * Signals to the whole process group (Ctrl-C) are for the parent and the workers to answer. The
  * zygote stays until its parent leaves.
  */
-static void block_signals(void) {
+static void block_signals(void)
+{
     sigset_t all, child;
     sigfillset(&all);
     static const int faults[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGTRAP, SIGABRT, SIGSYS};
-    for (size_t i = 0; i < sizeof faults / sizeof *faults; i++) sigdelset(&all, faults[i]);
+    for (size_t i = 0; i < sizeof faults / sizeof *faults; i++) {
+        sigdelset(&all, faults[i]);
+    }
     sigprocmask(SIG_SETMASK, &all, &zygote.mask);
     sigemptyset(&child);
     sigaddset(&child, SIGCHLD);
     zygote.signal_fd = signalfd(-1, &child, SFD_CLOEXEC | SFD_NONBLOCK);
-    if (zygote.signal_fd < 0) die("signalfd failed");
+    if (zygote.signal_fd < 0) {
+        die("signalfd failed");
+    }
 }
 
-_Noreturn void cworker_zygote_run(const char *handshake) {
+_Noreturn void cworker_zygote_run(const char *handshake)
+{
     zygote.self = getpid();
     parse(handshake);
     unsetenv(CWORKER_HANDSHAKE);
@@ -339,18 +436,28 @@ _Noreturn void cworker_zygote_run(const char *handshake) {
     block_signals();
     /* Where a sandbox forbids pidfd_open, the hang-up of the socket has to do. */
     zygote.parent_fd = (int)syscall(SYS_pidfd_open, zygote.parent, 0);
-    if (getppid() != zygote.parent) end_everything();
+    if (getppid() != zygote.parent) {
+        end_everything();
+    }
 
     struct pollfd fds[] = {
         {zygote.control, POLLIN, 0}, {zygote.signal_fd, POLLIN, 0}, {zygote.parent_fd, POLLIN, 0}};
     for (;;) {
-        if (poll(fds, 3, -1) < 0) continue;
-        if (fds[2].revents != 0) end_everything();
+        if (poll(fds, 3, -1) < 0) {
+            continue;
+        }
+        if (fds[2].revents != 0) {
+            end_everything();
+        }
         if (fds[1].revents != 0) {
             struct signalfd_siginfo info;
-            while (read(zygote.signal_fd, &info, sizeof info) > 0) continue;
+            while (read(zygote.signal_fd, &info, sizeof info) > 0) {
+                continue;
+            }
             reap();
         }
-        if (fds[0].revents != 0) handle_request();
+        if (fds[0].revents != 0) {
+            handle_request();
+        }
     }
 }

@@ -21,8 +21,8 @@ extern "C" {
 #endif
 
 /* The most payload bytes, descriptors of one fork and descriptors of a zygote. */
-#define CWORKER_MAX_PAYLOAD 65536
-#define CWORKER_MAX_FDS 32
+#define CWORKER_MAX_PAYLOAD   65536
+#define CWORKER_MAX_FDS       32
 #define CWORKER_MAX_INHERITED 8
 
 /* The connection to a zygote. */
@@ -78,9 +78,8 @@ int cworker_zygote_start(const int *inherit_fds, int count, cworker_zygote **out
  * -EMSGSIZE: `length` is above CWORKER_MAX_PAYLOAD. -EINVAL: `nfds` is out of range. -EPIPE: the
  * zygote is gone. -ECHILD: this process is a fork of the one that started the zygote.
  */
-int cworker_fork(
-    cworker_zygote *zygote, uint64_t id, const void *payload, size_t length, const int *fds,
-    int nfds);
+int cworker_fork(cworker_zygote *zygote, uint64_t id, const void *payload, size_t length,
+                 const int *fds, int nfds);
 
 /*
  * Asks the zygote to send signal `number` to child `id`. Unlike kill(2) it never hits another

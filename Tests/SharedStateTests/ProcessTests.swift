@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Glibc
+import SharedState
+import Testing
+
+/// What a Python user writes first: a global that a worker initialises on first use.
+private let lazyFactor = 3
+
+private struct Point: Codable, Sendable, Equatable {
+    var x: Int
+    var name: String
+}
+
+private struct Refusal: Error {
+    var number: Int
+}
+
+private func code(_ body: () throws -> Void) -> SharedStateError.Code? {
+    do {
+        try body()
+    } catch {
+        return (error as? SharedStateError)?.code
+    }
+    return nil
+}
+
+@Suite("Processes", .serialized)
+struct ProcessTests {
+    @Test func `a child process's result comes back through a queue`() throws {
+        let queue = try Queue<Int>()
+        let child = try ChildProcess.start(queue, 7) { queue, n in try queue.put(n * n) }
+        #expect(try child.join() == .exited(code: 0))
+        #expect(try queue.get(timeout: .seconds(10)) == 49)
+    }
+
+    @Test func `a child that throws exits with code 1`() throws {
+        let child = try ChildProcess.start(1) { throw Refusal(number: $0) }
+        #expect(try child.join(timeout: .seconds(20)) == .exited(code: 1))
+    }
+
+    @Test func `a killed child is reported with its signal`() throws {
+        let never = try Queue<Int>()
+        let child = try ChildProcess.start(never) { _ = try $0.get() }
+        #expect(child.isAlive)
+        #expect(code { try child.join(timeout: .milliseconds(20)) } == .timedOut)
+        try child.kill()
+        #expect(try child.join(timeout: .seconds(20)) == .signalled(SIGKILL))
+    }
+
+    @Test func `a pool maps in order`() throws {
+        let pool = try Pool(workers: 3)
+        #expect(try pool.map(0..<1000) { $0 * $0 } == (0..<1000).map { $0 * $0 })
+        #expect(try pool.map(0..<7, chunkSize: 1) { "\($0)" } == (0..<7).map { "\($0)" })
+        #expect(try pool.map([Int]()) { $0 } == [])
+    }
+
+    @Test func `private types, tuples and strings cross`() throws {
+        let pool = try Pool(workers: 2)
+        let points = try pool.map([1, 2]) { Point(x: $0, name: "p\($0)") }
+        #expect(points == [Point(x: 1, name: "p1"), Point(x: 2, name: "p2")])
+        let named = try pool.map(["a", "b"].enumerated()) { "\($0.offset)\($0.element)" }
+        #expect(named == ["0a", "1b"])
+        #expect(try pool.apply(2, "x") { String(repeating: $1, count: $0) } == "xx")
+        #expect(try pool.map(0..<3) { $0 * lazyFactor } == [0, 3, 6])
+    }
+
+    @Test func `a broadcast reaches every call`() throws {
+        let pool = try Pool(workers: 2)
+        let sums = try pool.map(0..<4, with: [10, 20]) { $0 + $1.reduce(0, +) }
+        #expect(sums == [30, 31, 32, 33])
+    }
+
+    @Test func `large arguments and results cross`() throws {
+        let pool = try Pool(workers: 2)
+        let block = [UInt8](repeating: 7, count: 3_000_000)
+        let back = try pool.map([block, block], chunkSize: 1) { $0 + [8] }
+        #expect(back.map(\.count) == [3_000_001, 3_000_001])
+        #expect(back[1].last == 8)
+    }
+
+    @Test func `a thrown error's text comes back and the pool goes on`() throws {
+        let pool = try Pool(workers: 2)
+        do {
+            _ = try pool.map(0..<4, chunkSize: 1) { n -> Int in
+                if n == 2 { throw Refusal(number: n) }
+                return n
+            }
+            Issue.record("map did not throw")
+        } catch let error as SharedStateError {
+            #expect(error.code == .taskFailed)
+            #expect(error.description.contains("Refusal(number: 2)"))
+        }
+        #expect(try pool.map(0..<4) { $0 } == [0, 1, 2, 3])
+    }
+
+    @Test func `a killed worker fails exactly its task, by the signal's name`() throws {
+        let pool = try Pool(workers: 2)
+        let futures = try (0..<6).map { n in
+            try pool.submit(n) { n in
+                if n == 3 { kill(getpid(), SIGKILL) }
+                return n
+            }
+        }
+        for (n, future) in futures.enumerated() {
+            do {
+                #expect(try future.value(timeout: .seconds(30)) == n)
+                #expect(n != 3)
+            } catch let error as SharedStateError {
+                #expect(n == 3)
+                #expect(error.code == .workerDied)
+                #expect(error.description.contains("SIGKILL"))
+            }
+        }
+        #expect(try pool.map(0..<4) { $0 } == [0, 1, 2, 3])
+    }
+
+    @Test func `a closure that captures is refused before anything runs`() throws {
+        let pool = try Pool(workers: 1)
+        let local = Int(getpid())
+        #expect(code { _ = try pool.map(0..<3) { $0 + local } } == .capturesValues)
+        #expect(try pool.map(0..<3) { $0 } == [0, 1, 2])
+    }
+
+    @Test func `what cannot cross is refused by name`() throws {
+        let pool = try Pool(workers: 1)
+        do {
+            _ = try pool.map(0..<3) { ObjectIdentifier(type(of: $0)) }
+            Issue.record("map did not throw")
+        } catch let error as SharedStateError {
+            #expect(error.code == .cannotCross)
+            #expect(error.description.contains("ObjectIdentifier"))
+        }
+    }
+
+    @Test func `an initializer runs once in each worker`() throws {
+        let pool = try Pool(workers: 2) { unsafe setenv("SHAREDSTATE_TEST", "set", 1) }
+        let seen = try pool.map(0..<4) { _ in unsafe getenv("SHAREDSTATE_TEST") != nil }
+        #expect(seen == [true, true, true, true])
+    }
+
+    @Test func `an initializer that throws closes the pool with a reason`() throws {
+        let pool = try Pool(workers: 1) { () throws -> Int in throw Refusal(number: 1) }
+        #expect(code { _ = try pool.map(0..<2) { $0 } } == .workerDied)
+    }
+
+    @Test func `a killed zygote fails what ran and the pool goes on`() throws {
+        let pool = try Pool(workers: 2)
+        #expect(try pool.map(0..<2) { $0 } == [0, 1])
+        let parents = try pool.map(0..<2) { _ in getppid() }
+        kill(parents[0], SIGKILL)
+        for _ in 0..<50 {
+            if (try? pool.map(0..<4) { $0 }) == [0, 1, 2, 3] { break }
+        }
+        #expect(try pool.map(0..<4) { $0 } == [0, 1, 2, 3])
+    }
+
+    @Test func `a terminated pool says so`() throws {
+        let pool = try Pool(workers: 1)
+        pool.terminate()
+        #expect(code { _ = try pool.map(0..<2) { $0 } } == .closed)
+    }
+
+    @Test func `executors run the same call on threads and processes`() throws {
+        let threads = try ThreadPoolExecutor(workers: 3)
+        let processes = try ProcessPoolExecutor(workers: 2)
+        #expect(try threads.submit(2, 3) { $0 * $1 }.value(timeout: .seconds(20)) == 6)
+        #expect(try processes.submit(2, 3) { $0 * $1 }.value(timeout: .seconds(20)) == 6)
+        threads.shutdown()
+        try processes.shutdown()
+        #expect(code { _ = try threads.submit(1) { $0 } } == .closed)
+        #expect(code { _ = try processes.submit(1) { $0 } } == .closed)
+    }
+}

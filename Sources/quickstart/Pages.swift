@@ -89,7 +89,8 @@ enum Pages {
         while true {
             let count = unsafe Glibc.read(descriptor, &room, room.count)
             guard count >= 0 else {
-                return .failure(Problem(text: unsafe "\(file): \(String(cString: strerror(errno)))"))
+                return .failure(
+                    Problem(text: unsafe "\(file): \(String(cString: strerror(errno)))"))
             }
             if count == 0 { break }
             bytes += room[..<count]
@@ -107,7 +108,9 @@ enum Pages {
         var files: [String] = []
         while let entry = unsafe readdir(stream) {
             let name = unsafe withUnsafePointer(to: &entry.pointee.d_name) {
-                unsafe $0.withMemoryRebound(to: CChar.self, capacity: 256) { unsafe String(cString: $0) }
+                unsafe $0.withMemoryRebound(to: CChar.self, capacity: 256) {
+                    unsafe String(cString: $0)
+                }
             }
             if name.hasPrefix(".") { continue }
             let path = "\(directory)/\(name)"
@@ -131,7 +134,8 @@ enum Pages {
     static func bar(_ done: Int, _ of: Int) {
         guard isatty(2) == 1, of > 0 else { return }
         let filled = 40 * done / of
-        let line = String(repeating: "#", count: filled) + String(repeating: ".", count: 40 - filled)
+        let line =
+            String(repeating: "#", count: filled) + String(repeating: ".", count: 40 - filled)
         show("\r[\(line)] \(done)/\(of)" + (done == of ? "\r\u{1b}[K" : ""))
     }
 

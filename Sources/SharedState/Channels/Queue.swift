@@ -107,6 +107,7 @@ public final class Queue<Element: Sendable>: Sendable, Codable {
     /// Takes the oldest element, waiting while the queue is empty.
     ///
     /// - Parameter timeout: The longest wait; `nil` waits without limit.
+    /// - Returns: The element.
     /// - Throws: `timedOut`, `tooManyUsers`, `incompatible` (damaged bytes), or what the element's
     ///   `init(from:)` throws.
     public func get(timeout: Duration? = nil) throws -> Element {

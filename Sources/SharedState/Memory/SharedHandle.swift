@@ -20,7 +20,9 @@ internal struct ObjectPlace: Codable, Hashable, Sendable {
     }
 }
 
-/// What every handle keeps: the region, the place in it, and whether it was ever sent. An object
+/// What every handle keeps: the region, the place in it, and whether it was ever sent.
+///
+/// An object
 /// that was never sent is freed with its last handle; one that was lives as long as its region.
 internal final class SharedObject: Sendable {
     let region: Region

@@ -81,6 +81,7 @@ public final class ThreadPoolExecutor: Sendable {
     /// - Parameters:
     ///   - arguments: Given to `body`.
     ///   - body: What to run; it may capture.
+    /// - Returns: Its result to come.
     /// - Throws: `closed`.
     public func submit<each Argument: Sendable, Result: Sendable>(
         _ arguments: repeat each Argument,

@@ -193,7 +193,8 @@ internal final class PoolCore: Sendable {
         state.deathsInARow = 0
         guard let task = state.tasks.removeValue(forKey: number) else { return }
         if kind == ResultKind.value.rawValue {
-            unsafe task.complete(.success((try? reader.raw(reader.remaining)).map(Array.init) ?? []))
+            unsafe task.complete(
+                .success((try? reader.raw(reader.remaining)).map(Array.init) ?? []))
         } else {
             let text = (try? reader.string()) ?? "its error's text was damaged"
             task.complete(.failure(SharedStateError(.taskFailed, text)))
@@ -340,7 +341,9 @@ internal final class PoolCore: Sendable {
         for task in tasks.values { task.complete(.failure(error)) }
     }
 
-    /// Ends every worker now. Tasks that are not done fail with `closed`.
+    /// Ends every worker now.
+    ///
+    /// Tasks that are not done fail with `closed`.
     func shutDown() {
         let ended = state.withLock { state in
             close(&state, SharedStateError(.closed, "the pool was terminated"))

@@ -45,6 +45,7 @@ public final class ChildProcess: Sendable {
     ///   - arguments: Plain bits, strings, `Codable` values and handles such as a ``Queue``.
     ///   - body: A closure without captures; what it returns is ignored. If it throws, its error is written to the standard
     ///     error stream and the exit code is 1.
+    /// - Returns: The process, running.
     /// - Throws: `capturesValues`, `cannotCross`, `cannotHostWorkers`, `full`, `system`.
     public static func start<each Argument: Sendable, Result: Sendable>(
         _ arguments: repeat each Argument,
@@ -72,7 +73,9 @@ public final class ChildProcess: Sendable {
         }
     }
 
-    /// Its process id. Once ``exitStatus`` is there the id may be another process's.
+    /// Its process id.
+    ///
+    /// Once ``exitStatus`` is there the id may be another process's.
     public var pid: Int32 { child.pid }
 
     /// How it ended; `nil` while it runs.

@@ -72,7 +72,9 @@ internal final class Zygote: Sendable {
         throw SharedStateError(status: status, "cworker_fork", "a worker process")
     }
 
-    /// Sends a signal to a child; nothing happens if it has ended. It cannot hit another process.
+    /// Sends a signal to a child; nothing happens if it has ended.
+    ///
+    /// It cannot hit another process.
     func signal(_ child: SpawnedChild, _ number: Int32) {
         let connection = state.withLock { $0.connection }
         connection?.signal(id: child.id, number)
@@ -161,7 +163,9 @@ private final class ZygoteReply: Sendable {
 
     var pid: Int32 { unsafe cworker_zygote_pid(handle) }
 
-    /// Sends a request to fork. After a failure the reply will not be answered.
+    /// Sends a request to fork.
+    ///
+    /// After a failure the reply will not be answered.
     func send(id: UInt64, payload: [UInt8], fds: [Int32], reply: ZygoteReply) -> Int32 {
         let isOpen = state.withLock { state in
             if !state.isClosed { state.pending[id] = reply }

@@ -3,6 +3,7 @@
 internal import CShm
 
 /// The absolute monotonic time, in nanoseconds, that is `timeout` from now; `nil` is for ever.
+///
 /// Saturates: a negative time-out has passed, an enormous one never does.
 internal func deadline(after timeout: Duration?) -> Int64 {
     guard let timeout else { return .max }

@@ -53,7 +53,9 @@ public final class SharedValue<Value: BitwiseCopyable & Sendable>: Sendable, Cod
         object.freeUnlessSent()
     }
 
-    /// The value. Reading and writing are each atomic; `value += 1` is two steps.
+    /// The value.
+    ///
+    /// Reading and writing are each atomic; `value += 1` is two steps.
     public var value: Value {
         get {
             guard let value = try? withLock({ $0 }) else {

@@ -62,8 +62,9 @@ public final class Pool: Sendable {
     ///   - progress: Called on this thread with how many elements are done, of how many.
     ///   - body: A closure without captures.
     /// - Returns: The results, in the elements' order.
-    /// - Throws: `capturesValues`, `cannotCross`, `closed`; or, for the first element by order that
-    ///   failed, `taskFailed` with the text of the error it threw or `workerDied`.
+    /// - Throws: `capturesValues`, `cannotCross`, `closed`; or, at once when the first failure
+    ///   arrives, `taskFailed` with the text of the error it threw or `workerDied`. Elements that
+    ///   were not begun are then dropped.
     public func map<Elements: Sequence, Result>(
         _ elements: Elements, chunkSize: Int? = nil, progress: ((Int, Int) -> Void)? = nil,
         _ body: @escaping @Sendable (Elements.Element) throws -> Result
@@ -195,7 +196,11 @@ public final class Pool: Sendable {
                 told = done
                 progress?(done, all.count)
             }
-            return gathered.isDone
+            return gathered.isDone || gathered.failure != nil
+        }
+        if let failure = gathered.failure {
+            core.cancel(job)
+            throw failure
         }
         var results: [Result] = []
         results.reserveCapacity(all.count)
@@ -216,6 +221,7 @@ private final class Gathered: Sendable {
         var results: [Swift.Result<[UInt8], any Error>?]
         var chunksLeft: Int
         var elementsDone = 0
+        var failure: (any Error)?
     }
     private let state: Mutex<State>
 
@@ -227,12 +233,15 @@ private final class Gathered: Sendable {
     func add(_ result: Swift.Result<[UInt8], any Error>, at index: Int, _ elements: Int) {
         state.withLock { state in
             state.results[index] = result
+            if case .failure(let error) = result, state.failure == nil { state.failure = error }
             state.chunksLeft -= 1
             state.elementsDone += elements
         }
     }
 
     var isDone: Bool { state.withLock { $0.chunksLeft == 0 } }
+    /// The first failure that arrived.
+    var failure: (any Error)? { state.withLock { $0.failure } }
     var elementsDone: Int { state.withLock { $0.elementsDone } }
     var results: [Swift.Result<[UInt8], any Error>] {
         state.withLock { $0.results.compactMap { $0 } }

@@ -357,6 +357,16 @@ internal final class PoolCore: Sendable {
         unsafe cshm_park_wake_all(bell)
     }
 
+    /// Drops a job's tasks that no worker has yet.
+    func cancel(_ job: Job) {
+        state.withLock { state in
+            for number in state.pending[state.pendingHead...]
+            where state.tasks[number]?.job === job {
+                state.tasks[number] = nil
+            }
+        }
+    }
+
     /// Takes no more tasks.
     func close() {
         state.withLock { $0.closed = true }

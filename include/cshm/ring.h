@@ -88,7 +88,7 @@ CSHM_EXPORT CSHM_MUST_CHECK int cshm_ring_try_peek(cshm_ring *ring, const void *
 CSHM_EXPORT CSHM_MUST_CHECK int cshm_ring_peek_until(cshm_ring *ring, const void **data,
                                                      uint64_t *length, int64_t deadline_ns);
 
-/** Consumer: done with the message; its memory goes back. */
+/** Consumer: done with the message. The block of a long one goes back with its slot's next use. */
 CSHM_EXPORT void cshm_ring_release(cshm_ring *ring);
 
 /** Messages in it at some instant of the call. */

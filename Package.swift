@@ -30,8 +30,12 @@ let package = Package(
         .executableTarget(
             name: "CShmTests", dependencies: ["CShm"], path: "Tests/CShmTests",
             cSettings: cSettings + [.headerSearchPath("../../Sources/CShm")]),
+        .executableTarget(
+            name: "TopLevelTrap", dependencies: ["SharedState"], path: "Tests/TopLevelTrap",
+            swiftSettings: swiftSettings),
         .testTarget(
-            name: "SharedStateTests", dependencies: ["SharedState", "CShm", "CShmTests"],
+            name: "SharedStateTests",
+            dependencies: ["SharedState", "CShm", "CShmTests", "TopLevelTrap", "quickstart"],
             swiftSettings: swiftSettings),
     ],
     cLanguageStandard: .c17

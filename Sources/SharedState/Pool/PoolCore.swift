@@ -25,6 +25,65 @@ internal final class Job: Sendable {
     }
 }
 
+/// A block of a region, freed with its last user.
+internal final class SharedBlock: Sendable {
+    let region: Region
+    let offset: UInt64
+
+    init(_ size: Int, in region: Region) throws(SharedStateError) {
+        let object = try SharedObject.allocate(size, in: region)
+        _ = try object.place()
+        self.region = region
+        self.offset = object.offset
+    }
+
+    deinit {
+        _ = unsafe cshm_heap_free(region.pointer, offset)
+    }
+}
+
+/// One worker's rings and words.
+///
+/// Held by the pool and by who awaits the worker's end: freed when both are done, so never while a
+/// worker that was told to end may still store into them.
+@safe
+private final class WorkerMemory: Sendable {
+    let places: WorkerPlaces
+    nonisolated(unsafe) let tasks: OpaquePointer
+    nonisolated(unsafe) let results: OpaquePointer
+    private let running: SharedBlock
+    private let doorbell: SharedBlock
+
+    init(_ region: Region, _ doorbell: SharedBlock) throws(SharedStateError) {
+        self.doorbell = doorbell
+        running = try SharedBlock(128, in: region)
+        let (tasks, taskPlace) = unsafe try Self.makeRing(region, capacity: 4)
+        unsafe self.tasks = tasks
+        let (results, resultPlace) = unsafe try Self.makeRing(region, capacity: 8)
+        unsafe self.results = results
+        places = WorkerPlaces(
+            tasks: taskPlace, results: resultPlace, running: running.offset,
+            doorbell: doorbell.offset)
+    }
+
+    deinit {
+        unsafe cshm_ring_destroy(tasks)
+        unsafe cshm_ring_destroy(results)
+    }
+
+    private static func makeRing(
+        _ region: Region, capacity: UInt32
+    ) throws(SharedStateError) -> (OpaquePointer, UInt64) {
+        var place: UInt64 = 0
+        var ring: OpaquePointer?
+        try unsafe check(
+            cshm_ring_create(region.pointer, capacity, 240, &place), "cshm_ring_create")
+        try unsafe check(cshm_heap_share(region.pointer, place), "cshm_heap_share")
+        try unsafe check(cshm_ring_open(region.pointer, place, &ring), "cshm_ring_open")
+        return unsafe (ring.unsafelyUnwrapped, place)
+    }
+}
+
 /// One message to a worker, and who is told how it went.
 internal struct PoolTask: Sendable {
     let job: Job
@@ -51,9 +110,7 @@ internal struct PoolTask: Sendable {
 internal final class PoolCore: Sendable {
     @safe
     private struct Worker {
-        let places: WorkerPlaces
-        nonisolated(unsafe) let tasks: OpaquePointer
-        nonisolated(unsafe) let results: OpaquePointer
+        let memory: WorkerMemory
         var child: SpawnedChild?
         var inFlight: [UInt64] = []
         var completed = 0
@@ -78,7 +135,7 @@ internal final class PoolCore: Sendable {
     let workerCount: Int
     private let region: Region
     private let initializer: [UInt8]
-    private let doorbell: SharedObject
+    private let doorbell: SharedBlock
     private nonisolated(unsafe) let bell: UnsafeMutablePointer<cshm_park>
     private let state = Mutex(State())
     private let exits = Mutex<[UInt64: ChildExit]>([:])
@@ -88,9 +145,11 @@ internal final class PoolCore: Sendable {
         workerCount = workers
         region = try FamilyRegion.shared()
         self.initializer = initializer
-        doorbell = try SharedObject.allocate(128, in: region)
-        _ = try doorbell.place()
-        unsafe bell = try doorbell.address(size: 128).assumingMemoryBound(to: cshm_park.self)
+        doorbell = try SharedBlock(128, in: region)
+        guard let bell = unsafe cshm_heap_pointer(region.pointer, doorbell.offset, 128) else {
+            throw SharedStateError(.incompatible, "the pool's doorbell is not where it was made")
+        }
+        unsafe self.bell = bell.assumingMemoryBound(to: cshm_park.self)
         for _ in 0..<workers {
             try state.withLock { (state) throws(SharedStateError) in try startWorker(&state) }
         }
@@ -98,7 +157,6 @@ internal final class PoolCore: Sendable {
 
     deinit {
         shutDown()
-        _ = unsafe cshm_heap_free(region.pointer, doorbell.offset)
     }
 
     func job(_ kind: JobKind, _ content: [UInt8]) throws(SharedStateError) -> Job {
@@ -172,13 +230,13 @@ internal final class PoolCore: Sendable {
         while true {
             var data: UnsafeRawPointer?
             var length: UInt64 = 0
-            guard unsafe cshm_ring_try_peek(worker.results, &data, &length) == 0 else {
+            guard unsafe cshm_ring_try_peek(worker.memory.results, &data, &length) == 0 else {
                 return any
             }
             any = true
             let message = unsafe UnsafeRawBufferPointer(start: data, count: Int(length))
             unsafe finish(message, id, &state)
-            unsafe cshm_ring_release(worker.results)
+            unsafe cshm_ring_release(worker.memory.results)
         }
     }
 
@@ -221,7 +279,7 @@ internal final class PoolCore: Sendable {
                 }
                 let message = task.message(number)
                 let status = unsafe cshm_ring_try_put(
-                    worker.tasks, message, UInt64(message.count))
+                    worker.memory.tasks, message, UInt64(message.count))
                 if status == again { continue }
                 state.pendingHead += 1
                 if status == 0 {
@@ -240,56 +298,28 @@ internal final class PoolCore: Sendable {
     private func startWorker(_ state: inout State) throws(SharedStateError) {
         let id = state.nextWorker
         state.nextWorker += 1
-        let running = try SharedObject.allocate(128, in: region)
-        _ = try running.place()
-        let (tasks, taskPlace) = unsafe try makeRing(capacity: 4)
-        let (results, resultPlace) = unsafe try makeRing(capacity: 8)
-        let places = WorkerPlaces(
-            tasks: taskPlace, results: resultPlace, running: running.offset,
-            doorbell: doorbell.offset)
-        var worker = unsafe Worker(places: places, tasks: tasks, results: results)
+        let memory = try WorkerMemory(region, doorbell)
+        var worker = Worker(memory: memory)
         var request = ByteWriter()
         request.append(byte: WorkerRole.poolWorker.rawValue)
-        places.encode(into: &request)
+        memory.places.encode(into: &request)
         request.append(prefixed: initializer)
-        do throws(SharedStateError) {
-            worker.child = try Zygote.shared().spawn(payload: request.bytes) {
-                [weak self] exit in
-                guard let self else { return }
-                self.exits.withLock { $0[id] = exit }
-                self.region.reap()
-                unsafe cshm_park_wake_all(self.bell)
-            }
-        } catch {
-            free(worker)
-            throw error
+        worker.child = try Zygote.shared().spawn(payload: request.bytes) { [weak self] exit in
+            // The worker's memory lives until here, though the pool may be gone.
+            withExtendedLifetime(memory) {}
+            guard let self else { return }
+            self.exits.withLock { $0[id] = exit }
+            self.region.reap()
+            unsafe cshm_park_wake_all(self.bell)
         }
         state.workers[id] = worker
-    }
-
-    private func makeRing(
-        capacity: UInt32
-    ) throws(SharedStateError) -> (OpaquePointer, UInt64) {
-        var place: UInt64 = 0
-        var ring: OpaquePointer?
-        try unsafe check(
-            cshm_ring_create(region.pointer, capacity, 240, &place), "cshm_ring_create")
-        try unsafe check(cshm_heap_share(region.pointer, place), "cshm_heap_share")
-        try unsafe check(cshm_ring_open(region.pointer, place, &ring), "cshm_ring_open")
-        return unsafe (ring.unsafelyUnwrapped, place)
-    }
-
-    private func free(_ worker: Worker) {
-        unsafe cshm_ring_destroy(worker.tasks)
-        unsafe cshm_ring_destroy(worker.results)
-        _ = unsafe cshm_heap_free(region.pointer, worker.places.running)
     }
 
     /// A worker ended: fails the task it ran, gives its other tasks to others, replaces it.
     private func bury(_ id: UInt64, _ exit: ChildExit, _ state: inout State) {
         guard let worker = state.workers.removeValue(forKey: id) else { return }
         var running: UInt64 = 0
-        if let word = unsafe cshm_heap_pointer(region.pointer, worker.places.running, 8) {
+        if let word = unsafe cshm_heap_pointer(region.pointer, worker.memory.places.running, 8) {
             running = unsafe cshm_word_load(word)
         }
         for number in worker.inFlight.reversed() {
@@ -299,7 +329,6 @@ internal final class PoolCore: Sendable {
                 state.pending.insert(number, at: state.pendingHead)
             }
         }
-        free(worker)
         guard !state.closed else { return }
         state.deathsInARow += 1
         do throws(SharedStateError) {
@@ -353,7 +382,6 @@ internal final class PoolCore: Sendable {
         for worker in ended {
             if let child = worker.child { try? Zygote.shared().signal(child, SIGKILL) }
         }
-        for worker in ended { free(worker) }
         unsafe cshm_park_wake_all(bell)
     }
 

@@ -55,7 +55,9 @@ public final class SharedValue<Value: BitwiseCopyable & Sendable>: Sendable, Cod
 
     /// The value.
     ///
-    /// Reading and writing are each atomic; `value += 1` is two steps.
+    /// Reading and writing are each atomic; `value += 1` is two steps. Writing from inside
+    /// ``withLock(_:)`` of the same value is a mistake that stops the program; write through the
+    /// parameter there.
     public var value: Value {
         get {
             guard let value = try? withLock({ $0 }) else {
@@ -63,7 +65,13 @@ public final class SharedValue<Value: BitwiseCopyable & Sendable>: Sendable, Cod
             }
             return value
         }
-        set { _ = try? withLock { $0 = newValue } }
+        set {
+            do {
+                try withLock { $0 = newValue }
+            } catch {
+                preconditionFailure("a write to a shared value would be lost: \(error)")
+            }
+        }
     }
 
     /// Reads, changes and writes in one step.

@@ -58,6 +58,13 @@ void cshm__pause(void);
 /* Spins, then yields: false when the patience of `round` (0, 1, 2, ...) is over. */
 bool cshm__spin(uint32_t round);
 
+/* ---- park.c ---- */
+/* Tries until the attempt answers something else than -EAGAIN: at first spinning, then asleep on
+ * `park`. @returns what the attempt did, or -ETIMEDOUT. The attempt's loads must be seq_cst: it is
+ * the look at the condition of cshm/park.h. */
+int cshm__await(struct cshm_park *park, int (*attempt)(void *context), void *context,
+                int64_t deadline_ns);
+
 /* ---- participant.c ---- */
 #define CSHM_STAMP(index, generation) (((uint64_t)(generation) << 16) | (index))
 int cshm__participant_join(cshm_region *region);

@@ -66,3 +66,26 @@ void cshm_park_wake_all(cshm_park *park)
 {
     wake(park, INT_MAX);
 }
+
+int cshm__await(struct cshm_park *park, int (*attempt)(void *context), void *context,
+                int64_t deadline_ns)
+{
+    for (uint32_t round = 0;; round++) {
+        int status = attempt(context);
+        if (status != -EAGAIN) {
+            return status;
+        }
+        if (cshm__spin(round)) {
+            continue;
+        }
+        uint32_t seen = cshm_park_prepare(park);
+        status = attempt(context);
+        if (status != -EAGAIN) {
+            return status;
+        }
+        status = cshm_park_wait(park, seen, deadline_ns);
+        if (status != 0) {
+            return status;
+        }
+    }
+}

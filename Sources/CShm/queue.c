@@ -368,26 +368,21 @@ int cshm_queue_try_commit(cshm_queue *queue, struct cshm_message *message)
     return status;
 }
 
+struct call {
+    cshm_queue *queue;
+    struct cshm_message *message;
+};
+
+static int attempt_commit(void *context)
+{
+    const struct call *call = context;
+    return cshm_queue_try_commit(call->queue, call->message);
+}
+
 int cshm_queue_commit_until(cshm_queue *queue, struct cshm_message *message, int64_t deadline_ns)
 {
-    for (uint32_t round = 0;; round++) {
-        int status = cshm_queue_try_commit(queue, message);
-        if (status != -EAGAIN) {
-            return status;
-        }
-        if (cshm__spin(round)) {
-            continue;
-        }
-        uint32_t seen = cshm_park_prepare(&queue->shared->room);
-        status = cshm_queue_try_commit(queue, message);
-        if (status == -EAGAIN) {
-            status = cshm_park_wait(&queue->shared->room, seen, deadline_ns);
-            if (status == 0) {
-                continue;
-            }
-        }
-        return status;
-    }
+    struct call call = {queue, message};
+    return cshm__await(&queue->shared->room, attempt_commit, &call, deadline_ns);
 }
 
 void cshm_queue_abort(cshm_queue *queue, struct cshm_message *message)
@@ -452,26 +447,16 @@ int cshm_queue_try_take(cshm_queue *queue, struct cshm_message *out)
     return 0;
 }
 
+static int attempt_take(void *context)
+{
+    const struct call *call = context;
+    return cshm_queue_try_take(call->queue, call->message);
+}
+
 int cshm_queue_take_until(cshm_queue *queue, struct cshm_message *out, int64_t deadline_ns)
 {
-    for (uint32_t round = 0;; round++) {
-        int status = cshm_queue_try_take(queue, out);
-        if (status != -EAGAIN) {
-            return status;
-        }
-        if (cshm__spin(round)) {
-            continue;
-        }
-        uint32_t seen = cshm_park_prepare(&queue->shared->items);
-        status = cshm_queue_try_take(queue, out);
-        if (status == -EAGAIN) {
-            status = cshm_park_wait(&queue->shared->items, seen, deadline_ns);
-            if (status == 0) {
-                continue;
-            }
-        }
-        return status;
-    }
+    struct call call = {queue, out};
+    return cshm__await(&queue->shared->items, attempt_take, &call, deadline_ns);
 }
 
 void cshm_queue_release(cshm_queue *queue, struct cshm_message *message)

@@ -142,26 +142,22 @@ int cshm_ring_try_put(cshm_ring *ring, const void *data, uint64_t length)
     return status;
 }
 
+struct put {
+    cshm_ring *ring;
+    const void *data;
+    uint64_t length;
+};
+
+static int attempt_put(void *context)
+{
+    const struct put *put = context;
+    return cshm_ring_try_put(put->ring, put->data, put->length);
+}
+
 int cshm_ring_put_until(cshm_ring *ring, const void *data, uint64_t length, int64_t deadline_ns)
 {
-    for (uint32_t round = 0;; round++) {
-        int status = cshm_ring_try_put(ring, data, length);
-        if (status != -EAGAIN) {
-            return status;
-        }
-        if (cshm__spin(round)) {
-            continue;
-        }
-        uint32_t seen = cshm_park_prepare(&ring->shared->room);
-        status = cshm_ring_try_put(ring, data, length);
-        if (status == -EAGAIN) {
-            status = cshm_park_wait(&ring->shared->room, seen, deadline_ns);
-            if (status == 0) {
-                continue;
-            }
-        }
-        return status;
-    }
+    struct put put = {ring, data, length};
+    return cshm__await(&ring->shared->room, attempt_put, &put, deadline_ns);
 }
 
 int cshm_ring_try_peek(cshm_ring *ring, const void **data, uint64_t *length)
@@ -187,26 +183,22 @@ int cshm_ring_try_peek(cshm_ring *ring, const void **data, uint64_t *length)
     return status;
 }
 
+struct peek {
+    cshm_ring *ring;
+    const void **data;
+    uint64_t *length;
+};
+
+static int attempt_peek(void *context)
+{
+    const struct peek *peek = context;
+    return cshm_ring_try_peek(peek->ring, peek->data, peek->length);
+}
+
 int cshm_ring_peek_until(cshm_ring *ring, const void **data, uint64_t *length, int64_t deadline_ns)
 {
-    for (uint32_t round = 0;; round++) {
-        int status = cshm_ring_try_peek(ring, data, length);
-        if (status != -EAGAIN) {
-            return status;
-        }
-        if (cshm__spin(round)) {
-            continue;
-        }
-        uint32_t seen = cshm_park_prepare(&ring->shared->items);
-        status = cshm_ring_try_peek(ring, data, length);
-        if (status == -EAGAIN) {
-            status = cshm_park_wait(&ring->shared->items, seen, deadline_ns);
-            if (status == 0) {
-                continue;
-            }
-        }
-        return status;
-    }
+    struct peek peek = {ring, data, length};
+    return cshm__await(&ring->shared->items, attempt_peek, &peek, deadline_ns);
 }
 
 void cshm_ring_release(cshm_ring *ring)

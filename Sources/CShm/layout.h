@@ -185,9 +185,9 @@ struct cshm_map_bucket {
 };
 
 struct cshm_map_table {
-    uint32_t magic;
-    uint32_t log2_buckets;
-    uint32_t buckets; /* primary and overflow */
+    _Atomic uint32_t magic;
+    _Atomic uint32_t log2_buckets;
+    _Atomic uint32_t buckets; /* primary and overflow */
     _Atomic uint32_t overflow_used;
     uint8_t pad[CSHM_LINE - 16];
     struct cshm_map_bucket bucket[];

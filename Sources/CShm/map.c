@@ -7,11 +7,17 @@
  *            loads the entry (acquire) before it looks at the item
  *   [table]  a writer fills a table, then stores the shard's word (release) -> a reader loads it
  *            (acquire) before it looks at the table
- *   [check]  a reader's copy, then (fence acquire) the entry and the table's word once more: had
- *            the item been freed and its memory written again, the entry would have changed before
+ *   [check]  a writer changes an entry or the shard's word, gives the memory back by the heap's
+ *            [block], and whoever gets it next stores its words (release) -> a reader loads each
+ *            word (acquire), then looks at the entry and the shard's word once more
  *
- * Item and bucket words are atomics, read and written relaxed, as a reader may look at memory that
- * is somebody else's by now; such a copy is thrown away by [check].
+ * A reader holds nothing back, so the memory it looks at may be somebody else's by now. Had any word
+ * it loaded been the next owner's, then that owner's release store, the FREE before it and the
+ * change of the entry before that all happened before the second look, which therefore sees the
+ * change, and the copy is thrown away. Hence every word of items and tables is an atomic, and no
+ * fence is needed: on x86 these loads and stores are plain moves. An owner other than a map may
+ * write by plain stores, which C11 does not order: there the argument is the CPU's, which makes no
+ * store visible before an earlier acquire or release of the same core.
  *
  * A writer's stores, in order, and what the shard's next writer does if they end there:
  *
@@ -55,15 +61,24 @@ struct cshm_map {
 struct table {
     struct cshm_map_table *shared;
     uint64_t word;
+    uint32_t log2;
     uint32_t mask;
     uint32_t buckets;
 };
 
-/* Where a key was found, or would be put. */
+/* An item as checked: what its lengths cover is within its block. */
+struct item {
+    struct cshm_map_item *shared;
+    uint64_t generation;
+    uint64_t key_length;
+    uint64_t length;
+};
+
+/* Where a key was found. */
 struct found {
     _Atomic uint64_t *entry;
     uint64_t word;
-    struct cshm_map_item *item;
+    struct item item;
 };
 
 /* ---- hashing: SipHash-1-3 (Aumasson, Bernstein), keyed so that keys cannot be chosen to collide */
@@ -142,13 +157,13 @@ static uint64_t words_for(uint64_t bytes)
     return (bytes + 7) / 8;
 }
 
-/* Whole words, relaxed: see [check]. The destination has room for the last word's rest only up to
- * `length` bytes. */
+/* Whole words: see [check]. The destination has room for the last word's rest only up to `length`
+ * bytes. */
 static void copy_out(void *to, const _Atomic uint64_t *from, uint64_t length)
 {
     uint8_t *bytes = to;
     for (uint64_t i = 0; i < length; i += 8) {
-        uint64_t word = atomic_load_explicit(from + i / 8, memory_order_relaxed);
+        uint64_t word = atomic_load_explicit(from + i / 8, memory_order_acquire); /* [check] */
         memcpy(bytes + i, &word, length - i < 8 ? length - i : 8);
     }
 }
@@ -159,7 +174,7 @@ static void copy_in(_Atomic uint64_t *to, const void *from, uint64_t length)
     for (uint64_t i = 0; i < length; i += 8) {
         uint64_t word = 0;
         memcpy(&word, bytes + i, length - i < 8 ? length - i : 8);
-        atomic_store_explicit(to + i / 8, word, memory_order_relaxed);
+        atomic_store_explicit(to + i / 8, word, memory_order_release); /* [check] */
     }
 }
 
@@ -169,7 +184,7 @@ static bool equals(const _Atomic uint64_t *words, const void *key, uint64_t leng
     for (uint64_t i = 0; i < length; i += 8) {
         uint64_t mine = 0;
         memcpy(&mine, bytes + i, length - i < 8 ? length - i : 8);
-        if (atomic_load_explicit(words + i / 8, memory_order_relaxed) != mine) {
+        if (atomic_load_explicit(words + i / 8, memory_order_acquire) != mine) { /* [check] */
             return false;
         }
     }
@@ -188,47 +203,76 @@ static uint32_t buckets_for(uint32_t log2)
     return (1u << log2) + (1u << log2) / 8 + 2;
 }
 
+/* Memory that a reader of an earlier owner may still be looking at: see [check]. */
+static void zero(_Atomic uint64_t *words, uint64_t size)
+{
+    for (uint64_t i = 0; i < size / 8; i++) {
+        atomic_store_explicit(words + i, 0, memory_order_release);
+    }
+}
+
 static bool load_table(const struct cshm_map *map, const struct cshm_map_shard *shard,
                        struct table *out)
 {
     uint64_t word = atomic_load_explicit(&shard->table, memory_order_acquire); /* [table] */
     struct cshm_map_table *table =
         cshm_heap_pointer(map->region, word & PLACE_MASK, sizeof(struct cshm_map_table));
-    if (table == NULL || table->magic != TABLE_MAGIC) {
+    if (table == NULL ||
+        atomic_load_explicit(&table->magic, memory_order_acquire) != TABLE_MAGIC) { /* [check] */
         return false;
     }
-    uint32_t log2 = table->log2_buckets;
-    if (log2 > LAST_LOG2 || table->buckets != buckets_for(log2) ||
-        cshm_heap_pointer(map->region, word & PLACE_MASK, table_size(buckets_for(log2))) == NULL) {
+    uint32_t log2 = atomic_load_explicit(&table->log2_buckets, memory_order_acquire);
+    uint32_t buckets = atomic_load_explicit(&table->buckets, memory_order_acquire);
+    if (log2 > LAST_LOG2 || buckets != buckets_for(log2) ||
+        cshm_heap_pointer(map->region, word & PLACE_MASK, table_size(buckets)) == NULL) {
         return false;
     }
-    *out = (struct table){table, word, (1u << log2) - 1, buckets_for(log2)};
+    *out = (struct table){table, word, log2, (1u << log2) - 1, buckets};
     return true;
 }
 
-static bool table_is_current(const struct cshm_map_shard *shard, const struct table *table)
+/* Whether the shard still names the table: the second look. */
+static bool table_is_current(const struct cshm_map_shard *shard, uint64_t word)
 {
-    atomic_thread_fence(memory_order_acquire); /* [check] */
-    return atomic_load_explicit(&shard->table, memory_order_relaxed) == table->word;
+    return atomic_load_explicit(&shard->table, memory_order_relaxed) == word; /* [check] */
 }
 
-/* The item that an entry names, with lengths that stay within its block, or NULL. */
-static struct cshm_map_item *item_at(const struct cshm_map *map, uint64_t word,
-                                     uint64_t *key_length, uint64_t *length)
+/* The item that an entry names; false if there is none, or its lengths do not fit its block. */
+static bool load_item(const struct cshm_map *map, uint64_t word, struct item *out)
 {
     uint64_t place = entry_place(word);
     struct cshm_map_item *item =
         cshm_heap_pointer(map->region, place, sizeof(struct cshm_map_item));
     if (item == NULL) {
-        return NULL;
+        return false;
     }
-    *key_length = atomic_load_explicit(&item->key_length, memory_order_relaxed);
-    *length = atomic_load_explicit(&item->length, memory_order_relaxed);
-    if (*key_length > LENGTH_MAX || *length > LENGTH_MAX) {
-        return NULL;
+    /* The generation before the rest, as it is the first word to be looked at again: [check] */
+    uint64_t generation = atomic_load_explicit(&item->generation, memory_order_acquire);
+    uint64_t key_length = atomic_load_explicit(&item->key_length, memory_order_acquire);
+    uint64_t length = atomic_load_explicit(&item->length, memory_order_acquire);
+    if (key_length > LENGTH_MAX || length > LENGTH_MAX) {
+        return false;
     }
-    uint64_t size = sizeof *item + (words_for(*key_length) + words_for(*length)) * 8;
-    return cshm_heap_pointer(map->region, place, size) != NULL ? item : NULL;
+    uint64_t size = sizeof *item + (words_for(key_length) + words_for(length)) * 8;
+    if (cshm_heap_pointer(map->region, place, size) == NULL) {
+        return false;
+    }
+    *out = (struct item){item, generation, key_length, length};
+    return true;
+}
+
+static const _Atomic uint64_t *value_of(const struct item *item)
+{
+    return item->shared->bytes + words_for(item->key_length);
+}
+
+/* Whether the entry still names the item as it was loaded: the second look. An entry has 16 bits
+ * of the generation only. */
+static bool item_is_current(const _Atomic uint64_t *entry, uint64_t word, const struct item *item)
+{
+    return atomic_load_explicit(entry, memory_order_relaxed) == word && /* [check] */
+           atomic_load_explicit(&item->shared->generation, memory_order_relaxed) ==
+               item->generation;
 }
 
 static uint32_t home_of(const struct table *table, uint64_t hash)
@@ -258,21 +302,19 @@ static bool find(const struct cshm_map *map, const struct table *table, uint64_t
         for (uint32_t i = 0; i < CSHM_MAP_ENTRIES; i++) {
             uint64_t word =
                 atomic_load_explicit(&bucket->entry[i], memory_order_acquire); /* [entry] */
-            uint64_t found_key = 0;
-            uint64_t found_length = 0;
+            struct item item;
             if (word == 0 || entry_tag(word) != tag) {
                 continue;
             }
-            struct cshm_map_item *item = item_at(map, word, &found_key, &found_length);
-            if (item != NULL && found_key == key_length &&
-                atomic_load_explicit(&item->hash, memory_order_relaxed) == hash &&
-                equals(item->bytes, key, key_length)) {
+            if (load_item(map, word, &item) && item.key_length == key_length &&
+                atomic_load_explicit(&item.shared->hash, memory_order_acquire) == hash &&
+                equals(item.shared->bytes, key, key_length)) {
                 *out = (struct found){&bucket->entry[i], word, item};
                 return true;
             }
             /* Another key, or an item replaced and recycled since the entry was read: look again. */
-            atomic_thread_fence(memory_order_acquire); /* [check] */
-            if (atomic_load_explicit(&bucket->entry[i], memory_order_relaxed) != word) {
+            if (atomic_load_explicit(&bucket->entry[i], memory_order_relaxed) !=
+                word) { /* [check] */
                 i--;
             }
         }
@@ -292,33 +334,24 @@ int cshm_map_get(const cshm_map *map, const void *key, uint64_t key_length, void
         uint64_t before = atomic_load_explicit(&shard->table, memory_order_acquire);
         if (!load_table(map, shard, &table)) {
             /* Damaged, unless the table was replaced between the looks at it. */
-            if (table_is_current(shard, &(struct table){.word = before})) {
+            if (table_is_current(shard, before)) {
                 return -EPROTO;
             }
             continue;
         }
         if (!find(map, &table, hash, key, key_length, &found)) {
-            if (table_is_current(shard, &table)) {
+            if (table_is_current(shard, table.word)) {
                 return -ENOENT;
             }
             continue;
         }
-        uint64_t generation = atomic_load_explicit(&found.item->generation, memory_order_relaxed);
-        uint64_t size = atomic_load_explicit(&found.item->length, memory_order_relaxed);
-        bool fits = size <= capacity;
-        uint64_t key_size = 0;
-        uint64_t length_now = 0;
-        if (item_at(map, found.word, &key_size, &length_now) != found.item || length_now != size ||
-            key_size != key_length) {
-            continue; /* recycled meanwhile */
-        }
+        bool fits = found.item.length <= capacity;
         if (fits) {
-            copy_out(buffer, found.item->bytes + words_for(key_length), size);
+            copy_out(buffer, value_of(&found.item), found.item.length);
         }
-        if (table_is_current(shard, &table) &&
-            atomic_load_explicit(found.entry, memory_order_relaxed) == found.word &&
-            atomic_load_explicit(&found.item->generation, memory_order_relaxed) == generation) {
-            *length = size;
+        if (table_is_current(shard, table.word) &&
+            item_is_current(found.entry, found.word, &found.item)) {
+            *length = found.item.length;
             return fits ? 0 : -EMSGSIZE;
         }
     }
@@ -340,10 +373,10 @@ static int new_table(struct cshm_map *map, struct cshm_map_shard *shard, uint32_
     if (table == NULL) {
         return -EPROTO;
     }
-    memset((void *)table, 0, size);
-    table->magic = TABLE_MAGIC;
-    table->log2_buckets = log2;
-    table->buckets = buckets_for(log2);
+    zero((_Atomic uint64_t *)(void *)table, size);
+    atomic_store_explicit(&table->log2_buckets, log2, memory_order_release);
+    atomic_store_explicit(&table->buckets, buckets_for(log2), memory_order_release);
+    atomic_store_explicit(&table->magic, TABLE_MAGIC, memory_order_release);
     *out = table;
     return 0;
 }
@@ -472,21 +505,18 @@ static int grow(struct cshm_map *map, struct cshm_map_shard *shard, uint32_t log
         return status;
     }
     struct table from;
-    struct table to = {made, 0, (1u << log2) - 1, buckets_for(log2)};
+    struct table to = {made, 0, log2, (1u << log2) - 1, buckets_for(log2)};
     if (old != 0 && load_table(map, shard, &from)) {
         for (uint32_t i = 0; i < from.buckets; i++) {
             for (uint32_t k = 0; k < CSHM_MAP_ENTRIES; k++) {
                 uint64_t word =
                     atomic_load_explicit(&from.shared->bucket[i].entry[k], memory_order_relaxed);
-                uint64_t key_length = 0;
-                uint64_t length = 0;
-                struct cshm_map_item *item =
-                    word == 0 ? NULL : item_at(map, word, &key_length, &length);
-                if (item == NULL) {
+                struct item item;
+                if (word == 0 || !load_item(map, word, &item)) {
                     continue;
                 }
                 _Atomic uint64_t *entry =
-                    free_entry(&to, atomic_load_explicit(&item->hash, memory_order_relaxed));
+                    free_entry(&to, atomic_load_explicit(&item.shared->hash, memory_order_relaxed));
                 if (entry == NULL) { /* as uneven as that: a larger one */
                     cshm__heap_free_from(map->region, place, &shard->pending_new);
                     atomic_store_explicit(&shard->pending_new, 0, memory_order_release);
@@ -526,10 +556,10 @@ static int new_item(struct cshm_map *map, struct cshm_map_shard *shard,
         return -EPROTO;
     }
     uint64_t generation = next_generation(shard);
-    atomic_store_explicit(&item->generation, generation, memory_order_relaxed);
-    atomic_store_explicit(&item->hash, entry->hash, memory_order_relaxed);
-    atomic_store_explicit(&item->key_length, entry->key_length, memory_order_relaxed);
-    atomic_store_explicit(&item->length, length, memory_order_relaxed);
+    atomic_store_explicit(&item->generation, generation, memory_order_release); /* [check] */
+    atomic_store_explicit(&item->hash, entry->hash, memory_order_release);
+    atomic_store_explicit(&item->key_length, entry->key_length, memory_order_release);
+    atomic_store_explicit(&item->length, length, memory_order_release);
     copy_in(item->bytes, entry->key, entry->key_length);
     copy_in(item->bytes + key_words, value, length);
     *word = entry_word(entry->hash, generation, place);
@@ -553,7 +583,7 @@ static int set_locked(struct cshm_map *map, struct cshm_map_entry *entry, const 
         bool crowded = count / LOAD > table.mask;
         at = crowded ? NULL : free_entry(&table, entry->hash);
         if (at == NULL) {
-            int status = grow(map, shard, table.shared->log2_buckets + 1);
+            int status = grow(map, shard, table.log2 + 1);
             if (status != 0 && (!crowded || free_entry(&table, entry->hash) == NULL)) {
                 return status;
             }
@@ -609,8 +639,8 @@ static void show(struct cshm_map *map, struct cshm_map_entry *entry)
     entry->length = 0;
     if (load_table(map, &map->shared->shard[entry->shard], &table) &&
         find(map, &table, entry->hash, entry->key, entry->key_length, &found)) {
-        entry->value = (const void *)(found.item->bytes + words_for(entry->key_length));
-        entry->length = atomic_load_explicit(&found.item->length, memory_order_relaxed);
+        entry->value = (const void *)value_of(&found.item);
+        entry->length = found.item.length;
     }
 }
 
@@ -718,7 +748,7 @@ int cshm_map_next(const cshm_map *map, struct cshm_map_cursor *cursor, void *buf
         uint64_t before = atomic_load_explicit(&shard->table, memory_order_acquire); /* [table] */
         if (!load_table(map, shard, &table)) {
             /* Damaged, unless the table was replaced meanwhile. */
-            if (table_is_current(shard, &(struct table){.word = before})) {
+            if (table_is_current(shard, before)) {
                 return -EPROTO;
             }
             cursor->position = 0;
@@ -735,31 +765,30 @@ int cshm_map_next(const cshm_map *map, struct cshm_map_cursor *cursor, void *buf
                 &table.shared->bucket[cursor->position / CSHM_MAP_ENTRIES];
             _Atomic uint64_t *entry = &bucket->entry[cursor->position % CSHM_MAP_ENTRIES];
             uint64_t word = atomic_load_explicit(entry, memory_order_acquire); /* [entry] */
-            uint64_t key_size = 0;
-            uint64_t size = 0;
-            struct cshm_map_item *item = word == 0 ? NULL : item_at(map, word, &key_size, &size);
-            bool fits = item != NULL && key_size + size <= capacity;
+            struct item item = {0};
+            bool found = word != 0 && load_item(map, word, &item);
+            bool fits = found && item.key_length + item.length <= capacity;
             if (fits) {
-                copy_out(buffer, item->bytes, key_size);
-                copy_out((uint8_t *)buffer + key_size, item->bytes + words_for(key_size), size);
+                copy_out(buffer, item.shared->bytes, item.key_length);
+                copy_out((uint8_t *)buffer + item.key_length, value_of(&item), item.length);
             }
-            bool current = table_is_current(shard, &table);
-            if (!current) {
+            if (!table_is_current(shard, table.word)) {
                 cursor->position = 0;
                 return -ESTALE;
             }
-            if (atomic_load_explicit(entry, memory_order_relaxed) != word) {
+            if (found ? !item_is_current(entry, word, &item)
+                      : atomic_load_explicit(entry, memory_order_relaxed) != word) {
                 continue; /* changed meanwhile: look at it again */
             }
-            if (item == NULL && word != 0) {
+            if (!found && word != 0) {
                 return -EPROTO;
             }
-            if (item == NULL) {
+            if (!found) {
                 cursor->position++;
                 continue;
             }
-            *key_length = key_size;
-            *length = size;
+            *key_length = item.key_length;
+            *length = item.length;
             cursor->position += fits ? 1 : 0;
             return fits ? 0 : -EMSGSIZE;
         }

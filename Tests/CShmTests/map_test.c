@@ -246,11 +246,68 @@ static void reads_while_a_process_grows(void)
     cshm_region_close(region);
 }
 
+enum { REPLACEMENTS = 20000, REPLACED = 8 };
+
+struct replacing {
+    cshm_map *map;
+    _Atomic uint32_t done;
+};
+
+/* Values of three sizes, so that a freed item's memory becomes another key's or a table's. */
+static void *replace(void *context)
+{
+    struct replacing *shared = context;
+    for (uint64_t i = 0; i < REPLACEMENTS; i++) {
+        uint64_t value[12];
+        uint64_t key = i % REPLACED;
+        for (uint64_t k = 0; k < 12; k++) {
+            value[k] = i << 8 | key;
+        }
+        CHECK(cshm_map_put(shared->map, &key, 8, value, (1 + i % 3) * 32) >= 0);
+        CHECK(i % 7 != 0 || cshm_map_remove(shared->map, &(uint64_t){REPLACED}, 8) <= 0);
+        CHECK(i % 7 != 3 || cshm_map_put(shared->map, &(uint64_t){REPLACED}, 8, value, 32) >= 0);
+    }
+    atomic_fetch_add(&shared->done, 1);
+    return NULL;
+}
+
+static void reads_while_threads_replace(void)
+{
+    cshm_region *region = make_region(16u << 20);
+    uint64_t offset = 0;
+    struct replacing shared = {.map = make_map(region, &offset)};
+    pthread_t threads[2];
+    for (uint64_t key = 0; key < REPLACED; key++) {
+        uint64_t value[4] = {key, key, key, key};
+        CHECK_EQ(cshm_map_put(shared.map, &key, 8, value, sizeof value), 0);
+    }
+    for (int i = 0; i < 2; i++) {
+        CHECK_EQ(pthread_create(&threads[i], NULL, replace, &shared), 0);
+    }
+    while (atomic_load(&shared.done) < 2) {
+        for (uint64_t key = 0; key < REPLACED; key++) {
+            uint64_t value[12];
+            uint64_t length = 0;
+            CHECK_EQ(cshm_map_get(shared.map, &key, 8, value, sizeof value, &length), 0);
+            CHECK(length % 32 == 0 && (value[0] & 0xff) == key);
+            for (uint64_t k = 1; k < length / 8; k++) {
+                CHECK_EQ(value[k], value[0]);
+            }
+        }
+    }
+    for (int i = 0; i < 2; i++) {
+        CHECK_EQ(pthread_join(threads[i], NULL), 0);
+    }
+    cshm_map_close(shared.map);
+    cshm_region_close(region);
+}
+
 const struct test map_tests[] = {
     {"puts_gets_replaces_and_removes", put_get_remove},
     {"grows_to_a_hundred_thousand_keys_and_walks_them", grows},
     {"locks_an_entry_sets_and_removes_it", locks},
     {"counts_atomically_from_four_processes", counts_between_processes},
+    {"reads_whole_values_while_threads_replace_them", reads_while_threads_replace},
     {"reads_and_walks_while_another_process_grows_it", reads_while_a_process_grows},
     {NULL, NULL},
 };

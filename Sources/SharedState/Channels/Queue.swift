@@ -99,7 +99,7 @@ public final class Queue<Element: Sendable>: Sendable, Codable {
         let status = unsafe try withBytes(of: element) { bytes in
             unsafe cshm_queue_try_put(pointer, bytes.baseAddress, UInt64(bytes.count))
         }
-        if status == again { return false }
+        if status == Answer.wouldWait { return false }
         try check(status, "cshm_queue_try_put")
         return true
     }
@@ -125,7 +125,7 @@ public final class Queue<Element: Sendable>: Sendable, Codable {
     public func tryGet() throws -> Element? {
         var message = unsafe cshm_message()
         let status = unsafe cshm_queue_try_take(pointer, &message)
-        if status == again { return nil }
+        if status == Answer.wouldWait { return nil }
         try check(status, "cshm_queue_try_take")
         return unsafe try decode(&message)
     }
@@ -164,9 +164,6 @@ public final class Queue<Element: Sendable>: Sendable, Codable {
         return try plan.decode(from: &reader)
     }
 }
-
-/// `-EAGAIN`: would have to wait.
-internal let again: Int32 = -11
 
 extension UnsafeRawBufferPointer {
     /// Copies a value whose type is known to be plain bits only at run time.

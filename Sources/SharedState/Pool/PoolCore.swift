@@ -280,7 +280,7 @@ internal final class PoolCore: Sendable {
                 let message = task.message(number)
                 let status = unsafe cshm_ring_try_put(
                     worker.memory.tasks, message, UInt64(message.count))
-                if status == again { continue }
+                if status == Answer.wouldWait { continue }
                 state.pendingHead += 1
                 if status == 0 {
                     state.workers[id]?.inFlight.append(number)

@@ -90,9 +90,9 @@ public final class ManagedDictionary<Key: Hashable & Sendable, Value: Sendable>:
                     UnsafeRawBufferPointer(rebasing: room[..<Int(length)]))
             }
             if let value { return value }
-            switch -status {
-            case 2: return nil  // ENOENT
-            case 90: size = Int(length)  // EMSGSIZE
+            switch status {
+            case Answer.absent: return nil
+            case Answer.tooLarge: size = Int(length)
             default: try check(status, "cshm_map_get")
             }
         }
@@ -110,8 +110,8 @@ public final class ManagedDictionary<Key: Hashable & Sendable, Value: Sendable>:
         let name = try bytes(of: key)
         var length: UInt64 = 0
         let status = unsafe cshm_map_get(pointer, name, UInt64(name.count), nil, 0, &length)
-        if status == -2 { return false }
-        if status == -90 { return true }
+        if status == Answer.absent { return false }
+        if status == Answer.tooLarge { return true }
         try check(status, "cshm_map_get")
         return true
     }
@@ -135,7 +135,7 @@ public final class ManagedDictionary<Key: Hashable & Sendable, Value: Sendable>:
     public func removeValue(forKey key: Key) throws -> Bool {
         let name = try bytes(of: key)
         let status = unsafe cshm_map_remove(pointer, name, UInt64(name.count))
-        if status == -2 { return false }
+        if status == Answer.absent { return false }
         try check(status, "cshm_map_remove")
         return true
     }
@@ -198,12 +198,12 @@ public final class ManagedDictionary<Key: Hashable & Sendable, Value: Sendable>:
             var length: UInt64 = 0
             let status = unsafe cshm_map_next(
                 pointer, &cursor, &room, UInt64(room.count), &keyLength, &length)
-            if cursor.shard != shardNumber || status == -2 {
+            if cursor.shard != shardNumber || status == Answer.absent {
                 for (key, value) in shard { result[key] = value }
                 shard.removeAll(keepingCapacity: true)
                 shardNumber = cursor.shard
             }
-            switch -status {
+            switch status {
             case 0:
                 try unsafe room.withUnsafeBytes { bytes in
                     let split = Int(keyLength)
@@ -216,9 +216,9 @@ public final class ManagedDictionary<Key: Hashable & Sendable, Value: Sendable>:
                                 UnsafeRawBufferPointer(rebasing: bytes[split..<end]))
                         ))
                 }
-            case 2: return result  // ENOENT: the walk is over
-            case 90: room = [UInt8](repeating: 0, count: Int(keyLength + length))  // EMSGSIZE
-            case 116: shard.removeAll(keepingCapacity: true)  // ESTALE: the shard grew
+            case Answer.absent: return result
+            case Answer.tooLarge: room = [UInt8](repeating: 0, count: Int(keyLength + length))
+            case Answer.stale: shard.removeAll(keepingCapacity: true)
             default: try check(status, "cshm_map_next")
             }
         }

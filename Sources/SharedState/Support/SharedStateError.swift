@@ -126,3 +126,17 @@ internal func check(
     guard status < 0 else { return status }
     throw SharedStateError(status: status, function, object())
 }
+
+/// The statuses of C functions that are an answer and not an error.
+internal enum Answer {
+    /// It would have to wait.
+    static let wouldWait: Int32 = -EAGAIN
+    /// There is none of that name, or no more.
+    static let absent: Int32 = -ENOENT
+    /// The caller's room is too small; the size needed was written.
+    static let tooLarge: Int32 = -EMSGSIZE
+    /// What was walked has been replaced: begin again.
+    static let stale: Int32 = -ESTALE
+    /// The lock is held, and its last holder died with it.
+    static let inherited: Int32 = 1
+}

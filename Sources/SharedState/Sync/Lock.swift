@@ -54,7 +54,7 @@ public final class Lock: Sendable, Codable {
     ) throws -> Result {
         let status = try unsafe check(
             cshm_mutex_acquire_until(mutex, deadline(after: timeout)), "cshm_mutex_acquire_until")
-        let holder = unsafe Holder(mutex: mutex, inheritedFromDead: status == 1)
+        let holder = unsafe Holder(mutex: mutex, inheritedFromDead: status == Answer.inherited)
         return try body(holder)
     }
 
@@ -66,9 +66,9 @@ public final class Lock: Sendable, Codable {
         _ body: (borrowing Holder) throws -> Result
     ) throws -> Result? {
         let status = unsafe cshm_mutex_try_acquire(mutex)
-        if status == -11 { return nil }
+        if status == Answer.wouldWait { return nil }
         try check(status, "cshm_mutex_try_acquire")
-        let holder = unsafe Holder(mutex: mutex, inheritedFromDead: status == 1)
+        let holder = unsafe Holder(mutex: mutex, inheritedFromDead: status == Answer.inherited)
         return try body(holder)
     }
 

@@ -85,7 +85,7 @@ public final class SharedValue<Value: BitwiseCopyable & Sendable>: Sendable, Cod
         let status = try unsafe check(
             cshm_mutex_acquire_until(mutex, .max), "cshm_mutex_acquire_until")
         // A dead holder left a whole value: see the type's comment.
-        if status == 1 { _ = unsafe cshm_mutex_repair(mutex) }
+        if status == Answer.inherited { _ = unsafe cshm_mutex_repair(mutex) }
         defer { _ = unsafe cshm_mutex_release(mutex) }
         let now = current
         var value = unsafe copy(now).load(as: Value.self)

@@ -246,7 +246,7 @@ static void reads_while_a_process_grows(void)
     cshm_region_close(region);
 }
 
-enum { REPLACEMENTS = 20000, REPLACED = 8 };
+enum { REPLACEMENTS = 20000, REPLACED = 8, WORDS = 512 };
 
 struct replacing {
     cshm_map *map;
@@ -258,12 +258,12 @@ static void *replace(void *context)
 {
     struct replacing *shared = context;
     for (uint64_t i = 0; i < REPLACEMENTS; i++) {
-        uint64_t value[12];
+        uint64_t value[WORDS];
         uint64_t key = i % REPLACED;
-        for (uint64_t k = 0; k < 12; k++) {
+        for (uint64_t k = 0; k < WORDS; k++) {
             value[k] = i << 8 | key;
         }
-        CHECK(cshm_map_put(shared->map, &key, 8, value, (1 + i % 3) * 32) >= 0);
+        CHECK(cshm_map_put(shared->map, &key, 8, value, sizeof value >> i % 3) >= 0);
         CHECK(i % 7 != 0 || cshm_map_remove(shared->map, &(uint64_t){REPLACED}, 8) <= 0);
         CHECK(i % 7 != 3 || cshm_map_put(shared->map, &(uint64_t){REPLACED}, 8, value, 32) >= 0);
     }
@@ -286,7 +286,7 @@ static void reads_while_threads_replace(void)
     }
     while (atomic_load(&shared.done) < 2) {
         for (uint64_t key = 0; key < REPLACED; key++) {
-            uint64_t value[12];
+            uint64_t value[WORDS];
             uint64_t length = 0;
             CHECK_EQ(cshm_map_get(shared.map, &key, 8, value, sizeof value, &length), 0);
             CHECK(length % 32 == 0 && (value[0] & 0xff) == key);

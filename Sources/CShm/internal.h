@@ -7,6 +7,7 @@
 #define CSHM_INTERNAL_H
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <sys/types.h>
 
@@ -55,15 +56,43 @@ uint64_t cshm__pid_namespace(void);
 uint64_t cshm__default_capacity(void);
 int cshm__random(void *bytes, size_t length);
 void cshm__pause(void);
-/* Spins, then yields: false when the patience of `round` (0, 1, 2, ...) is over. */
-bool cshm__spin(uint32_t round);
+/* Whether this process may run on one CPU only: spinning then keeps the peer from answering. */
+bool cshm__is_alone_on_its_cpu(void);
+/* Registers this process, so that the barrier of a sleeper reaches it; see [announce]. */
+void cshm__let_be_interrupted(void);
+/* A full barrier in every registered process that runs now. @returns false if the kernel refuses. */
+bool cshm__interrupt_publishers(void);
+extern _Atomic bool cshm__is_interruptible; /* whether this process is registered */
 
 /* ---- park.c ---- */
+/* Between the store that makes a condition true and cshm__park_wake_one_after_store(). */
+static inline void cshm__publish_barrier(void)
+{
+    if (atomic_load_explicit(&cshm__is_interruptible, memory_order_relaxed)) {
+        atomic_signal_fence(memory_order_seq_cst); /* [announce]: the sleeper pays */
+    } else {
+        atomic_thread_fence(memory_order_seq_cst); /* [announce] */
+    }
+}
+
+void cshm__park_wake(struct cshm_park *park, int count);
+
+/* As cshm_park_wake_one(), where the condition was made true by a mere release store. */
+static inline void cshm__park_wake_one_after_store(struct cshm_park *park)
+{
+    const _Atomic uint32_t *word = (const _Atomic uint32_t *)(const void *)&park->word;
+    if (__builtin_expect(atomic_load_explicit(word, memory_order_relaxed) & CSHM_PARK_CALLS, 0)) {
+        cshm__park_wake(park, 1);
+    }
+}
+
 /* Tries until the attempt answers something else than -EAGAIN: at first spinning, then asleep on
- * `park`. @returns what the attempt did, or -ETIMEDOUT. The attempt's loads must be seq_cst: it is
- * the look at the condition of cshm/park.h. */
+ * `park`. @returns what the attempt did, or -ETIMEDOUT. The attempt is the look at the condition
+ * of cshm/park.h, an acquire load or stronger. */
 int cshm__await(struct cshm_park *park, int (*attempt)(void *context), void *context,
                 int64_t deadline_ns);
+/* How long cshm__await() spins and yields at most, in this process; 0 parks at once. */
+extern _Atomic int64_t cshm__patience_ns;
 
 /* ---- participant.c ---- */
 #define CSHM_STAMP(index, generation) (((uint64_t)(generation) << 16) | (index))

@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/futex.h>
+#include <linux/membarrier.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -145,24 +146,37 @@ void cshm__pause(void)
 #endif
 }
 
-/* 64 pauses, some 0.4 us, then 16 yields, then the caller parks: the only policy of those measured
- * that is good with the peer on another CPU, on the same one, and with more processes than CPUs. */
-bool cshm__spin(uint32_t round)
+/* Of the process that asks first: an affinity that changes later costs time, nothing else. */
+bool cshm__is_alone_on_its_cpu(void)
 {
-    static _Atomic int alone; /* 0 unknown, 1 one CPU, 2 several */
-    int known = atomic_load_explicit(&alone, memory_order_relaxed);
+    static _Atomic int cpus; /* 0 unknown, 1 one, 2 several */
+    int known = atomic_load_explicit(&cpus, memory_order_relaxed);
     if (known == 0) {
         cpu_set_t set;
         known = sched_getaffinity(0, sizeof set, &set) == 0 && CPU_COUNT(&set) == 1 ? 1 : 2;
-        atomic_store_explicit(&alone, known, memory_order_relaxed);
+        atomic_store_explicit(&cpus, known, memory_order_relaxed);
     }
-    if (known == 2 && round < 64) {
-        cshm__pause();
-        return true;
-    }
-    if (round < 80) {
-        sched_yield();
-        return true;
-    }
-    return false;
+    return known == 1;
+}
+
+static int membarrier(int command)
+{
+    int saved = errno;
+    int result = syscall(SYS_membarrier, command, 0, 0) == 0 ? 0 : -errno;
+    errno = saved;
+    return result;
+}
+
+_Atomic bool cshm__is_interruptible;
+
+/* The kernel hands a registration on to forked children and drops it on exec. */
+void cshm__let_be_interrupted(void)
+{
+    bool registered = membarrier(MEMBARRIER_CMD_REGISTER_GLOBAL_EXPEDITED) == 0;
+    atomic_store_explicit(&cshm__is_interruptible, registered, memory_order_relaxed);
+}
+
+bool cshm__interrupt_publishers(void)
+{
+    return membarrier(MEMBARRIER_CMD_GLOBAL_EXPEDITED) == 0;
 }

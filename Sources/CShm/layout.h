@@ -103,6 +103,13 @@ enum {
     CSHM_BLOCK_LINKED = 2,
 };
 
+/* ---- parking word: bits; the rest counts wakes ---- */
+enum {
+    CSHM_PARK_ASLEEP = 1, /* somebody may be asleep */
+    CSHM_PARK_CALLS = CSHM_PARK_ASLEEP,
+    CSHM_PARK_ONE = 4,
+};
+
 /* ---- a message's slot, in rings and queues ---- */
 struct cshm_slot {
     _Atomic uint64_t block; /* the heap block it owns, or 0 */

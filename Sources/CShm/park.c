@@ -1,21 +1,48 @@
 /*
  * SPDX-License-Identifier: Apache-2.0
  *
- * See cshm/park.h for the model. Pair:
+ * See cshm/park.h for the model. Pairs:
  *
- *   [announce]  the waiter sets the bit (seq_cst), then looks at its condition (seq_cst);
- *               the waker makes the condition true (seq_cst), then looks at the bit (seq_cst).
- *               In the one order of all four, one of the two sees the other.
+ *   [announce]  the waiter sets the bit (seq_cst), then looks at its condition;
+ *               the waker makes the condition true, then looks at the bit. One of the two must see
+ *               the other, so a full barrier belongs between each one's store and load.
+ *               The waiter has its own: it is about to sleep, so it can pay. The waker need not:
+ *               the waiter also interrupts every registered process that runs (membarrier), after
+ *               it set the bit and before it looks. At that instant the waker's program order is
+ *               cut in two. If the waker had already looked at the bit, its store of the condition
+ *               came before the cut and is seen by the waiter's look; if it had not, its look
+ *               comes after the cut and sees the bit. A process that does not run at that instant
+ *               was, or will be, switched in by the kernel with a full barrier: the same.
+ *               A process that is not registered fences each store (cshm__publish_barrier).
+ *   [wake]      the waker counts a wake (seq_cst), then wakes; the waiter sleeps only on the word
+ *               it saw. The bits are dropped only if the word is still the waker's own, and
+ *               everybody is woken after that.
+ *
+ * A process whose kernel or sandbox refuses membarrier cannot be sure to be seen by the others, so
+ * it sleeps for 1 ms at a time: a wake that missed it costs no more than that.
  */
 #include <cshm/park.h>
 
 #include <errno.h>
 #include <limits.h>
+#include <sched.h>
 #include <stdatomic.h>
 
 #include "internal.h"
 
-enum { SLICE_NS = 25000000 };
+enum {
+    SLICE_NS = 25000000,
+    UNSEEN_SLICE_NS = 1000000,
+    PAUSING_NS = 1000,   /* of the patience: looking as often as a CPU can */
+    PATIENCE_NS = 40000, /* the rest of it: giving the CPU to whoever wants it, between looks */
+    LONG_NS = 100000,    /* if waits usually take this long, patience does not pay */
+    LATE = 8,            /* so many waits in a row that outlasted the pausing: no more pausing */
+    PROBE = 16,          /* but for one wait in so many */
+};
+
+_Atomic int64_t cshm__patience_ns = PATIENCE_NS;
+
+static _Atomic bool is_unseen; /* membarrier was refused */
 
 static _Atomic uint32_t *word_of(cshm_park *park)
 {
@@ -25,7 +52,12 @@ static _Atomic uint32_t *word_of(cshm_park *park)
 uint32_t cshm_park_prepare(cshm_park *park)
 {
     /* seq_cst: [announce] */
-    return atomic_fetch_or_explicit(word_of(park), 1, memory_order_seq_cst) | 1;
+    uint32_t seen = atomic_fetch_or_explicit(word_of(park), CSHM_PARK_ASLEEP, memory_order_seq_cst);
+    if (!cshm__interrupt_publishers()) {
+        atomic_store_explicit(&is_unseen, true, memory_order_relaxed);
+    }
+    atomic_thread_fence(memory_order_seq_cst); /* [announce] */
+    return seen | CSHM_PARK_ASLEEP;
 }
 
 int cshm_park_wait(cshm_park *park, uint32_t seen, int64_t deadline_ns)
@@ -34,58 +66,134 @@ int cshm_park_wait(cshm_park *park, uint32_t seen, int64_t deadline_ns)
     if (now >= deadline_ns) {
         return -ETIMEDOUT;
     }
-    int64_t slice = deadline_ns - now > SLICE_NS ? now + SLICE_NS : deadline_ns;
-    (void)cshm__futex_wait(&park->word, seen, slice);
+    /* relaxed: stored by this thread, in prepare */
+    int64_t slice =
+        atomic_load_explicit(&is_unseen, memory_order_relaxed) ? UNSEEN_SLICE_NS : SLICE_NS;
+    (void)cshm__futex_wait(&park->word, seen,
+                           deadline_ns - now > slice ? now + slice : deadline_ns);
     return 0;
 }
 
-/* Clears the flag only if nobody announced itself since the wake, and wakes everybody after it. */
-static void wake(cshm_park *park, int count)
+void cshm__park_wake(cshm_park *park, int count)
 {
     _Atomic uint32_t *word = word_of(park);
-    /* seq_cst: [announce] */
-    if ((atomic_load_explicit(word, memory_order_seq_cst) & 1) == 0) {
-        return;
-    }
-    uint32_t now = atomic_fetch_add_explicit(word, 2, memory_order_seq_cst) + 2;
+    uint32_t now = atomic_fetch_add_explicit(word, CSHM_PARK_ONE, memory_order_seq_cst) +
+                   CSHM_PARK_ONE; /* [wake] */
     if (cshm__futex_wake(&park->word, count) > 0 && count == 1) {
         return;
     }
-    if (atomic_compare_exchange_strong_explicit(word, &now, now & ~1u, memory_order_seq_cst,
-                                                memory_order_relaxed)) {
-        (void)cshm__futex_wake(&park->word, INT_MAX);
+    if (atomic_compare_exchange_strong_explicit(word, &now, now & ~(uint32_t)CSHM_PARK_CALLS,
+                                                memory_order_seq_cst, memory_order_relaxed)) {
+        (void)cshm__futex_wake(&park->word, INT_MAX); /* [wake] */
+    }
+}
+
+static void wake_if_called(cshm_park *park, int count)
+{
+    /* seq_cst: [announce] */
+    if (atomic_load_explicit(word_of(park), memory_order_seq_cst) & CSHM_PARK_CALLS) {
+        cshm__park_wake(park, count);
     }
 }
 
 void cshm_park_wake_one(cshm_park *park)
 {
-    wake(park, 1);
+    wake_if_called(park, 1);
 }
 
 void cshm_park_wake_all(cshm_park *park)
 {
-    wake(park, INT_MAX);
+    wake_if_called(park, INT_MAX);
+}
+
+/* ---- waiting with patience ---- */
+
+/* What recent waits of this thread were like; words whose addresses collide share one. */
+struct habit {
+    int64_t usual_ns; /* how long they took, asleep or not: a moving average of eight */
+    uint32_t late;    /* how many in a row outlasted the pausing */
+    uint32_t waits;
+};
+
+static struct habit *habit_of(const cshm_park *park)
+{
+    static _Thread_local struct habit habits[8];
+    return &habits[(uintptr_t)park / CSHM_LINE % 8];
+}
+
+static bool pausing_pays(const struct habit *habit)
+{
+    return !cshm__is_alone_on_its_cpu() && (habit->late < LATE || habit->waits % PROBE == 0);
+}
+
+static int64_t min_of(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
+/* Looks again and again, for as long as recent waits say that this pays. */
+static int wait_awake(struct habit *habit, int64_t start, int (*attempt)(void *), void *context,
+                      int64_t deadline)
+{
+    int64_t patience = atomic_load_explicit(&cshm__patience_ns, memory_order_relaxed);
+    if (pausing_pays(habit)) {
+        int64_t end = min_of(deadline, start + min_of(patience, PAUSING_NS));
+        for (uint32_t round = 1; round % 8 != 0 || cshm_now_ns() < end; round++) {
+            cshm__pause();
+            int status = attempt(context);
+            if (status != -EAGAIN) {
+                habit->late = 0;
+                return status;
+            }
+        }
+        habit->late += habit->late < LATE ? 1 : 0;
+    }
+    if (habit->usual_ns > LONG_NS) {
+        patience = min_of(patience, 2 * PAUSING_NS);
+    }
+    for (int64_t end = min_of(deadline, start + patience); cshm_now_ns() < end;) {
+        sched_yield();
+        int status = attempt(context);
+        if (status != -EAGAIN) {
+            return status;
+        }
+    }
+    return -EAGAIN;
+}
+
+static int wait_asleep(cshm_park *park, int (*attempt)(void *), void *context, int64_t deadline)
+{
+    for (;;) {
+        uint32_t seen = cshm_park_prepare(park);
+        int status = attempt(context);
+        if (status == -EAGAIN) {
+            status = cshm_park_wait(park, seen, deadline);
+            if (status == 0) {
+                status = attempt(context);
+            }
+        }
+        if (status != -EAGAIN) {
+            return status;
+        }
+    }
 }
 
 int cshm__await(struct cshm_park *park, int (*attempt)(void *context), void *context,
                 int64_t deadline_ns)
 {
-    for (uint32_t round = 0;; round++) {
-        int status = attempt(context);
-        if (status != -EAGAIN) {
-            return status;
-        }
-        if (cshm__spin(round)) {
-            continue;
-        }
-        uint32_t seen = cshm_park_prepare(park);
-        status = attempt(context);
-        if (status != -EAGAIN) {
-            return status;
-        }
-        status = cshm_park_wait(park, seen, deadline_ns);
-        if (status != 0) {
-            return status;
-        }
+    int status = attempt(context);
+    if (status != -EAGAIN) {
+        return status;
     }
+    struct habit *habit = habit_of(park);
+    int64_t start = cshm_now_ns();
+    habit->waits++;
+    status = wait_awake(habit, start, attempt, context, deadline_ns);
+    if (status == -EAGAIN) {
+        status = wait_asleep(park, attempt, context, deadline_ns);
+    }
+    /* A wait that pausing was enough for is not timed: its caller has the message to see to. */
+    int64_t took = habit->late == 0 ? 0 : min_of(cshm_now_ns() - start, 4 * LONG_NS);
+    habit->usual_ns += (took - habit->usual_ns) / 8;
+    return status;
 }

@@ -318,7 +318,11 @@ int cshm_region_attach(int descriptor, cshm_region **out)
 
 int cshm_region_join(cshm_region *region)
 {
-    return cshm_participant_self(region) != 0 ? -EALREADY : cshm__participant_join(region);
+    if (cshm_participant_self(region) != 0) {
+        return -EALREADY;
+    }
+    cshm__let_be_interrupted();
+    return cshm__participant_join(region);
 }
 
 void cshm_region_close(cshm_region *region)

@@ -6,8 +6,11 @@
 #include "support.h"
 
 #include <pthread.h>
+#include <sched.h>
 
 #include <cshm/park.h>
+
+#include "internal.h"
 
 extern const struct test park_tests[];
 
@@ -88,9 +91,179 @@ static void never_loses(void)
     CHECK(cshm_now_ns() - start < 15 * SECOND);
 }
 
+/* ---- the sleeper pays: publishers that only store ---- */
+
+enum { LITMUS_ROUNDS = 100000, HANDOVERS = 500000 };
+
+struct litmus {
+    cshm_park park;
+    uint8_t pad0[124];
+    _Atomic uint32_t condition;
+    uint8_t pad1[124];
+    _Atomic uint32_t go;      /* rounds the sleeper has begun */
+    _Atomic uint32_t done;    /* rounds the publisher has ended */
+    _Atomic uint32_t missing; /* whether the publisher did not see the bit */
+};
+
+static void spin_until(const _Atomic uint32_t *word, uint32_t value)
+{
+    for (uint32_t round = 0; atomic_load_explicit(word, memory_order_acquire) != value; round++) {
+        if (round % 256 == 255) {
+            sched_yield();
+        }
+    }
+}
+
+/* The first or the last of the CPUs that the test may use: the same one if there is only one. */
+static void stay_on_cpu(bool last)
+{
+    cpu_set_t allowed;
+    CHECK_EQ(sched_getaffinity(0, sizeof allowed, &allowed), 0);
+    int count = CPU_COUNT(&allowed);
+    for (int cpu = 0, nth = 0; cpu < CPU_SETSIZE; cpu++) {
+        if (CPU_ISSET((size_t)cpu, &allowed) && nth++ == (last ? count - 1 : 0)) {
+            cpu_set_t one;
+            CPU_ZERO(&one);
+            CPU_SET((size_t)cpu, &one);
+            CHECK_EQ(sched_setaffinity(0, sizeof one, &one), 0);
+            return;
+        }
+    }
+}
+
+static void publish_rounds(cshm_region *region, void *context)
+{
+    struct litmus *litmus = context;
+    uint64_t random = 1;
+    (void)region;
+    stay_on_cpu(true);
+    for (uint32_t i = 1; i <= LITMUS_ROUNDS; i++) {
+        spin_until(&litmus->go, i);
+        /* At once, or at about the time of the waiter's look, which comes after its barrier. */
+        int64_t start = after((int64_t)(next_random(&random) % 2 * (next_random(&random) % 16384)));
+        while (cshm_now_ns() < start) {
+        }
+        atomic_store_explicit(&litmus->condition, i, memory_order_release);
+        cshm__publish_barrier();
+        uint32_t word =
+            atomic_load_explicit((_Atomic uint32_t *)&litmus->park.word, memory_order_relaxed);
+        atomic_store_explicit(&litmus->missing, (word & CSHM_PARK_ASLEEP) == 0,
+                              memory_order_relaxed);
+        atomic_store_explicit(&litmus->done, i, memory_order_release);
+    }
+}
+
+/* Neither sees the other: what [announce] excludes. Without the membarrier it does happen. */
+static void litmus(void)
+{
+    cshm_region *region = make_region(1u << 20);
+    struct litmus *litmus = shared_memory(sizeof *litmus);
+    uint64_t random = 2;
+    uint32_t missed = 0;
+    uint32_t late = 0;
+    pid_t child = spawn(region, publish_rounds, litmus);
+    stay_on_cpu(false);
+    for (uint32_t i = 1; i <= LITMUS_ROUNDS; i++) {
+        atomic_store_explicit((_Atomic uint32_t *)&litmus->park.word, 0, memory_order_seq_cst);
+        atomic_store_explicit(&litmus->go, i, memory_order_release);
+        for (uint64_t pause = next_random(&random) % 32; pause > 0; pause--) {
+            cshm__pause();
+        }
+        (void)cshm_park_prepare(&litmus->park);
+        bool seen = atomic_load_explicit(&litmus->condition, memory_order_acquire) == i;
+        spin_until(&litmus->done, i);
+        bool missing = atomic_load_explicit(&litmus->missing, memory_order_relaxed) == 1;
+        missed += !seen && missing;
+        late += !seen;
+    }
+    expect_success(child);
+    fprintf(stderr, "%u of %u rounds had the waiter look first\n", late, LITMUS_ROUNDS);
+    CHECK_EQ(missed, 0);
+    cshm_region_close(region);
+}
+
+struct relay {
+    cshm_park park[2];
+    uint8_t pad0[120];
+    _Atomic uint32_t given[2]; /* by each side */
+    uint8_t pad1[120];
+    _Atomic uint32_t told[2]; /* whose wake-up call is over */
+    _Atomic uint32_t lost;
+    _Atomic uint32_t slept;
+};
+
+static void relay(struct relay *relay, uint32_t side)
+{
+    uint32_t other = 1 - side;
+    uint64_t random = side;
+    uint32_t lost = 0;
+    uint32_t slept = 0;
+    for (uint32_t i = 1; i <= HANDOVERS; i++) {
+        /* Mostly both hurry, so that store and announcement collide. */
+        for (uint64_t pause = next_random(&random) % 32; pause > 0; pause--) {
+            cshm__pause();
+        }
+        atomic_store_explicit(&relay->given[side], i, memory_order_release);
+        cshm__publish_barrier();
+        cshm__park_wake_one_after_store(&relay->park[side]);
+        atomic_store_explicit(&relay->told[side], i, memory_order_release);
+        const _Atomic uint32_t *theirs = &relay->given[other];
+        while (atomic_load_explicit(theirs, memory_order_acquire) < i) {
+            uint32_t seen = cshm_park_prepare(&relay->park[other]);
+            if (atomic_load_explicit(theirs, memory_order_acquire) < i) {
+                int64_t start = cshm_now_ns();
+                CHECK_EQ(cshm_park_wait(&relay->park[other], seen, after(30 * SECOND)), 0);
+                slept++;
+                /* A whole slice, though the other had said all that it has to say. */
+                lost += cshm_now_ns() - start >= 25 * MILLISECOND &&
+                        atomic_load_explicit(&relay->told[other], memory_order_acquire) >= i;
+            }
+        }
+    }
+    atomic_fetch_add(&relay->lost, lost);
+    atomic_fetch_add(&relay->slept, slept);
+}
+
+static void answer(cshm_region *region, void *context)
+{
+    (void)region;
+    stay_on_cpu(true);
+    relay(context, 1);
+}
+
+static void hand_over(bool on_one_cpu)
+{
+    cshm_region *region = make_region(1u << 20);
+    struct relay *shared = shared_memory(sizeof *shared);
+    if (on_one_cpu) {
+        stay_on_cpu(false);
+    }
+    pid_t child = spawn(region, answer, shared);
+    stay_on_cpu(false);
+    relay(shared, 0);
+    expect_success(child);
+    fprintf(stderr, "%u of %u slept\n", shared->slept, 2 * HANDOVERS);
+    CHECK_EQ(atomic_load(&shared->lost), 0);
+    CHECK(shared->slept > 0);
+    cshm_region_close(region);
+}
+
+static void two_cpus(void)
+{
+    hand_over(false);
+}
+
+static void one_cpu(void)
+{
+    hand_over(true);
+}
+
 const struct test park_tests[] = {
     {"woken_before_the_wait_does_not_sleep", wake_before_wait},
     {"does_not_time_out_early", timeout},
     {"never_loses_a_wake_up", never_loses},
+    {"and_publisher_processes_that_only_store_never_miss_each_other", litmus},
+    {"wakes_every_sleeper_of_another_process_by_a_plain_store", two_cpus},
+    {"wakes_every_sleeper_of_another_process_on_one_cpu", one_cpu},
     {NULL, NULL},
 };

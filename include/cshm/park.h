@@ -16,6 +16,9 @@
  *         cshm_park_wait(&word, seen, deadline);
  *     }
  *
+ * Wakers in the library itself do without the seq_cst store, since the waiter's announcement puts
+ * a barrier into every process that has joined a region.
+ *
  * The flag is never cleared without a wake of everybody after it: clearing it on "nobody was
  * woken" alone loses wake-ups.
  *
@@ -38,7 +41,12 @@ typedef struct cshm_park {
     uint32_t word;
 } cshm_park;
 
-/** Announces a waiter. @returns what to give to cshm_park_wait(). */
+/**
+ * Announces a waiter, and makes sure that it and a waker cannot miss each other.
+ *
+ * @returns what to give to cshm_park_wait(). One system call, membarrier, so that wakers need
+ *          none; where the kernel refuses it, waits are cut into slices of 1 ms instead.
+ */
 CSHM_EXPORT uint32_t cshm_park_prepare(cshm_park *park);
 
 /**

@@ -14,7 +14,7 @@ TSAN      = -fsanitize=thread -fno-omit-frame-pointer
 FIXED_ADDRESSES = $(shell setarch -R true 2>/dev/null && echo setarch -R)
 
 .DEFAULT_GOAL := help
-.PHONY: help build test release ctest ctest-asan ctest-tsan lint format clean
+.PHONY: help build test test-asan test-tsan release ctest ctest-asan ctest-tsan lint format clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -31,12 +31,22 @@ release: ## build everything, optimised
 ctest: build/cshm-tests ## run the C tests, built with cc alone
 	build/cshm-tests $(TESTS)
 
-ctest-asan: build/cshm-tests-asan ## run the C tests under AddressSanitizer and UBSan
-	ASAN_OPTIONS=$${ASAN_OPTIONS-detect_leaks=0} build/cshm-tests-asan $(TESTS)
+ctest-asan: build/cshm-tests-asan ## run the C tests under AddressSanitizer, leaks included, and UBSan
+	build/cshm-tests-asan $(TESTS)
 
 ctest-tsan: build/cshm-tests-tsan ## run the C tests of one process under ThreadSanitizer
 	TSAN_OPTIONS=$${TSAN_OPTIONS-atexit_sleep_ms=0} \
 	    $(FIXED_ADDRESSES) build/cshm-tests-tsan --exclude-processes $(TESTS)
+
+# The C tests have runs of their own above. lld, as gold warns of each local symbol of ASan's.
+test-asan: ## run the Swift tests under AddressSanitizer, leaks included
+	swift test --sanitize=address --scratch-path .build-asan -Xswiftc -use-ld=lld \
+	    --disable-xctest --skip CSuiteTests
+
+test-tsan: ## run the Swift tests under ThreadSanitizer
+	TSAN_OPTIONS=$${TSAN_OPTIONS-atexit_sleep_ms=0} \
+	    swift test --sanitize=thread --scratch-path .build-tsan \
+	    --disable-xctest --skip CSuiteTests
 
 lint: ## check style, headers and links
 	.ci/lint
@@ -46,7 +56,7 @@ format: ## rewrite Swift and C sources in the project's style
 	git ls-files -z '*.c' '*.h' | xargs -0 -r clang-format-19 -i
 
 clean: ## remove what was built
-	rm -rf .build build
+	rm -rf .build .build-asan .build-tsan build
 
 build/cshm-tests: $(SOURCES) $(HEADERS) Makefile
 	@mkdir -p build

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
 internal import CShm
-internal import Synchronization
 
 /// The default region of this process and of every worker below it: made on first use, mapped by
 /// the zygote, joined by each worker.

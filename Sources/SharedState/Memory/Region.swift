@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
 internal import CShm
-internal import Synchronization
 
 /// A shared-memory region: one mapping in which queues, locks, values and dictionaries live.
 ///

@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 
-internal import Synchronization
-
 /// The result of work that may not be done yet.
 ///
 /// - Threads: safe; any number may wait. Tasks: ``value(timeout:)`` blocks the thread.

@@ -2,7 +2,6 @@
 
 internal import CShm
 internal import Glibc
-internal import Synchronization
 
 /// A process of the same program that runs one closure.
 ///

@@ -14,7 +14,7 @@ TSAN      = -fsanitize=thread -fno-omit-frame-pointer
 FIXED_ADDRESSES = $(shell setarch -R true 2>/dev/null && echo setarch -R)
 
 .DEFAULT_GOAL := help
-.PHONY: help build test test-asan test-tsan release ctest ctest-asan ctest-tsan lint format clean
+.PHONY: help build test test-asan test-tsan release ctest ctest-asan ctest-tsan models lint format clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -48,6 +48,9 @@ test-tsan: ## run the Swift tests under ThreadSanitizer
 	    swift test --sanitize=thread --scratch-path .build-tsan \
 	    --disable-xctest --skip CSuiteTests
 
+models: build/models ## check the models of the algorithms; MODELS=long for the larger ones
+	build/models $(if $(filter long,$(MODELS)),--long)
+
 lint: ## check style, headers and links
 	.ci/lint
 
@@ -69,3 +72,7 @@ build/cshm-tests-asan: $(SOURCES) $(HEADERS) Makefile
 build/cshm-tests-tsan: $(SOURCES) $(HEADERS) Makefile
 	@mkdir -p build
 	$(COMPILE) $(TSAN) $(SOURCES) -lpthread -o $@
+
+build/models: $(wildcard Tests/Models/*.c Tests/Models/*.h) Makefile
+	@mkdir -p build
+	$(COMPILE) -O2 $(filter %.c,$^) -o $@

@@ -7,6 +7,7 @@
 #define CSHM_H
 
 #include "cshm/base.h"
+#include "cshm/broadcast.h"
 #include "cshm/heap.h"
 #include "cshm/map.h"
 #include "cshm/mutex.h"

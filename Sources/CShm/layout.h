@@ -163,6 +163,57 @@ struct cshm_port {
     uint8_t pad[CSHM_LINE - 16];
 };
 
+/* ---- broadcast ---- */
+/* After it, in this order: publishers' lines, subscribers' lines, cells, spares, slots. */
+struct cshm_broadcast_shared {
+    uint32_t magic;
+    uint32_t capacity;
+    uint32_t slot_size;
+    uint32_t stride;
+    uint32_t publishers;
+    uint32_t subscribers;
+    uint64_t type_tag;
+    uint8_t pad0[CSHM_LINE - 32];
+    _Atomic uint64_t tail; /* a hint */
+    uint8_t pad1[CSHM_LINE - 8];
+    _Atomic uint64_t floor; /* positions below it may be overwritten */
+    uint8_t pad2[CSHM_LINE - 8];
+    _Atomic uint64_t stream; /* {publishers that ever joined:56, CSHM_STREAM_*:8} */
+    /* How many subscriber lines ever were overwriting, from the first on, and lossless, from the
+     * last on: the others need not be looked at. They only grow. */
+    _Atomic uint32_t overwriting;
+    _Atomic uint32_t lossless;
+    struct cshm_park items; /* subscribers sleep here */
+    struct cshm_park room;  /* publishers sleep here */
+    uint8_t pad3[CSHM_LINE - 24];
+};
+
+enum {
+    CSHM_STREAM_FINISHED = 1,
+    CSHM_STREAM_CANCELLED = 2,
+    CSHM_STREAM_JOINED = 256, /* one join */
+};
+
+struct cshm_publisher_shared {
+    _Atomic uint64_t own;   /* {hand:32, intent + 1:32} */
+    _Atomic uint64_t owner; /* stamp, or 0 */
+    uint8_t pad[CSHM_LINE - 16];
+};
+
+struct cshm_subscriber_shared {
+    _Atomic uint64_t owner;  /* {kind:8, 0:8, stamp:48} */
+    _Atomic uint64_t cursor; /* lossless: the next position it reads */
+    _Atomic uint64_t pin;    /* overwriting: slot + 1 that it reads, or 0 */
+    uint8_t pad[CSHM_LINE - 24];
+};
+
+enum {
+    CSHM_SUBSCRIBER_FREE = 0,
+    CSHM_SUBSCRIBER_LOSSLESS = 1,
+    CSHM_SUBSCRIBER_OVERWRITING = 2,
+    CSHM_SUBSCRIBER_JOINING = 3,
+};
+
 /* ---- map ---- */
 #define CSHM_MAP_SHARDS  64u
 #define CSHM_MAP_ENTRIES 7u
@@ -218,6 +269,9 @@ _Static_assert(sizeof(struct cshm_slot) == 16, "slot: size");
 _Static_assert(sizeof(struct cshm_ring_shared) == 5 * CSHM_LINE, "ring: size");
 _Static_assert(sizeof(struct cshm_queue_shared) == 5 * CSHM_LINE, "queue: size");
 _Static_assert(sizeof(struct cshm_port) == CSHM_LINE, "port: size");
+_Static_assert(sizeof(struct cshm_broadcast_shared) == 4 * CSHM_LINE, "broadcast: size");
+_Static_assert(sizeof(struct cshm_publisher_shared) == CSHM_LINE, "publisher: size");
+_Static_assert(sizeof(struct cshm_subscriber_shared) == CSHM_LINE, "subscriber: size");
 _Static_assert(sizeof(struct cshm_map_shard) == 2 * CSHM_LINE, "shard: size");
 _Static_assert(sizeof(struct cshm_map_bucket) == 64, "bucket: size");
 _Static_assert(sizeof(struct cshm_map_table) == CSHM_LINE, "table: size");

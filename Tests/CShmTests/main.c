@@ -28,6 +28,7 @@
     X(heap)        \
     X(ring)        \
     X(queue)       \
+    X(broadcast)   \
     X(map)         \
     X(crash)
 

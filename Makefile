@@ -51,6 +51,13 @@ test-tsan: ## run the Swift tests under ThreadSanitizer
 models: build/models ## check the models of the algorithms; MODELS=long for the larger ones
 	build/models $(if $(filter long,$(MODELS)),--long)
 
+.PHONY: bench peers
+bench: ## measure everything beside its peers, as a table
+	swift run -c release --package-path Benchmarks shmbench
+
+peers: ## install what the benchmarks' optional peers need
+	Benchmarks/Peers/install
+
 lint: ## check style, headers and links
 	.ci/lint
 

@@ -1,0 +1,166 @@
+// SPDX-License-Identifier: Apache-2.0
+
+internal import CBench
+internal import Foundation
+
+/// What the figures were measured on.
+public struct Machine: Codable, Sendable {
+    /// The processor's name.
+    public let processor: String
+    /// CPUs that this process may use.
+    public let cpus: Int
+    /// Whether two of these CPUs are threads of one core.
+    public let siblings: Bool
+    /// The frequency governor, if the kernel shows one.
+    public let governor: String?
+    /// The clock that the kernel reads.
+    public let clock: String
+    /// Bytes of memory.
+    public let memory: UInt64
+    /// Bytes that /dev/shm may hold.
+    public let sharedMemory: UInt64
+    /// System, kernel and its version.
+    public let kernel: String
+    /// The compiler that this program was built with.
+    public let compiler: String
+    /// The commit, if git knows.
+    public let commit: String?
+    /// Nanoseconds of a ping-pong between the first two CPUs.
+    public let pingPong: Double?
+    /// What speaks against measuring here.
+    public let warnings: [String]
+
+    private enum CodingKeys: String, CodingKey {
+        case processor, cpus, siblings, governor, clock, memory, kernel, compiler, commit, warnings
+        case sharedMemory = "shared_memory"
+        case pingPong = "ping_pong"
+    }
+
+    /// Looks at this machine; takes a tenth of a second.
+    public static func current(_ settings: Settings) -> Machine {
+        let cpus = ProcessInfo.processInfo.activeProcessorCount
+        let governor = word("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
+        let siblings = text("/sys/devices/system/cpu/cpu0/topology/thread_siblings_list")
+            .contains { $0 == "," || $0 == "-" }
+        var probe = settings
+        probe.duration = 0.05
+        let before = CPUTimes.now()
+        let trip = try? BenchKit.pingPong.measure(probe)
+        let foreign = CPUTimes.foreignShare(from: before, to: .now())
+        return Machine(
+            processor: processorName(), cpus: cpus, siblings: siblings, governor: governor,
+            clock: word("/sys/devices/system/clocksource/clocksource0/current_clocksource")
+                ?? "unknown",
+            memory: ProcessInfo.processInfo.physicalMemory, sharedMemory: sharedMemorySize(),
+            kernel: word("/proc/sys/kernel/osrelease") ?? "unknown", compiler: compilerName(),
+            commit: commitName(), pingPong: trip,
+            warnings: warnings(
+                cpus: cpus, siblings: siblings, governor: governor, trip: trip, foreign: foreign))
+    }
+
+    /// A few lines for people.
+    public var summary: String {
+        let trip = pingPong.map { ", ping-pong \(Table.figure($0, .nanoseconds))" } ?? ""
+        let revision = commit.map { ", commit \($0)" } ?? ""
+        return """
+            \(processor), \(cpus) CPUs\(trip), clock \(clock), \(memory >> 30) GiB, \
+            /dev/shm \(sharedMemory >> 30) GiB
+            Linux \(kernel), \(compiler)\(revision)
+            """
+    }
+
+    private static func warnings(
+        cpus: Int, siblings: Bool, governor: String?, trip: Double?, foreign: Double
+    ) -> [String] {
+        var warnings: [String] = []
+        if cpus < 2 { warnings.append("one CPU: both sides of every channel take turns on it") }
+        if siblings { warnings.append("CPU 0 shares its core with another CPU") }
+        if let governor, governor != "performance" {
+            warnings.append("frequency governor \(governor): the clock is not steady")
+        }
+        if let trip, trip < 60 {
+            warnings.append("ping-pong \(Int(trip)) ns: the two CPUs are threads of one core")
+        }
+        if foreign > Runner.noisy {
+            warnings.append("others take \(Int(foreign * 100)) % of the CPUs")
+        }
+        #if DEBUG
+        warnings.append("built for debugging: use -c release")
+        #endif
+        return warnings
+    }
+
+    private static func text(_ path: String) -> String {
+        (try? String(contentsOfFile: path, encoding: .utf8)) ?? ""
+    }
+
+    private static func word(_ path: String) -> String? {
+        let found = text(path).trimmingCharacters(in: .whitespacesAndNewlines)
+        return found.isEmpty ? nil : found
+    }
+
+    private static func processorName() -> String {
+        let lines = text("/proc/cpuinfo").split(separator: "\n")
+        let line = lines.first { $0.hasPrefix("model name") || $0.hasPrefix("CPU part") }
+        let value = line?.split(separator: ":", maxSplits: 1).last
+        return value.map { $0.trimmingCharacters(in: .whitespaces) } ?? "unknown"
+    }
+
+    private static func sharedMemorySize() -> UInt64 {
+        let attributes = try? FileManager.default.attributesOfFileSystem(forPath: "/dev/shm")
+        return (attributes?[.systemSize] as? NSNumber)?.uint64Value ?? 0
+    }
+
+    private static func compilerName() -> String {
+        #if compiler(>=6.4)
+        "Swift 6.4 or later"
+        #elseif compiler(>=6.3)
+        "Swift 6.3"
+        #else
+        "Swift 6.2"
+        #endif
+    }
+
+    private static func commitName() -> String? {
+        let answer = try? Command(
+            ["git", "-C", Place.benchmarks.path, "describe", "--always", "--dirty"]
+        ).run()
+        guard let answer, answer.status == 0 else { return nil }
+        return answer.output.trimmingCharacters(in: .whitespacesAndNewlines)
+    }
+}
+
+/// The CPUs' time so far, and this program's part of it.
+internal struct CPUTimes {
+    private let busy: Double
+    private let total: Double
+    private let own: Double
+
+    static func now() -> CPUTimes {
+        let line =
+            (try? String(contentsOfFile: "/proc/stat", encoding: .utf8))?
+            .prefix { $0 != "\n" } ?? ""
+        // user nice system idle iowait irq softirq steal
+        let ticks = line.split(separator: " ").dropFirst().prefix(8).compactMap { Double($0) }
+        guard ticks.count == 8 else { return CPUTimes(busy: 0, total: 0, own: 0) }
+        let hertz = Double(sysconf(Int32(_SC_CLK_TCK)))
+        let total = ticks.reduce(0, +) / hertz
+        return CPUTimes(
+            busy: total - (ticks[3] + ticks[4]) / hertz, total: total,
+            own: used(RUSAGE_SELF.rawValue) + used(RUSAGE_CHILDREN.rawValue))
+    }
+
+    /// Of the CPUs' time between two looks, the part that neither was idle nor ours.
+    static func foreignShare(from: CPUTimes, to: CPUTimes) -> Double {
+        let total = to.total - from.total
+        guard total > 0 else { return 0 }
+        return Swift.max(0, (to.busy - from.busy) - (to.own - from.own)) / total
+    }
+
+    private static func used(_ who: Int32) -> Double {
+        var usage = rusage()
+        _ = unsafe getrusage(__rusage_who_t(who), &usage)
+        return Double(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec)
+            + Double(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6
+    }
+}

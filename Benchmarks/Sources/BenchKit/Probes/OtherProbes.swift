@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: Apache-2.0
+
+internal import CBench
+internal import Foundation
+
+/// Copying within one process: bytes a second.
+internal struct MemoryCopyProbe: Probe {
+    let name = "memcpy"
+    let size: Int
+
+    func reasonToSkip() -> String? { nil }
+
+    func measure(_ settings: Settings) throws -> Double {
+        bench_memcpy(size, settings.durationInNanoseconds)
+    }
+}
+
+/// A script of `Peers/` that prints one figure.
+internal struct PythonProbe: Probe {
+    let name: String
+    let script: String
+    let arguments: [String]
+
+    func reasonToSkip() -> String? {
+        let found = try? Command(["python3", "-c", "import multiprocessing"]).run()
+        return found?.status == 0 ? nil : "no python3 with multiprocessing"
+    }
+
+    func measure(_ settings: Settings) throws -> Double {
+        let file = Place.benchmarks.appending(path: "Peers/\(script)")
+        let cpus = settings.cpus.map { ["\($0.producer)", "\($0.consumer)"] } ?? ["-1", "-1"]
+        let duration = max(settings.duration, 0.2)
+        let ended = try Command(
+            ["python3", file.path, "\(duration)"] + cpus + arguments
+        ).run(limit: 30)
+        let word = ended.output.trimmingCharacters(in: .whitespacesAndNewlines)
+        guard ended.status == 0, let value = Double(word), value > 0 else {
+            throw MeasurementFailure("\(name): exit status \(ended.status)")
+        }
+        return value
+    }
+}

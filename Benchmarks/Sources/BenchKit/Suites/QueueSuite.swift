@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: Apache-2.0
+
+internal import Foundation
+
+extension Suites {
+    internal static let queue: [Row] = [
+        many(8, 1), many(64, 1), many(8, 2), many(64, 2),
+        Row(
+            "queue/mpmc/64/4x4", .perSecond, "four to four, tried", shape("queue", 64, 4),
+            against: [
+                shape("queue", 64, 2).renamed("own-2x2"), shape("vyukov-ring", 64, 4),
+            ]),
+        Row(
+            "queue/mpmc-blocking/64/1x1", .perSecond, "waiting as by default",
+            shape("queue-waiting", 64, 1),
+            against: [shape("robust-mutex-ring", 64, 1), boostQueue(1)]),
+        Row(
+            "queue/mpmc-blocking/64/2x2", .perSecond, "two to two, waiting as by default",
+            shape("queue-waiting", 64, 2),
+            against: [shape("robust-mutex-ring", 64, 2), boostQueue(2)]),
+        Row(
+            "queue/default-stream/64/1x1", .perSecond, "waiting as by default",
+            shape("queue-waiting", 64, 1),
+            against: [shape("queue", 64, 1).renamed("own-spinning")]),
+        Row(
+            "queue/roundtrip/64/1x1", .nanoseconds, "there and back, tried", trip("queue"),
+            against: [pingPong, trip("vyukov-ring")]),
+        Row(
+            "queue/default-roundtrip/64/1x1", .nanoseconds,
+            "there and back, waiting as by default", trip("queue-waiting"), against: [pingPong]),
+        Row(
+            "queue/one-cpu-roundtrip/64/1x1", .nanoseconds,
+            "there and back on one CPU, waiting as by default",
+            trip("queue-waiting").with { $0.placement = .together }, against: [pipeTogether]),
+        Row(
+            "queue/parked-roundtrip/64/1x1", .nanoseconds, "there and back, both asleep",
+            trip("queue-waiting").with { $0.mode = .parkedRoundTrip }, against: [futex]),
+    ]
+
+    private static func many(_ size: UInt32, _ processes: UInt32) -> Row {
+        Row(
+            "queue/mpmc/\(size)/\(processes)x\(processes)", .perSecond,
+            "\(processes) to \(processes), tried", shape("queue", size, processes),
+            against: [
+                shape("vyukov-ring", size, processes),
+                shape("ck-ring", size, processes).from(concurrencyKit),
+                shape("rte-ring", size, processes).from(dpdk),
+            ])
+    }
+
+    private static func shape(
+        _ channel: String, _ size: UInt32, _ processes: UInt32
+    ) -> ChannelProbe {
+        ChannelProbe(channel).with {
+            $0.size = size
+            $0.processes = processes
+        }
+    }
+
+    private static func trip(_ channel: String) -> ChannelProbe {
+        ChannelProbe(channel).with { $0.mode = .roundTrip }
+    }
+
+    private static func boostQueue(_ processes: UInt32) -> ChannelProbe {
+        shape("boost-message-queue", 64, processes).from(boost)
+    }
+
+    private static let boost = CompiledPeer(
+        "boost_message_queue.cpp", libraries: ["-lrt", "-pthread"], package: "libboost-dev")
+    private static let concurrencyKit = CompiledPeer("ck_ring.c", package: "libck-dev")
+    private static let dpdk = CompiledPeer(
+        "rte_ring.c",
+        flags: ["-march=native"]
+            + ["/usr/include", Place.extracted.path].flatMap {
+                ["-I\($0)/dpdk", "-I\($0)/x86_64-linux-gnu/dpdk", "-I\($0)/aarch64-linux-gnu/dpdk"]
+            },
+        package: "libdpdk-dev")
+}
+
+extension ChannelProbe {
+    internal func renamed(_ name: String) -> ChannelProbe {
+        with { $0.name = name }
+    }
+
+    internal func from(_ peer: CompiledPeer) -> ChannelProbe {
+        with { $0.peer = peer }
+    }
+}

@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: Apache-2.0
+
+extension Suites {
+    internal static let ring: [Row] = [
+        stream("ring/spsc/8/1x1", "ring, tried", "ring", 8, ["cached-index-ring"]),
+        stream("ring/spsc/64/1x1", "ring, tried", "ring", 64, ["cached-index-ring"]),
+        Row(
+            "ring/roundtrip/64/1x1", .nanoseconds, "there and back, tried",
+            ChannelProbe("ring").with { $0.mode = .roundTrip },
+            against: [
+                pingPong, ChannelProbe("cached-index-ring").with { $0.mode = .roundTrip },
+            ]),
+        Row(
+            "ring/default-stream/64/1x1", .perSecond, "waiting as by default",
+            ChannelProbe("ring-waiting"), against: [ChannelProbe("ring", as: "own-spinning")]),
+        Row(
+            "ring/default-roundtrip/64/1x1", .nanoseconds, "there and back, waiting as by default",
+            ChannelProbe("ring-waiting").with { $0.mode = .roundTrip }, against: [pingPong]),
+        Row(
+            "ring/one-cpu-roundtrip/64/1x1", .nanoseconds,
+            "there and back on one CPU, waiting as by default",
+            ChannelProbe("ring-waiting").with {
+                $0.mode = .roundTrip
+                $0.placement = .together
+            }, against: [pipeTogether]),
+        Row(
+            "ring/parked-roundtrip/64/1x1", .nanoseconds, "there and back, both asleep",
+            ChannelProbe("ring-waiting").with { $0.mode = .parkedRoundTrip }, against: [futex]),
+    ]
+
+    /// A stream of messages of one size from one to one, against other channels.
+    internal static func stream(
+        _ name: String, _ about: String, _ channel: String, _ size: UInt32, _ peers: [String]
+    ) -> Row {
+        Row(
+            name, .perSecond, about, ChannelProbe(channel).with { $0.size = size },
+            against: peers.map { ChannelProbe($0).with { $0.size = size } })
+    }
+}

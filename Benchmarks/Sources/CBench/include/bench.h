@@ -1,0 +1,82 @@
+/*
+ * SPDX-License-Identifier: Apache-2.0
+ *
+ * Measures one channel once, between real processes: forks them, pins them, lets them warm up,
+ * counts for a while, ends them, and checks that everything sent was received.
+ *
+ * What a channel is stands in bench_channel.h; peers written in other files implement the same and
+ * are loaded at run time.
+ */
+#ifndef BENCH_H
+#define BENCH_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/** What is measured. */
+enum bench_mode {
+    /** Messages received a second. */
+    BENCH_STREAM,
+    /** Nanoseconds there and back: the median of runs of 16. */
+    BENCH_ROUND_TRIP,
+    /** Nanoseconds there and back, each side given time to fall asleep first: the median. */
+    BENCH_PARKED_ROUND_TRIP,
+};
+
+/** One measurement. */
+struct bench_plan {
+    /** The channel's name, as bench_has() knows it. */
+    const char *channel;
+    /** What is measured. */
+    enum bench_mode mode;
+    /** Processes that put, 1 to 16; 1 unless a stream is measured. */
+    uint32_t producers;
+    /** Processes that take, 1 to 16; 1 unless a stream is measured. */
+    uint32_t consumers;
+    /** Bytes of a message, 8 to 16 MiB. */
+    uint32_t size;
+    /** Messages put, and taken, by one call; more than 1 only from one to one. */
+    uint32_t batch;
+    /** Messages that the channel holds; a power of two. */
+    uint32_t capacity;
+    /** CPU of every producer, or -1. */
+    int32_t producer_cpu;
+    /** CPU of every consumer, or -1. */
+    int32_t consumer_cpu;
+    /** Nanoseconds to measure for, after a tenth of it to warm up. */
+    uint64_t duration_ns;
+};
+
+/** What came out. */
+struct bench_figure {
+    /** In the mode's unit. */
+    double value;
+    /** Messages, or round trips, that it rests on. */
+    uint64_t operations;
+    /** CPU time of all processes of the measurement, in nanoseconds. */
+    uint64_t cpu_ns;
+};
+
+/**
+ * Measures.
+ *
+ * @returns 0, -EINVAL, -ENOENT (no such channel), -EIO (a message was lost, doubled or changed, or
+ *          a process failed), -ETIMEDOUT (it did not come to an end; killed), or what the
+ *          channel's making said.
+ */
+int bench_measure(const struct bench_plan *plan, struct bench_figure *out);
+
+/** Whether there is such a channel, built in or loaded. */
+bool bench_has(const char *channel);
+
+/** Loads a peer: a shared object with a `bench_peer`. @returns 0 or -ENOENT. */
+int bench_load(const char *path);
+
+/** Bytes a second of copying `size` bytes within this process, for about `duration_ns`. */
+double bench_memcpy(size_t size, uint64_t duration_ns);
+
+/** Binds the calling thread to one CPU, or to all if negative. @returns 0 or a negated errno. */
+int bench_pin(int32_t cpu);
+
+#endif /* BENCH_H */

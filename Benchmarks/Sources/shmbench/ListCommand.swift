@@ -1,0 +1,20 @@
+// SPDX-License-Identifier: Apache-2.0
+
+internal import ArgumentParser
+internal import BenchKit
+
+internal struct ListCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "list", abstract: "Names the rows, their units and their peers.")
+
+    @Option(name: .long, parsing: .upToNextOption, help: "Parts of names; all rows without it.")
+    var filter: [String] = []
+
+    func run() {
+        for row in Suites.matching(filter) {
+            let direction = row.unit.moreIsBetter ? "rate" : "time"
+            let peers = row.peerNames.isEmpty ? "" : " [\(row.peerNames.joined(separator: ", "))]"
+            print("\(row.name)\t\(direction) in \(row.unit.rawValue)\t\(row.about)\(peers)")
+        }
+    }
+}

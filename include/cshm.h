@@ -8,6 +8,7 @@
 
 #include "cshm/base.h"
 #include "cshm/broadcast.h"
+#include "cshm/directory.h"
 #include "cshm/heap.h"
 #include "cshm/map.h"
 #include "cshm/mutex.h"

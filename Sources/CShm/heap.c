@@ -478,6 +478,21 @@ void cshm__heap_link(cshm_region *region, uint64_t offset)
     }
 }
 
+int cshm__heap_hold(cshm_region *region, uint64_t offset, const _Atomic uint64_t *holder)
+{
+    struct block block;
+    if (!find_block(region, offset, &block) || block.start != offset) {
+        return -EINVAL;
+    }
+    uint64_t state = atomic_load_explicit(block.state, memory_order_acquire);
+    if (state == WORD(CSHM_BLOCK_OWNED, cshm_participant_self(region))) {
+        atomic_store_explicit(block.holder, cshm_heap_offset(region, (const void *)holder),
+                              memory_order_release);
+        return 0;
+    }
+    return KIND(state) == CSHM_BLOCK_LINKED ? 0 : -EINVAL;
+}
+
 int cshm_heap_share(cshm_region *region, uint64_t offset)
 {
     struct block block;
@@ -593,7 +608,8 @@ static void settle_block(cshm_region *region, uint64_t place, uint64_t stamp)
     }
     uint64_t holder = atomic_load_explicit(block.holder, memory_order_acquire);
     struct block around;
-    bool named = holder != 0 && holder % 8 == 0 && find_block(region, holder, &around) &&
+    bool named = holder != 0 && holder % 8 == 0 &&
+                 (holder < region->header.spans_offset || find_block(region, holder, &around)) &&
                  atomic_load_explicit((_Atomic uint64_t *)(void *)(region->base + holder),
                                       memory_order_acquire) == block.start;
     if (named) {

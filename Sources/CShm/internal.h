@@ -108,6 +108,9 @@ void cshm__heap_after_fork(cshm_region *region);
 int cshm__heap_allocate_for(cshm_region *region, uint64_t size, _Atomic uint64_t *holder,
                             uint64_t *offset);
 void cshm__heap_link(cshm_region *region, uint64_t offset);
+/* Makes `holder` the word that is to name a block of this process's, before it is stored there; a
+ * shared block needs none. -EINVAL if it is neither. */
+int cshm__heap_hold(cshm_region *region, uint64_t offset, const _Atomic uint64_t *holder);
 /* Frees a block only if its cell still names that holder; clears nothing. Idempotent. */
 void cshm__heap_free_from(cshm_region *region, uint64_t offset, const _Atomic uint64_t *holder);
 

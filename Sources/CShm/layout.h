@@ -19,7 +19,7 @@
 #include <cshm/park.h>
 #include <cshm/participant.h>
 
-#define CSHM_LAYOUT_VERSION 1u
+#define CSHM_LAYOUT_VERSION 2u
 /* 128, not 64: x86 prefetches lines in pairs. */
 #define CSHM_LINE           128u
 #define CSHM_PAGE           4096u
@@ -49,6 +49,9 @@ struct cshm_live {
     _Atomic uint64_t free_hint;
     _Atomic uint64_t abandoned;
     uint8_t pad1[CSHM_LINE - 16];
+    struct cshm_mutex directory_lock;
+    _Atomic uint64_t directory; /* the first page, or 0 */
+    uint8_t pad2[CSHM_LINE - 8];
 };
 
 /* {kind:8, 0:24, generation:32}; written by who holds the entry's lock byte. */
@@ -63,6 +66,27 @@ enum {
     CSHM_PARTICIPANT_JOINING = 1,
     CSHM_PARTICIPANT_LIVE = 2,
     CSHM_PARTICIPANT_SWEEPING = 3,
+};
+
+/* ---- directory ---- */
+#define CSHM_NAME_WORDS      (CSHM_NAME_MAX / 8)
+#define CSHM_DIRECTORY_SLOTS 62u
+
+struct cshm_directory_slot {
+    _Atomic uint64_t place; /* of the object, whose holder word this is; 0 if the slot is free */
+    _Atomic uint64_t generation;
+    _Atomic uint64_t type_tag;
+    _Atomic uint32_t kind;
+    _Atomic uint32_t length;
+    _Atomic uint64_t name[CSHM_NAME_WORDS];
+    uint8_t pad[24];
+};
+
+struct cshm_directory_page {
+    uint32_t magic;
+    _Atomic uint64_t next; /* the page after it, or 0 */
+    uint8_t pad[CSHM_LINE - 16];
+    struct cshm_directory_slot slot[CSHM_DIRECTORY_SLOTS];
 };
 
 /* ---- mutex ---- */
@@ -260,7 +284,11 @@ struct cshm_map_item {
 };
 
 _Static_assert(sizeof(struct cshm_header) <= CSHM_PAGE, "header: size");
-_Static_assert(sizeof(struct cshm_live) == 3 * CSHM_LINE, "live: size");
+_Static_assert(sizeof(struct cshm_live) == 5 * CSHM_LINE, "live: size");
+_Static_assert(CSHM_NAME_WORDS * 8 == CSHM_NAME_MAX, "a name is whole words");
+_Static_assert(sizeof(struct cshm_directory_slot) == 256, "directory slot: size");
+_Static_assert(sizeof(struct cshm_directory_page) == CSHM_LINE + 256 * CSHM_DIRECTORY_SLOTS,
+               "directory page: size");
 _Static_assert(sizeof(struct cshm_participant_entry) == 64, "participant: size");
 _Static_assert(sizeof(struct cshm_mutex_shared) == sizeof(struct cshm_mutex), "mutex: size");
 _Static_assert(sizeof(struct cshm_span) == 32, "span: size");

@@ -184,6 +184,7 @@ static int fill_file(int fd, const struct cshm_header *header, cshm_region **out
     if (status == 0) {
         memcpy((*out)->base, header, sizeof *header);
         cshm__heap_init(*out);
+        cshm_mutex_init(&(*out)->live->directory_lock);
     }
     return status;
 }

@@ -26,6 +26,7 @@
     X(park)        \
     X(mutex)       \
     X(heap)        \
+    X(directory)   \
     X(ring)        \
     X(queue)       \
     X(broadcast)   \

@@ -75,13 +75,7 @@ internal final class SharedObject: Sendable {
     }
 }
 
-/// A number for a type, the same in every process that has the type: FNV-1a of its mangled name.
+/// A number for types, the same in every process that has them; C makes it of the same text.
 internal func typeTag(_ types: Any.Type...) -> UInt64 {
-    var hash: UInt64 = 0xcbf2_9ce4_8422_2325
-    for type in types {
-        for byte in (_mangledTypeName(type) ?? "\(type)").utf8 {
-            hash = (hash ^ UInt64(byte)) &* 0x100_0000_01b3
-        }
-    }
-    return hash
+    unsafe cshm_type_tag(types.map { _mangledTypeName($0) ?? "\($0)" }.joined())
 }

@@ -520,17 +520,22 @@ int cshm_heap_free(cshm_region *region, uint64_t offset)
     return 0;
 }
 
+/* A sweep may link a dead owner's block between the look at its state and its end; but only once. */
 void cshm__heap_free_from(cshm_region *region, uint64_t offset, const _Atomic uint64_t *holder)
 {
     struct block block;
     if (!find_block(region, offset, &block) || block.start != offset) {
         return;
     }
-    uint64_t state = atomic_load_explicit(block.state, memory_order_acquire);
-    if (KIND(state) != CSHM_BLOCK_FREE &&
-        atomic_load_explicit(block.holder, memory_order_acquire) ==
-            cshm_heap_offset(region, (const void *)holder)) {
-        (void)end_block(region, &block, state);
+    bool ended = false;
+    for (int look = 0; look < 2 && !ended; look++) {
+        uint64_t state = atomic_load_explicit(block.state, memory_order_acquire);
+        if (KIND(state) == CSHM_BLOCK_FREE ||
+            atomic_load_explicit(block.holder, memory_order_acquire) !=
+                cshm_heap_offset(region, (const void *)holder)) {
+            return;
+        }
+        ended = end_block(region, &block, state);
     }
 }
 

@@ -7,6 +7,8 @@
 
 #include <pthread.h>
 
+#include "internal.h"
+
 extern const struct test heap_tests[];
 
 static void sizes(void)
@@ -244,6 +246,61 @@ static void killed_anywhere(void)
     cshm_region_close(region);
 }
 
+enum { HELD = 1000 };
+
+struct held {
+    cshm_region *region;
+    _Atomic uint64_t *holder; /* HELD of them */
+    _Atomic uint32_t begun;
+};
+
+/* Names its blocks, but does not live to link them. */
+static void die_before_linking(cshm_region *region, void *context)
+{
+    struct held *held = context;
+    for (int i = 0; i < HELD; i++) {
+        uint64_t offset = 0;
+        CHECK_EQ(cshm__heap_allocate_for(region, 64, &held->holder[i], &offset), 0);
+        atomic_store(&held->holder[i], offset);
+    }
+    kill(getpid(), SIGKILL);
+}
+
+static void *reap(void *context)
+{
+    struct held *held = context;
+    atomic_store(&held->begun, 1);
+    (void)cshm_region_reap(held->region);
+    return NULL;
+}
+
+static void freed_while_swept(void)
+{
+    cshm_region *region = make_region(64u << 20);
+    struct held held = {.region = region};
+    uint64_t table = 0;
+    CHECK_EQ(cshm_heap_allocate(region, HELD * 8, &table), 0);
+    held.holder = cshm_heap_pointer(region, table, HELD * 8);
+    uint64_t before = blocks_in_use(region);
+    for (int round = 0; round < 100; round++) {
+        pthread_t thread;
+        pid_t child = spawn(region, die_before_linking, &held);
+        int status = 0;
+        CHECK_EQ(waitpid(child, &status, 0), child);
+        atomic_store(&held.begun, 0);
+        CHECK_EQ(pthread_create(&thread, NULL, reap, &held), 0);
+        while (atomic_load(&held.begun) == 0) {
+        }
+        for (int i = 0; i < HELD; i++) {
+            cshm__heap_free_from(region, atomic_load(&held.holder[i]), &held.holder[i]);
+            atomic_store(&held.holder[i], 0);
+        }
+        CHECK_EQ(pthread_join(thread, NULL), 0);
+        CHECK_EQ(blocks_in_use(region), before);
+    }
+    cshm_region_close(region);
+}
+
 const struct test heap_tests[] = {
     {"allocates_all_sizes_aligned_and_disjoint_and_frees_them", sizes},
     {"refuses_what_is_no_block", refuses},
@@ -251,6 +308,7 @@ const struct test heap_tests[] = {
     {"gives_as_many_large_blocks_again", refills_large},
     {"takes_back_the_blocks_of_a_killed_process", killed},
     {"loses_nothing_by_a_process_killed_anywhere", killed_anywhere},
+    {"frees_what_a_killed_process_held_while_it_is_swept", freed_while_swept},
     {"serves_threads_that_free_each_others_blocks", threads},
     {NULL, NULL},
 };

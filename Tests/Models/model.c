@@ -16,7 +16,8 @@
 /* The one list of models. */
 #define MODELS(X) \
     X(queue)      \
-    X(tokens)
+    X(tokens)     \
+    X(slot)
 
 #define DECLARE(noun) extern const struct model noun##_model;
 #define ENTRY(noun)   &noun##_model,

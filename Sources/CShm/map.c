@@ -484,6 +484,13 @@ static void drop(struct cshm_map *map, struct cshm_map_shard *shard, uint64_t pl
     atomic_store_explicit(&shard->pending_old, 0, memory_order_release);
 }
 
+/* Frees what was not linked after all. */
+static void undo(struct cshm_map *map, struct cshm_map_shard *shard, uint64_t place)
+{
+    cshm__heap_free_from(map->region, place, &shard->pending_new);
+    atomic_store_explicit(&shard->pending_new, 0, memory_order_release);
+}
+
 static uint64_t next_generation(struct cshm_map_shard *shard)
 {
     uint64_t generation = atomic_load_explicit(&shard->next_generation, memory_order_relaxed) + 1;
@@ -517,10 +524,10 @@ static int grow(struct cshm_map *map, struct cshm_map_shard *shard, uint32_t log
                 }
                 _Atomic uint64_t *entry =
                     free_entry(&to, atomic_load_explicit(&item.shared->hash, memory_order_relaxed));
-                if (entry == NULL) { /* as uneven as that: a larger one */
-                    cshm__heap_free_from(map->region, place, &shard->pending_new);
-                    atomic_store_explicit(&shard->pending_new, 0, memory_order_release);
-                    return grow(map, shard, log2 + 1);
+                /* A chain is split in two, and so fits: its hashes are not what they were. */
+                if (entry == NULL) {
+                    undo(map, shard, place);
+                    return -EPROTO;
                 }
                 atomic_store_explicit(entry, word, memory_order_relaxed);
             }

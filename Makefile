@@ -8,13 +8,19 @@ SOURCES  := $(wildcard Sources/CShm/*.c) $(wildcard Tests/CShmTests/*.c)
 HEADERS  := $(wildcard include/*.h include/cshm/*.h Sources/CShm/*.h Tests/CShmTests/*.h)
 COMPILE   = $(CC) -std=c17 -D_GNU_SOURCE -Iinclude -ISources/CShm $(CFLAGS)
 ASAN      = -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
+# CShm with its stores going through the knife: compiled for ThreadSanitizer, linked without it.
+KILL_SOURCES := $(wildcard Tests/CShmKill/*.c)
+KILL_HEADERS := $(wildcard Tests/CShmKill/*.h) $(HEADERS)
+KILL_OBJECTS := $(patsubst Sources/CShm/%.c,build/kill/%.o,$(wildcard Sources/CShm/*.c))
+KILL      = -O1 -fno-inline -fno-optimize-sibling-calls -fno-builtin-memcpy -fno-builtin-memset \
+            -fsanitize=thread -U__SANITIZE_THREAD__
 TSAN      = -fsanitize=thread -fno-omit-frame-pointer
 
 # ThreadSanitizer's runtime before GCC 14 refuses the widest address randomisation.
 FIXED_ADDRESSES = $(shell setarch -R true 2>/dev/null && echo setarch -R)
 
 .DEFAULT_GOAL := help
-.PHONY: help build test test-asan test-tsan release ctest ctest-asan ctest-tsan models lint format clean
+.PHONY: help build test test-asan test-tsan release ctest ctest-asan ctest-tsan ctest-kill models lint format clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -37,6 +43,9 @@ ctest-asan: build/cshm-tests-asan ## run the C tests under AddressSanitizer, lea
 ctest-tsan: build/cshm-tests-tsan ## run the C tests of one process under ThreadSanitizer
 	TSAN_OPTIONS=$${TSAN_OPTIONS-atexit_sleep_ms=0} \
 	    $(FIXED_ADDRESSES) build/cshm-tests-tsan --exclude-processes $(TESTS)
+
+ctest-kill: build/cshm-kill ## kill and stop processes at every store to shared memory
+	build/cshm-kill $(TESTS)
 
 # The C tests have runs of their own above. lld, as gold warns of each local symbol of ASan's.
 test-asan: ## run the Swift tests under AddressSanitizer, leaks included
@@ -79,6 +88,15 @@ build/cshm-tests-asan: $(SOURCES) $(HEADERS) Makefile
 build/cshm-tests-tsan: $(SOURCES) $(HEADERS) Makefile
 	@mkdir -p build
 	$(COMPILE) $(TSAN) $(SOURCES) -lpthread -o $@
+
+build/kill/%.o: Sources/CShm/%.c Tests/CShmKill/points.awk $(HEADERS) Makefile
+	@mkdir -p build/kill
+	$(COMPILE) $(KILL) -S $< -o build/kill/$*.plain.s
+	awk -f Tests/CShmKill/points.awk build/kill/$*.plain.s > build/kill/$*.s
+	$(CC) -c build/kill/$*.s -o $@
+
+build/cshm-kill: $(KILL_OBJECTS) $(KILL_SOURCES) $(KILL_HEADERS) Makefile
+	$(COMPILE) -ITests/CShmKill $(KILL_SOURCES) $(KILL_OBJECTS) -lpthread -o $@
 
 build/models: $(wildcard Tests/Models/*.c Tests/Models/*.h) Makefile
 	@mkdir -p build

@@ -1,0 +1,295 @@
+/*
+ * SPDX-License-Identifier: Apache-2.0
+ *
+ * The map: what was acknowledged is there, what was in flight is there wholly or not at all, the
+ * count is exact, and no item or table is lost.
+ *
+ * All keys here are of one shard, and of one bucket until its table has grown three times.
+ */
+#include "kill.h"
+
+extern const struct scenario map_scenarios[];
+
+enum {
+    TAG = 9,
+    KEYS = 16,
+    ONE_BUCKET = 7,  /* entries of a bucket */
+    CROWDED = 8,     /* items in the smallest table before it grows */
+    SPARE = KEYS - 1 /* the key of whoever comes next */
+};
+
+struct value {
+    uint64_t key;
+    uint64_t number;
+    uint64_t check;
+};
+
+static uint64_t keys[KEYS];
+static uint64_t other_key; /* of another shard */
+
+static struct value value_of(uint64_t key, uint64_t number)
+{
+    return (struct value){key, number, key ^ (number * 0x9e3779b97f4a7c15ull)};
+}
+
+static int put(cshm_map *map, uint64_t key, uint64_t number)
+{
+    struct value value = value_of(key, number);
+    return cshm_map_put(map, &key, sizeof key, &value, sizeof value);
+}
+
+/* @returns the number under a key, 0 if it is absent. */
+static uint64_t get(const cshm_map *map, uint64_t key)
+{
+    struct value value;
+    uint64_t length = 0;
+    int status = cshm_map_get(map, &key, sizeof key, &value, sizeof value, &length);
+    CHECK(status == 0 || status == -ENOENT);
+    if (status == -ENOENT) {
+        return 0;
+    }
+    struct value expected = value_of(key, value.number);
+    CHECK(length == sizeof value && memcmp(&value, &expected, sizeof value) == 0);
+    return value.number;
+}
+
+static void choose_keys(cshm_map *map)
+{
+    uint32_t found = 0;
+    for (uint64_t key = 1; found < KEYS; key++) {
+        struct cshm_map_entry entry;
+        CHECK_EQ(cshm_map_lock(map, &key, sizeof key, &entry), 0);
+        if (entry.shard == 5 && entry.hash % 8 == 3) {
+            keys[found++] = key;
+        } else if (entry.shard != 5) {
+            other_key = key;
+        }
+        cshm_map_unlock(map, &entry);
+    }
+}
+
+/* ---- scenes ---- */
+
+static void make_map(struct world *world)
+{
+    cshm_map *map = NULL;
+    CHECK_EQ(cshm_map_create(world->region, TAG, &world->place[0]), 0);
+    CHECK_EQ(cshm_map_open(world->region, world->place[0], TAG, &map), 0);
+    world->handle = map;
+    if (keys[0] == 0) {
+        choose_keys(map);
+    }
+    CHECK_EQ(put(map, other_key, 7), 0);
+}
+
+/* A shared map with `count` keys, of number 1 each. */
+static void make_shared_map(struct world *world, uint32_t count)
+{
+    make_map(world);
+    CHECK_EQ(cshm_heap_share(world->region, world->place[0]), 0);
+    for (uint32_t i = 0; i < count; i++) {
+        CHECK_EQ(put(world->handle, keys[i], 1), 0);
+    }
+    world->place[1] = count;
+}
+
+static void make_three(struct world *world)
+{
+    make_shared_map(world, 3);
+}
+
+static void make_full_bucket(struct world *world)
+{
+    make_shared_map(world, ONE_BUCKET);
+}
+
+static void make_crowded(struct world *world)
+{
+    make_shared_map(world, CROWDED);
+}
+
+/* ---- operations ---- */
+
+static int put_new(struct world *world)
+{
+    return put(world->handle, keys[world->place[1]], 2);
+}
+
+static int replace(struct world *world)
+{
+    return put(world->handle, keys[0], 2);
+}
+
+static int remove_key(struct world *world)
+{
+    return cshm_map_remove(world->handle, &keys[0], sizeof keys[0]);
+}
+
+static int set_under_lock(struct world *world)
+{
+    struct cshm_map_entry entry;
+    struct value value = value_of(keys[0], 2);
+    CHECK_EQ(cshm_map_lock(world->handle, &keys[0], sizeof keys[0], &entry), 0);
+    int status = cshm_map_entry_set(world->handle, &entry, &value, sizeof value);
+    cshm_map_unlock(world->handle, &entry);
+    return status;
+}
+
+static int remove_under_lock(struct world *world)
+{
+    struct cshm_map_entry entry;
+    CHECK_EQ(cshm_map_lock(world->handle, &keys[0], sizeof keys[0], &entry), 0);
+    cshm_map_entry_remove(world->handle, &entry);
+    cshm_map_unlock(world->handle, &entry);
+    return 0;
+}
+
+static int clear(struct world *world)
+{
+    return cshm_map_clear(world->handle);
+}
+
+/* ---- what holds afterwards ---- */
+
+/* The next writer of that shard. */
+static void write_next(struct world *world)
+{
+    CHECK(put(world->handle, keys[SPARE], 3) >= 0);
+    CHECK_EQ(get(world->handle, keys[SPARE]), 3);
+    CHECK_EQ(cshm_map_remove(world->handle, &keys[SPARE], sizeof keys[SPARE]), 0);
+    CHECK_EQ(cshm_map_remove(world->handle, "uneven", 6), -ENOENT);
+}
+
+/* A stopped writer holds up no reader, and no writer of another shard. */
+static void read_meanwhile(struct world *world)
+{
+    CHECK_EQ(get(world->handle, keys[1]), 1);
+    CHECK(get(world->handle, keys[0]) <= 2);
+    CHECK_EQ(put(world->handle, other_key, 8), 1);
+    CHECK_EQ(put(world->handle, other_key, 7), 1);
+}
+
+static void read_what_is_left(struct world *world)
+{
+    CHECK(get(world->handle, keys[1]) <= 1);
+    CHECK(get(world->handle, other_key) == 7 || get(world->handle, other_key) == 0);
+}
+
+static uint64_t walk(const cshm_map *map)
+{
+    struct cshm_map_cursor cursor = {0};
+    uint64_t count = 0;
+    uint64_t item[4];
+    uint64_t key_length = 0;
+    uint64_t length = 0;
+    int status;
+    while ((status = cshm_map_next(map, &cursor, item, sizeof item, &key_length, &length)) == 0) {
+        CHECK_EQ(get(map, item[0]), item[2]);
+        count++;
+    }
+    CHECK_EQ(status, -ENOENT);
+    return count;
+}
+
+/* Every key but one is as it was; that one is as it was or, always if the operation returned, as
+ * it was to be. */
+static void check_map(struct world *world, uint64_t changed, uint64_t before, uint64_t afterwards)
+{
+    uint64_t present = 1;
+    uint64_t number = get(world->handle, keys[changed]);
+    CHECK(number == afterwards || (number == before && !returned(world)));
+    for (uint32_t i = 0; i < KEYS; i++) {
+        number = get(world->handle, keys[i]);
+        CHECK(i == changed || number == (i < world->place[1] ? 1 : 0));
+        present += number != 0;
+    }
+    CHECK_EQ(get(world->handle, other_key), 7);
+    CHECK_EQ(walk(world->handle), present);
+    CHECK_EQ(cshm_map_count(world->handle), present);
+    CHECK_EQ(cshm_map_clear(world->handle), 0);
+    CHECK_EQ(cshm_map_count(world->handle), 0);
+    CHECK_EQ(blocks_in_use(world->region), 65); /* the map, and a table for each shard */
+    cshm_map_destroy(world->handle);
+}
+
+static void check_put(struct world *world)
+{
+    check_map(world, world->place[1], 0, 2);
+}
+
+static void check_replaced(struct world *world)
+{
+    check_map(world, 0, 1, 2);
+}
+
+static void check_removed(struct world *world)
+{
+    check_map(world, 0, 1, 0);
+}
+
+static void check_cleared(struct world *world)
+{
+    uint64_t count = walk(world->handle);
+    CHECK(count == 0 || !returned(world));
+    CHECK_EQ(cshm_map_clear(world->handle), 0);
+    CHECK_EQ(cshm_map_count(world->handle), 0);
+    CHECK_EQ(blocks_in_use(world->region), 65);
+    cshm_map_destroy(world->handle);
+}
+
+const struct scenario map_scenarios[] = {
+    {.name = "put_new",
+     .setup = make_three,
+     .operate = put_new,
+     .recover = write_next,
+     .check = check_put,
+     .meanwhile = read_meanwhile,
+     .pairs = 2},
+    {.name = "put_replaces",
+     .setup = make_three,
+     .operate = replace,
+     .recover = write_next,
+     .check = check_replaced,
+     .meanwhile = read_meanwhile,
+     .pairs = 3},
+    {.name = "put_into_an_overflow_bucket",
+     .setup = make_full_bucket,
+     .operate = put_new,
+     .recover = write_next,
+     .check = check_put,
+     .meanwhile = read_meanwhile,
+     .pairs = 5},
+    {.name = "put_that_grows",
+     .setup = make_crowded,
+     .operate = put_new,
+     .recover = write_next,
+     .check = check_put,
+     .meanwhile = read_meanwhile,
+     .pairs = 11},
+    {.name = "remove",
+     .setup = make_three,
+     .operate = remove_key,
+     .recover = write_next,
+     .check = check_removed,
+     .meanwhile = read_meanwhile,
+     .pairs = 1},
+    {.name = "set_under_lock",
+     .setup = make_three,
+     .operate = set_under_lock,
+     .recover = write_next,
+     .check = check_replaced,
+     .meanwhile = read_meanwhile},
+    {.name = "remove_under_lock",
+     .setup = make_three,
+     .operate = remove_under_lock,
+     .recover = write_next,
+     .check = check_removed,
+     .meanwhile = read_meanwhile},
+    {.name = "clear",
+     .setup = make_three,
+     .operate = clear,
+     .recover = write_next,
+     .check = check_cleared,
+     .meanwhile = read_what_is_left},
+    {.name = NULL},
+};

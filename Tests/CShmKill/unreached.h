@@ -1,0 +1,39 @@
+/*
+ * SPDX-License-Identifier: Apache-2.0
+ *
+ * Points that no scenario reaches for certain, and why. The run fails if one of them touches shared
+ * memory after all, or if an entry names no point.
+ */
+#ifndef CSHM_UNREACHED_H
+#define CSHM_UNREACHED_H
+
+#include <stddef.h>
+
+struct unreached {
+    const char *file;
+    const char *function;
+    const char *text; /* in the source line */
+    const char *reason;
+};
+
+static const struct unreached unreached[] = {
+    /* this process's memory, or the machine, is exhausted */
+    {"heap.c", "adopt_span", "atomic_store_explicit(&span->owner, 0", "realloc fails"},
+    {"region.c", "map_file", "close(fd)", "calloc or mmap fails"},
+    {"region.c", "fill_file", "close(fd)", "/dev/shm is full"},
+    /* 512 processes would have to be attached */
+    {"participant.c", "cshm__participant_join", "close(region->life)", "nothing was stored"},
+    {"participant.c", "cshm__participant_join", "region->life = -1", "private"},
+    /* the bytes are damaged */
+    {"map.c", "undo", "&shard->pending_new, 0", "an item's hash was changed"},
+    /* private, and only on some machines or at some times */
+    {"kernel.c", "cgroup_room", "char text", "private"},
+    {"kernel.c", "cshm__is_alone_on_its_cpu", "&cpus", "private"},
+    {"park.c", "cshm_park_prepare", "&is_unseen", "private"},
+    {"park.c", "wait_awake", "habit->late", "private"},
+    {"park.c", "cshm__await", "habit->", "private"},
+    {"map.c", "cshm_map_next", "cursor->position = 0", "private"},
+    {NULL, NULL, NULL, NULL},
+};
+
+#endif /* CSHM_UNREACHED_H */

@@ -95,8 +95,7 @@ struct cshm_mutex_shared {
     uint8_t pad0[64 - sizeof(pthread_mutex_t)];
     _Atomic uint32_t magic;
     _Atomic int32_t holder_pid;
-    _Atomic uint32_t unrecoverable;
-    uint8_t pad1[52];
+    uint8_t pad1[56];
 };
 
 /* ---- heap ---- */

@@ -60,29 +60,6 @@ static bool is_mutex(struct cshm_mutex_shared *shared)
     return atomic_load_explicit(&shared->magic, memory_order_relaxed) == MAGIC;
 }
 
-/* relaxed: it is only ever set, and says what glibc said already */
-static bool is_unrecoverable(struct cshm_mutex_shared *shared)
-{
-    return atomic_load_explicit(&shared->unrecoverable, memory_order_relaxed) != 0;
-}
-
-int cshm_mutex_try_acquire(cshm_mutex *mutex)
-{
-    struct cshm_mutex_shared *shared = shared_of(mutex);
-    if (!is_mutex(shared)) {
-        return -EPROTO;
-    }
-    if (is_unrecoverable(shared)) {
-        return -ENOTRECOVERABLE;
-    }
-    int error = pthread_mutex_trylock(&shared->native);
-    if (error == ENOTRECOVERABLE) {
-        /* glibc's trylock leaves its word locked here: nobody may ask glibc again. */
-        atomic_store_explicit(&shared->unrecoverable, 1, memory_order_relaxed);
-    }
-    return acquired(shared, error);
-}
-
 static int lock_slice(pthread_mutex_t *native, const struct timespec *until)
 {
 #ifdef __SANITIZE_THREAD__
@@ -99,6 +76,17 @@ static int lock_slice(pthread_mutex_t *native, const struct timespec *until)
 #endif
 }
 
+int cshm_mutex_try_acquire(cshm_mutex *mutex)
+{
+    struct cshm_mutex_shared *shared = shared_of(mutex);
+    if (!is_mutex(shared)) {
+        return -EPROTO;
+    }
+    /* Not trylock: where it answers ENOTRECOVERABLE, glibc's leaves the mutex locked for ever. */
+    int error = lock_slice(&shared->native, &(struct timespec){0});
+    return acquired(shared, error == ETIMEDOUT ? EBUSY : error);
+}
+
 int cshm_mutex_acquire_until(cshm_mutex *mutex, int64_t deadline_ns)
 {
     struct cshm_mutex_shared *shared = shared_of(mutex);
@@ -111,9 +99,6 @@ int cshm_mutex_acquire_until(cshm_mutex *mutex, int64_t deadline_ns)
     /* In slices: glibc loses a wake-up if the waiter it woke is killed after somebody else has
      * taken the mutex, whose word then no longer says that others sleep. */
     do {
-        if (is_unrecoverable(shared)) {
-            return -ENOTRECOVERABLE;
-        }
         int64_t slice = cshm_now_ns() + SLICE_NS;
         end = deadline_ns < slice ? deadline_ns : slice;
         struct timespec until = {.tv_sec = end / 1000000000, .tv_nsec = end % 1000000000};

@@ -31,6 +31,13 @@ static void make_inherited(struct world *world)
     kill_after(world, hold);
 }
 
+static void break_mutex(struct world *world)
+{
+    make_inherited(world);
+    hold(world);
+    CHECK_EQ(cshm_mutex_release(mutex_of(world)), 0);
+}
+
 static int init(struct world *world)
 {
     cshm_mutex_init(mutex_of(world));
@@ -121,6 +128,14 @@ static void check_timed_out(struct world *world)
     check_free(world);
 }
 
+static void check_broken(struct world *world)
+{
+    CHECK(!returned(world) || world->report->status == -ENOTRECOVERABLE);
+    CHECK_EQ(cshm_mutex_try_acquire(mutex_of(world)), -ENOTRECOVERABLE);
+    CHECK_EQ(cshm_mutex_acquire_until(mutex_of(world), INT64_MAX), -ENOTRECOVERABLE);
+    CHECK_EQ(cshm_heap_free(world->region, world->place[0]), 0);
+}
+
 static void check_refused(struct world *world)
 {
     CHECK(!returned(world) || world->report->status == -EPERM);
@@ -194,6 +209,10 @@ const struct scenario mutex_scenarios[] = {
      .setup = make_held,
      .operate = acquire_in_vain,
      .check = check_timed_out},
+    {.name = "try_acquire_of_the_unrecoverable",
+     .setup = break_mutex,
+     .operate = try_acquire,
+     .check = check_broken},
     {.name = "repair",
      .setup = make_inherited,
      .prepare = hold,

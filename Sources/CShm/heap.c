@@ -27,7 +27,11 @@ static const uint32_t CLASS_SIZE[CSHM_CLASSES] = {
     2048, 2560, 3072, 4096, 5120, 6144, 8192, 10240, 12288, 16256, 21760, 32640,
 };
 
-enum { COMMIT_SPANS = 64 }; /* 4 MiB at a time */
+enum {
+    COMMIT_SPANS = 64, /* 4 MiB at a time */
+    NESTED_MAX = 8,    /* blocks held by blocks that are held */
+    SWEEP_PATIENCE_NS = 10000000,
+};
 
 #define WORD(kind, value) (((uint64_t)(kind) << 56) | (uint64_t)(value))
 #define KIND(word)        ((uint32_t)((word) >> 56))
@@ -138,15 +142,20 @@ static void rebuild_spans(cshm_region *region)
     atomic_store_explicit(&region->live->free_hint, 0, memory_order_relaxed);
 }
 
-static int lock_heap(cshm_region *region)
+static int lock_heap_until(cshm_region *region, int64_t deadline_ns)
 {
-    int status = cshm_mutex_acquire_until(&region->live->heap_lock, INT64_MAX);
+    int status = cshm_mutex_acquire_until(&region->live->heap_lock, deadline_ns);
     if (status == 1) {
         rebuild_spans(region);
         (void)cshm_mutex_repair(&region->live->heap_lock);
         status = 0;
     }
     return status;
+}
+
+static int lock_heap(cshm_region *region)
+{
+    return lock_heap_until(region, INT64_MAX);
 }
 
 static void unlock_heap(cshm_region *region)
@@ -425,13 +434,10 @@ static int allocate(cshm_region *region, uint64_t size, uint64_t holder, uint64_
     return allocate_small(region, size, holder, offset);
 }
 
-/* Ends a large block, if its state is still `state`. Under the lock, so that the next holder sees
- * a death between the end of the block and that of its run: see rebuild_spans(). */
-static bool end_large(cshm_region *region, const struct block *block, uint64_t state)
+/* Ends a large block, if its state is still `state`. Under the heap lock, so that the next holder
+ * sees a death between the end of the block and that of its run: see rebuild_spans(). */
+static bool end_run(cshm_region *region, const struct block *block, uint64_t state)
 {
-    if (lock_heap(region) != 0) {
-        return false;
-    }
     uint64_t word = atomic_load_explicit(&block->span->word, memory_order_relaxed);
     bool ended = KIND(word) == CSHM_SPAN_LARGE &&
                  atomic_compare_exchange_strong_explicit(
@@ -439,22 +445,36 @@ static bool end_large(cshm_region *region, const struct block *block, uint64_t s
     if (ended) {
         free_run(region, (uint64_t)(block->span - region->spans), VALUE(word));
     }
-    unlock_heap(region);
     return ended;
 }
 
-/* Ends a block, if its state is still `state`. */
-static bool end_block(cshm_region *region, const struct block *block, uint64_t state)
+static bool end_cell(const struct block *block, uint64_t state)
 {
-    if (block->state == &block->span->owner) {
-        return end_large(region, block, state);
-    }
     if (!atomic_compare_exchange_strong_explicit(block->state, &state, 0, memory_order_acq_rel,
                                                  memory_order_relaxed)) { /* [block] */
         return false;
     }
     atomic_store_explicit(&block->span->extra, 1, memory_order_release);
     return true;
+}
+
+static bool is_large(const struct block *block)
+{
+    return block->state == &block->span->owner;
+}
+
+/* Ends a block, if its state is still `state`. */
+static bool end_block(cshm_region *region, const struct block *block, uint64_t state)
+{
+    if (!is_large(block)) {
+        return end_cell(block, state);
+    }
+    if (lock_heap(region) != 0) {
+        return false;
+    }
+    bool ended = end_run(region, block, state);
+    unlock_heap(region);
+    return ended;
 }
 
 /* ---- public ---- */
@@ -582,7 +602,7 @@ void cshm_heap_describe(const cshm_region *region, struct cshm_heap_usage *out)
     *out = usage;
 }
 
-/* ---- a region's beginning, a process's end ---- */
+/* ---- a region's beginning, a forked child's ---- */
 
 void cshm__heap_init(cshm_region *region)
 {
@@ -600,65 +620,141 @@ void cshm__heap_after_fork(cshm_region *region)
     }
 }
 
-/* Resolves one block that its owner left behind: linked if its holder names it, else free. */
-static void settle_block(cshm_region *region, uint64_t place, uint64_t stamp)
+/* ---- what a dead process leaves ---- */
+
+static bool is_named(const cshm_region *region, const struct block *block)
 {
-    struct block block;
-    if (!find_block(region, place, &block)) {
-        return;
-    }
-    uint64_t state = atomic_load_explicit(block.state, memory_order_acquire);
-    if (state != WORD(CSHM_BLOCK_OWNED, stamp)) {
-        return;
-    }
-    uint64_t holder = atomic_load_explicit(block.holder, memory_order_acquire);
+    uint64_t holder = atomic_load_explicit(block->holder, memory_order_acquire);
     struct block around;
-    bool named = holder != 0 && holder % 8 == 0 &&
-                 (holder < region->header.spans_offset || find_block(region, holder, &around)) &&
-                 atomic_load_explicit((_Atomic uint64_t *)(void *)(region->base + holder),
-                                      memory_order_acquire) == block.start;
-    if (named) {
-        atomic_compare_exchange_strong_explicit(block.state, &state, WORD(CSHM_BLOCK_LINKED, 0),
-                                                memory_order_acq_rel, memory_order_relaxed);
-    } else {
-        (void)end_block(region, &block, state);
+    return holder != 0 && holder % 8 == 0 &&
+           (holder < region->header.spans_offset || find_block(region, holder, &around)) &&
+           atomic_load_explicit((_Atomic uint64_t *)(void *)(region->base + holder),
+                                memory_order_acquire) == block->start;
+}
+
+/* Whether a block's holder lies in a block that was the dead's own and stays unnamed, or in none
+ * any more; directly, or by way of other blocks that are held. */
+static bool goes_with(const cshm_region *region, const struct block *block, uint64_t stamp)
+{
+    struct block held = *block;
+    for (int depth = 0; depth < NESTED_MAX; depth++) {
+        uint64_t holder = atomic_load_explicit(held.holder, memory_order_acquire);
+        if (holder < region->header.heap_offset) {
+            return false;
+        }
+        if (!find_block(region, holder, &held)) {
+            return true;
+        }
+        uint64_t state = atomic_load_explicit(held.state, memory_order_acquire);
+        if (KIND(state) == CSHM_BLOCK_FREE ||
+            (state == WORD(CSHM_BLOCK_OWNED, stamp) && !is_named(region, &held))) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* With the heap lock, if the block is large. */
+static void end_unlocked(cshm_region *region, const struct block *block, uint64_t state)
+{
+    (void)(is_large(block) ? end_run(region, block, state) : end_cell(block, state));
+}
+
+/* First visit: an object that was never shared goes with its owner, and so does what it holds. */
+static void end_held(cshm_region *region, const struct block *block, uint64_t stamp)
+{
+    uint64_t state = atomic_load_explicit(block->state, memory_order_acquire);
+    if ((state == WORD(CSHM_BLOCK_LINKED, 0) || state == WORD(CSHM_BLOCK_OWNED, stamp)) &&
+        goes_with(region, block, stamp)) {
+        end_unlocked(region, block, state);
     }
 }
 
-void cshm__heap_sweep(cshm_region *region, uint64_t stamp)
+/* Second visit: linked if its holder names it, else free. */
+static void settle(cshm_region *region, const struct block *block, uint64_t stamp)
 {
-    if (lock_heap(region) == 0) { /* rebuilds, if the dead held it */
-        unlock_heap(region);
+    uint64_t state = atomic_load_explicit(block->state, memory_order_acquire);
+    if (state != WORD(CSHM_BLOCK_OWNED, stamp)) {
+        return;
     }
+    if (is_named(region, block)) {
+        atomic_compare_exchange_strong_explicit(block->state, &state, WORD(CSHM_BLOCK_LINKED, 0),
+                                                memory_order_acq_rel, memory_order_relaxed);
+    } else {
+        end_unlocked(region, block, state);
+    }
+}
+
+typedef void visit(cshm_region *region, const struct block *block, uint64_t stamp);
+
+/* Visits every large block. Under the heap lock. */
+static void visit_large(cshm_region *region, visit *visit, uint64_t stamp)
+{
+    uint64_t count = committed(region);
+    for (uint64_t i = 0; i < count; i++) {
+        struct block block;
+        uint64_t word = atomic_load_explicit(&region->spans[i].word, memory_order_relaxed);
+        if (KIND(word) == CSHM_SPAN_LARGE && find_block(region, span_place(region, i), &block)) {
+            visit(region, &block, stamp);
+        }
+    }
+}
+
+/* Visits every small block in the dead's spans, and then, if told so, gives the spans up. */
+static void visit_small(cshm_region *region, visit *visit, uint64_t stamp, bool give_up)
+{
     uint64_t count = committed(region);
     for (uint64_t i = 0; i < count; i++) {
         struct cshm_span *span = &region->spans[i];
         uint64_t word = atomic_load_explicit(&span->word, memory_order_acquire); /* [span] */
-        uint64_t owner = atomic_load_explicit(&span->owner, memory_order_acquire);
-        uint64_t place = span_place(region, i);
-        if (KIND(word) == CSHM_SPAN_LARGE) {
-            settle_block(region, place, stamp);
-        } else if (KIND(word) == CSHM_SPAN_SMALL && owner == stamp && VALUE(word) < CSHM_CLASSES) {
-            uint32_t class = (uint32_t)VALUE(word);
-            for (uint32_t cell = 0; cell < blocks_in(class); cell++) {
-                settle_block(region, place + first_block(class) + cell * CLASS_SIZE[class], stamp);
+        if (KIND(word) != CSHM_SPAN_SMALL || VALUE(word) >= CSHM_CLASSES) {
+            continue;
+        }
+        uint32_t class = (uint32_t)VALUE(word);
+        uint64_t first = span_place(region, i) + first_block(class);
+        bool dead = atomic_load_explicit(&span->owner, memory_order_acquire) == stamp;
+        for (uint32_t cell = 0; dead && cell < blocks_in(class); cell++) {
+            struct block block;
+            if (find_block(region, first + cell * CLASS_SIZE[class], &block)) {
+                visit(region, &block, stamp);
             }
-            /* The hint after the owner's end: set first, a racing adopter might clear it. */
+        }
+        if (!give_up) {
+            continue;
+        }
+        /* In anybody's span: the dead may have freed a block of it without saying so. */
+        if (atomic_load_explicit(&span->extra, memory_order_relaxed) == 0) {
             atomic_store_explicit(&span->extra, 1, memory_order_relaxed);
+        }
+        if (dead) {
+            /* The hint after the owner's end: set first, a racing adopter might clear it. */
             atomic_store_explicit(&span->owner, 0, memory_order_release);
             atomic_store_explicit(&region->live->abandoned, 1, memory_order_relaxed);
         }
     }
 }
 
-void cshm__heap_leave(cshm_region *region)
+/* All that is held goes before any holder does: cut short between, a sweep starts again. */
+bool cshm__heap_sweep(cshm_region *region, uint64_t stamp)
+{
+    visit_small(region, end_held, stamp, false);
+    if (lock_heap_until(region, cshm_now_ns() + SWEEP_PATIENCE_NS) != 0) {
+        return false;
+    }
+    visit_large(region, end_held, stamp);
+    visit_large(region, settle, stamp);
+    unlock_heap(region);
+    visit_small(region, settle, stamp, true);
+    return true;
+}
+
+bool cshm__heap_leave(cshm_region *region)
 {
     uint64_t stamp = cshm_participant_self(region);
-    if (stamp != 0) {
-        cshm__heap_sweep(region, stamp);
-    }
+    bool swept = stamp == 0 || cshm__heap_sweep(region, stamp);
     for (uint32_t i = 0; i < CSHM_CLASSES; i++) {
         pthread_mutex_destroy(&region->classes[i].lock);
         free(region->classes[i].spans);
     }
+    return swept;
 }

@@ -97,12 +97,14 @@ extern _Atomic int64_t cshm__patience_ns;
 /* ---- participant.c ---- */
 #define CSHM_STAMP(index, generation) (((uint64_t)(generation) << 16) | (index))
 int cshm__participant_join(cshm_region *region);
-void cshm__participant_leave(cshm_region *region);
+/* Leaves; if not `swept`, as the dead do, for others to sweep. */
+void cshm__participant_leave(cshm_region *region, bool swept);
 
 /* ---- heap.c ---- */
 void cshm__heap_init(cshm_region *region);
-void cshm__heap_leave(cshm_region *region);
-void cshm__heap_sweep(cshm_region *region, uint64_t stamp);
+/* Both @return false if the heap's lock was held too long, as by a stopped process: to be repeated. */
+bool cshm__heap_leave(cshm_region *region);
+bool cshm__heap_sweep(cshm_region *region, uint64_t stamp);
 void cshm__heap_after_fork(cshm_region *region);
 /* Allocates for a holder word; link() when the word names it, free_from() to end it. */
 int cshm__heap_allocate_for(cshm_region *region, uint64_t size, _Atomic uint64_t *holder,

@@ -19,7 +19,7 @@
 #include <cshm/park.h>
 #include <cshm/participant.h>
 
-#define CSHM_LAYOUT_VERSION 2u
+#define CSHM_LAYOUT_VERSION 3u
 /* 128, not 64: x86 prefetches lines in pairs. */
 #define CSHM_LINE           128u
 #define CSHM_PAGE           4096u

@@ -51,19 +51,23 @@ int cshm_participant_is_gone(const cshm_region *region, uint64_t stamp)
     return atomic_load_explicit(state, memory_order_acquire) == seen;
 }
 
-/* With the byte locked by us: the entry's last owner is dead. Gives back what it owned. */
-static void sweep(cshm_region *region, uint32_t index, uint64_t state)
+/* With the byte locked by us: the entry's last owner is dead. Gives back what it owned, or as much
+ * as it can while others hold the heap's lock. @returns whether that was all. */
+static bool sweep(cshm_region *region, uint32_t index, uint64_t state)
 {
     _Atomic uint64_t *entry = &region->participants[index - 1].state;
     uint32_t generation = GENERATION(state);
     atomic_store_explicit(entry, STATE(CSHM_PARTICIPANT_SWEEPING, generation),
                           memory_order_release); /* [entry] */
-    cshm__heap_sweep(region, CSHM_STAMP(index, generation));
+    if (!cshm__heap_sweep(region, CSHM_STAMP(index, generation))) {
+        return false;
+    }
     atomic_store_explicit(entry, STATE(CSHM_PARTICIPANT_FREE, generation),
                           memory_order_release); /* [entry] */
+    return true;
 }
 
-/* Locks the entry's byte and sweeps it if need be. @returns whether the byte is ours now. */
+/* Locks the entry's byte and sweeps it if need be. @returns whether byte and entry are ours now. */
 static bool seize(cshm_region *region, uint32_t index, bool *swept)
 {
     if (cshm__lock_byte(region->life, index) != 0) {
@@ -72,8 +76,9 @@ static bool seize(cshm_region *region, uint32_t index, bool *swept)
     uint64_t state = atomic_load_explicit(&region->participants[index - 1].state,
                                           memory_order_acquire); /* [entry] */
     *swept = KIND(state) != CSHM_PARTICIPANT_FREE;
-    if (*swept) {
-        sweep(region, index, state);
+    if (*swept && !sweep(region, index, state)) {
+        cshm__unlock_byte(region->life, index);
+        return false;
     }
     return true;
 }
@@ -107,15 +112,17 @@ int cshm__participant_join(cshm_region *region)
     return -EUSERS;
 }
 
-void cshm__participant_leave(cshm_region *region)
+void cshm__participant_leave(cshm_region *region, bool swept)
 {
     uint64_t stamp = cshm_participant_self(region);
     if (stamp != 0) {
         uint32_t index = index_of(stamp);
-        /* FREE before the byte is unlocked: unlocked and LIVE must mean dead. */
-        atomic_store_explicit(&region->participants[index - 1].state,
-                              STATE(CSHM_PARTICIPANT_FREE, (uint32_t)(stamp >> 16)),
-                              memory_order_release); /* [entry] */
+        /* Before the byte is unlocked: unlocked and LIVE means dead. */
+        if (swept) {
+            atomic_store_explicit(&region->participants[index - 1].state,
+                                  STATE(CSHM_PARTICIPANT_FREE, (uint32_t)(stamp >> 16)),
+                                  memory_order_release); /* [entry] */
+        }
         atomic_store_explicit(&region->stamp, 0, memory_order_relaxed);
     }
     if (region->life >= 0) {

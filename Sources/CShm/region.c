@@ -337,8 +337,8 @@ void cshm_region_close(cshm_region *region)
         *link = region->next;
     }
     pthread_mutex_unlock(&all_regions_lock);
-    cshm__heap_leave(region);
-    cshm__participant_leave(region);
+    bool swept = cshm__heap_leave(region);
+    cshm__participant_leave(region, swept);
     munmap(region->base, region->header.capacity);
     close(region->share);
     pthread_mutex_destroy(&region->sweep_lock);

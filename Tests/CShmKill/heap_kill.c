@@ -12,6 +12,7 @@ enum {
     SMALL = 200,
     LARGE = 3 * 65536 - 100,
     SPAN = 65536,
+    PER_SPAN = 240, /* more than there are of SMALL in a span */
 };
 
 static int allocate(struct world *world, uint64_t size)
@@ -112,6 +113,24 @@ static void share_large(struct world *world)
     world->place[0] = make_shared_block(world->region, LARGE);
 }
 
+/* A span without a free block: the survivor looks there again only if it is told to. */
+static void fill_span(struct world *world)
+{
+    struct cshm_region_info info;
+    struct cshm_heap_usage before;
+    struct cshm_heap_usage now;
+    world->place[0] = make_shared_block(world->region, SMALL);
+    cshm_region_describe(world->region, &info);
+    cshm_heap_describe(world->region, &before);
+    uint64_t last = 0;
+    do {
+        CHECK_EQ(cshm_heap_allocate(world->region, SMALL, &last), 0);
+        cshm_heap_describe(world->region, &now);
+    } while (now.free_spans == before.free_spans);
+    CHECK_EQ(cshm_heap_free(world->region, last), 0);
+    world->place[1] = last / SPAN;
+}
+
 static int free_block(struct world *world)
 {
     return cshm_heap_free(world->region, world->place[0]);
@@ -129,12 +148,44 @@ static void check_freed(struct world *world)
     CHECK_EQ(blocks_in_use(world->region), 0);
 }
 
+/* All but the freed block are still in use: the next one must lie where it was. */
+static void check_found_again(struct world *world)
+{
+    uint64_t full = world->place[0] / SPAN;
+    uint64_t place = 0;
+    uint64_t tries = 0;
+    int status = cshm_heap_free(world->region, world->place[0]);
+    CHECK(status == -EINVAL || (status == 0 && !returned(world)));
+    do {
+        CHECK(++tries <= PER_SPAN * 2);
+        CHECK_EQ(cshm_heap_allocate(world->region, SMALL, &place), 0);
+    } while (place != world->place[0]);
+    CHECK_EQ(place / SPAN, full);
+    for (place = full * SPAN; place < (world->place[1] + 1) * SPAN; place += 128) {
+        (void)cshm_heap_free(world->region, place);
+    }
+}
+
 /* Blocks at hand can be had, and freed, whoever is stopped. */
 static void use_small(struct world *world)
 {
     uint64_t place = 0;
     CHECK_EQ(cshm_heap_allocate(world->region, SMALL, &place), 0);
     CHECK_EQ(cshm_heap_free(world->region, place), 0);
+}
+
+static void do_nothing(struct world *world __attribute__((unused)))
+{
+}
+
+/* A stopped holder of the heap's lock keeps nobody from joining and sweeping; what could not be
+ * swept is swept later. */
+static void die_meanwhile(struct world *world)
+{
+    use_small(world);
+    kill_after(world, do_nothing);
+    CHECK(cshm_region_reap(world->region) >= 0);
+    kill_after(world, do_nothing);
 }
 
 static void have_small(struct world *world)
@@ -169,7 +220,7 @@ const struct scenario heap_scenarios[] = {
      .setup = have_small,
      .operate = allocate_large,
      .check = check_gone,
-     .meanwhile = use_small,
+     .meanwhile = die_meanwhile,
      .pairs = 1},
     {.name = "allocate_large_growing",
      .operate = allocate_large,
@@ -182,6 +233,10 @@ const struct scenario heap_scenarios[] = {
     {.name = "share_small", .prepare = own_small, .operate = share, .check = check_shared},
     {.name = "share_large", .prepare = own_large, .operate = share, .check = check_shared},
     {.name = "free_small", .setup = share_small, .operate = free_block, .check = check_freed},
+    {.name = "free_small_in_a_full_span",
+     .setup = fill_span,
+     .operate = free_block,
+     .check = check_found_again},
     {.name = "free_large",
      .setup = share_large,
      .operate = free_block,

@@ -149,6 +149,28 @@ static int clear(struct world *world)
     return cshm_map_clear(world->handle);
 }
 
+static int create(struct world *world)
+{
+    return cshm_map_create(world->region, TAG, &world->place[0]);
+}
+
+static void make_own_map(struct world *world)
+{
+    make_map(world);
+    CHECK_EQ(put(world->handle, keys[0], 1), 0);
+}
+
+static int put_into_own(struct world *world)
+{
+    return put(world->handle, keys[1], 1);
+}
+
+static int destroy(struct world *world)
+{
+    cshm_map_destroy(world->handle);
+    return 0;
+}
+
 /* ---- what holds afterwards ---- */
 
 /* The next writer of that shard. */
@@ -237,6 +259,12 @@ static void check_cleared(struct world *world)
     cshm_map_destroy(world->handle);
 }
 
+/* It was nobody else's: it went with the dead, and so did all that was in it. */
+static void check_gone(struct world *world)
+{
+    CHECK_EQ(blocks_in_use(world->region), 0);
+}
+
 const struct scenario map_scenarios[] = {
     {.name = "put_new",
      .setup = make_three,
@@ -291,5 +319,15 @@ const struct scenario map_scenarios[] = {
      .recover = write_next,
      .check = check_cleared,
      .meanwhile = read_what_is_left},
+    {.name = "create", .operate = create, .check = check_gone, .pairs = 997},
+    {.name = "put_into_an_unshared_one",
+     .prepare = make_own_map,
+     .operate = put_into_own,
+     .check = check_gone},
+    {.name = "destroy",
+     .prepare = make_own_map,
+     .operate = destroy,
+     .check = check_gone,
+     .pairs = 67},
     {.name = NULL},
 };

@@ -12,7 +12,8 @@
  *
  * A block is FREE, OWNED by a participant, or LINKED: named by a holder word in shared memory.
  * Handing a block to shared memory is three stores: allocate it for a holder word, store its
- * offset there, mark it linked.
+ * offset there, mark it linked. A block with a holder lives no longer than the block that its holder
+ * lies in: an object that was never shared goes with its owner, and all that it holds goes too.
  *
  * If a process dies
  * -----------------
@@ -21,8 +22,11 @@
  *   freeing: after the state is FREE, with the holder word still naming it
  *                                              the holder's next user sees that the block's cell
  *                                              does not name the holder any more, and drops it
+ *   freeing: before the span's owner is told   the sweep tells the owners of all spans
  *   holding the lock over the spans            the next holder rebuilds runs without a head
  *   owning spans                               they are adopted by whoever needs the class
+ *
+ * While a process is stopped that holds the lock over the spans, those wait who need a span.
  */
 #ifndef CSHM_HEAP_H
 #define CSHM_HEAP_H

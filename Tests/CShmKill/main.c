@@ -26,6 +26,7 @@
     X(park)        \
     X(value)       \
     X(heap)        \
+    X(directory)   \
     X(slot)        \
     X(map)
 
@@ -368,7 +369,8 @@ static const struct unreached *excuse_for(const struct point *point)
     const char *slash = strrchr(point->path, '/');
     for (const struct unreached *u = unreached; u->file != NULL; u++) {
         if (strcmp(u->file, slash == NULL ? point->path : slash + 1) == 0 &&
-            strcmp(u->function, point->function) == 0 && strstr(point->text, u->text) != NULL) {
+            (u->function == NULL || strcmp(u->function, point->function) == 0) &&
+            strstr(point->text, u->text) != NULL) {
             return u;
         }
     }
@@ -400,7 +402,8 @@ static bool excuses_are_current(void)
             i++;
         }
         if (i == knife_point_count()) {
-            printf("unreached.h: no such point: %s, %s: %s\n", u->file, u->function, u->text);
+            printf("unreached.h: no such point: %s, %s: %s\n", u->file,
+                   u->function == NULL ? "" : u->function, u->text);
             good = false;
         }
     }

@@ -36,6 +36,15 @@ public struct Machine: Codable, Sendable {
         case pingPong = "ping_pong"
     }
 
+    /// The first two CPUs that this process may use; `nil` if it has but one.
+    public static var firstTwoCPUs: (producer: Int32, consumer: Int32)? {
+        var cpus: [Int32] = []
+        for cpu in Int32(0)..<1024 where cpus.count < 2 && bench_may_use(cpu) {
+            cpus.append(cpu)
+        }
+        return cpus.count == 2 ? (cpus[0], cpus[1]) : nil
+    }
+
     /// Looks at this machine; takes a tenth of a second.
     public static func current(_ settings: Settings) -> Machine {
         let cpus = ProcessInfo.processInfo.activeProcessorCount
@@ -45,7 +54,7 @@ public struct Machine: Codable, Sendable {
         var probe = settings
         probe.duration = 0.05
         let before = CPUTimes.now()
-        let trip = try? BenchKit.pingPong.measure(probe)
+        let trip = try? BenchKit.pingPong.measure(probe).value
         let foreign = CPUTimes.foreignShare(from: before, to: .now())
         return Machine(
             processor: processorName(), cpus: cpus, siblings: siblings, governor: governor,

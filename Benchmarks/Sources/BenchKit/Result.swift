@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
+internal import Histogram
+
 /// One row's figures.
 public struct RowResult: Codable, Sendable {
     /// `suite/case/size/shape`.
@@ -18,17 +20,39 @@ public struct RowResult: Codable, Sendable {
     public let ratios: [String: Summary]
     /// What the others measured, in the same unit.
     public let others: [String: Summary]
+    /// Of the single times of all repeats, in nanoseconds: under "own", and under each peer's name.
+    public let percentiles: [String: [Percentile]]
     /// Nanoseconds of the ping-pong beside each repeat.
     public let pingPong: Summary?
+    /// Repeats during which the host moved the CPUs, even at the third try.
+    public let moved: Int
     /// The part of the CPUs' time that other programs, or the host, took meanwhile.
     public let foreign: Double
     /// Peers without a figure, and why.
     public let skipped: [String: String]
 
     private enum CodingKeys: String, CodingKey {
-        case name, value, min, max, unit, repeats, ratios, others
+        case name, value, min, max, unit, repeats, ratios, others, percentiles
         case pingPong = "ping_pong"
-        case foreign, skipped
+        case moved, foreign, skipped
+    }
+}
+
+/// How long it took at most, so many times of a hundred.
+public struct Percentile: Codable, Equatable, Sendable {
+    /// Of a hundred.
+    public let percentile: Double
+    /// Nanoseconds.
+    public let nanoseconds: Double
+
+    internal static let asked = [50, 90, 99, 99.9, 99.99, 100]
+
+    internal static func all(_ times: Histogram<UInt64>) -> [Percentile] {
+        asked.map { percentile in
+            Percentile(
+                percentile: percentile,
+                nanoseconds: Double(times.valueAtPercentile(percentile)))
+        }
     }
 }
 

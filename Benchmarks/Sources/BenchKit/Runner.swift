@@ -1,13 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
 
+internal import Histogram
+
 /// Measures rows: in each repeat the ping-pong, the row and its peers, one after the other, so that
 /// a ratio compares figures of the same moment.
 public struct Runner {
     private let settings: Settings
+    private let peers: [String]
 
     /// Makes a runner.
-    public init(_ settings: Settings) {
+    ///
+    /// - Parameters:
+    ///   - settings: How to measure.
+    ///   - peers: Parts of the names of the peers to measure; none selects all.
+    public init(_ settings: Settings, peers: [String] = []) {
         self.settings = settings
+        self.peers = peers
     }
 
     /// Measures one row.
@@ -16,13 +24,14 @@ public struct Runner {
     /// - Returns: Its figures.
     /// - Throws: ``MeasurementFailure`` if the row itself gave none.
     public func run(_ row: Row) throws -> RowResult {
-        if let reason = row.subject.reasonToSkip() { throw MeasurementFailure(reason) }
+        if let reason = row.subject.reasonToSkip(settings) { throw MeasurementFailure(reason) }
         var skipped: [String: String] = [:]
-        for peer in row.peers { skipped[peer.name] = peer.reasonToSkip() }
+        let chosen = row.peers.filter(isChosen)
+        for peer in chosen { skipped[peer.name] = peer.reasonToSkip(settings) }
         var samples = Samples()
         let before = CPUTimes.now()
         for turn in 0..<settings.repeats {
-            try repeatOnce(row, turn, &samples, &skipped)
+            try repeatOnce(row, chosen, turn, &samples, &skipped)
         }
         let foreign = CPUTimes.foreignShare(from: before, to: .now())
         guard let own = Summary(samples.own) else { throw MeasurementFailure("no figure") }
@@ -30,59 +39,97 @@ public struct Runner {
             name: row.name, value: own.median, min: own.min, max: own.max, unit: row.unit,
             repeats: samples.own.count, ratios: samples.ratios.compactMapValues { Summary($0) },
             others: samples.others.compactMapValues { Summary($0) },
-            pingPong: Summary(samples.pingPong), foreign: foreign, skipped: skipped)
+            percentiles: samples.times.mapValues(Percentile.all),
+            pingPong: Summary(samples.pingPong), moved: samples.moved, foreign: foreign,
+            skipped: skipped)
     }
 
-    private struct Samples {
-        var own: [Double] = []
-        var pingPong: [Double] = []
-        var others: [String: [Double]] = [:]
-        var ratios: [String: [Double]] = [:]
+    private func isChosen(_ peer: any Probe) -> Bool {
+        peers.isEmpty || peers.contains { peer.name.contains($0) }
     }
 
+    /// One repeat; once more, twice at most, if the host moved the CPUs meanwhile.
     private func repeatOnce(
-        _ row: Row, _ turn: Int, _ samples: inout Samples, _ skipped: inout [String: String]
+        _ row: Row, _ peers: [any Probe], _ turn: Int, _ samples: inout Samples,
+        _ skipped: inout [String: String]
     ) throws {
-        samples.pingPong.append(try placement())
-        var mine: Double?
-        var figures: [String: Double] = [:]
-        // The order turns round, so that nobody always runs first, in the others' warm caches.
-        for probe in order(row, turn) {
-            guard let probe else {
-                mine = try row.subject.measure(settings)
-                continue
-            }
-            guard skipped[probe.name] == nil else { continue }
-            do {
-                figures[probe.name] = try probe.measure(settings)
-            } catch {
-                skipped[probe.name] = "\(error)"
-            }
-        }
-        guard let mine else { return }
-        samples.own.append(mine)
-        for (name, figure) in figures {
-            samples.others[name, default: []].append(figure)
-            samples.ratios[name, default: []].append(mine / figure)
+        for attempt in 0...2 {
+            let before = try placement()
+            let figures = try measureAll([row.subject] + peers, from: turn, &skipped)
+            let after = try placement()
+            let moved = max(before, after) > 1.5 * min(before, after)
+            if moved, attempt < 2 { continue }
+            samples.moved += moved ? 1 : 0
+            samples.pingPong.append(before)
+            samples.add(figures, peers.map(\.name))
+            return
         }
     }
 
-    /// The peers and, as `nil`, the row's own probe.
-    private func order(_ row: Row, _ turn: Int) -> [(any Probe)?] {
-        let all: [(any Probe)?] = [nil] + row.peers
-        let first = turn % all.count
-        return Array(all[first...] + all[..<first])
+    /// Measures the row's own probe, which is the first, and its peers, beginning with another in
+    /// each turn, so that nobody always runs first.
+    private func measureAll(
+        _ probes: [any Probe], from turn: Int, _ skipped: inout [String: String]
+    ) throws -> [Measurement?] {
+        var figures = [Measurement?](repeating: nil, count: probes.count)
+        for step in probes.indices {
+            let index = (turn + step) % probes.count
+            let probe = probes[index]
+            if index == 0 {
+                figures[index] = try probe.measure(settings)
+            } else if skipped[probe.name] == nil {
+                do {
+                    figures[index] = try probe.measure(settings)
+                } catch {
+                    skipped[probe.name] = "\(error)"
+                }
+            }
+        }
+        return figures
     }
 
     /// Nanoseconds of a short ping-pong: tells how far apart the host has put the CPUs just now.
     private func placement() throws -> Double {
         var short = settings
         short.duration = 0.01
-        return try pingPong.measure(short)
+        return try pingPong.measure(short).value
     }
 }
 
 extension Runner {
     /// The part of the CPUs' time in others' hands from which on a figure is doubtful.
     internal static let noisy = 0.12
+}
+
+/// What the repeats of one row gave so far.
+private struct Samples {
+    var own: [Double] = []
+    var pingPong: [Double] = []
+    var moved = 0
+    var others: [String: [Double]] = [:]
+    var ratios: [String: [Double]] = [:]
+    var times: [String: Histogram<UInt64>] = [:]
+
+    /// Adds the figures of one repeat: our own, and those of the peers in their order.
+    mutating func add(_ figures: [Measurement?], _ peers: [String]) {
+        guard let mine = figures.first ?? nil else { return }
+        own.append(mine.value)
+        add(mine.times, of: "own")
+        for (name, other) in zip(peers, figures.dropFirst()) {
+            guard let other else { continue }
+            others[name, default: []].append(other.value)
+            ratios[name, default: []].append(mine.value / other.value)
+            add(other.times, of: name)
+        }
+    }
+
+    private mutating func add(_ more: Histogram<UInt64>?, of name: String) {
+        guard let more else { return }
+        guard var known = times[name] else {
+            times[name] = more
+            return
+        }
+        known.add(more)
+        times[name] = known
+    }
 }

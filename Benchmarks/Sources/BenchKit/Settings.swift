@@ -2,20 +2,34 @@
 
 /// How everything of one run is measured.
 public struct Settings: Sendable {
+    /// What a side does while there is nothing to do for it.
+    public enum Wait: String, CaseIterable, Sendable {
+        /// Pauses, and nothing else.
+        case spin
+        /// Pauses, and now and then gives its CPU away.
+        case hybrid
+        /// Sleeps: by the functions that block. Channels that have none are left out.
+        case park
+    }
+
     /// How often each figure is measured; the figures of one repeat stand beside each other.
     public var repeats: Int
     /// Seconds that each measurement counts for, after a tenth of it to warm up.
     public var duration: Double
-    /// The CPUs that producers and consumers are bound to when they are one and one, or `nil` for none.
+    /// The CPUs that one producer and one consumer are bound to; `nil` for none.
     public var cpus: (producer: Int32, consumer: Int32)?
+    /// How "tried" rows wait.
+    public var wait: Wait
 
     /// Makes settings.
     public init(
-        repeats: Int = 5, duration: Double = 0.1, cpus: (producer: Int32, consumer: Int32)? = nil
+        repeats: Int = 5, duration: Double = 0.1, cpus: (producer: Int32, consumer: Int32)? = nil,
+        wait: Wait = .hybrid
     ) {
         self.repeats = repeats
         self.duration = duration
         self.cpus = cpus
+        self.wait = wait
     }
 
     internal var durationInNanoseconds: UInt64 { UInt64(duration * 1e9) }

@@ -22,14 +22,15 @@
 
 #include "registry.h"
 
-enum { PEERS_MAX = 32, GRACE_NS = 2000000000 };
+enum { PEERS_MAX = 32, GRACE_NS = 2000000000, SAMPLE_BYTES = BENCH_SAMPLES * 8 };
 
 /* A measurement in progress. */
 struct session {
     const struct bench_plan *plan;
     const struct bench_channel *channel;
     struct bench_control *control;
-    void *there; /* the channel's state, and for round trips that of the way back */
+    uint64_t *samples; /* shared; NULL for a stream */
+    void *there;       /* the channel's state, and for round trips that of the way back */
     void *back;
     pid_t children[BENCH_WORKERS];
     uint32_t count;
@@ -74,6 +75,12 @@ int bench_load(const char *path)
 
 /* ---- CPUs ---- */
 
+bool bench_may_use(int32_t cpu)
+{
+    cpu_set_t set;
+    return sched_getaffinity(0, sizeof set, &set) == 0 && CPU_ISSET(cpu, &set);
+}
+
 int bench_pin(int32_t cpu)
 {
     cpu_set_t set;
@@ -103,12 +110,17 @@ static void prefault(void *memory, size_t size)
     }
 }
 
+static bool makes_trips(const struct bench_plan *plan)
+{
+    return plan->mode == BENCH_ROUND_TRIP || plan->mode == BENCH_PARKED_ROUND_TRIP;
+}
+
 static int work(struct session *session, uint32_t index)
 {
     const struct bench_plan *plan = session->plan;
     const struct bench_channel *channel = session->channel;
     bool producer = index < plan->producers;
-    bool trips = plan->mode != BENCH_STREAM;
+    bool trips = makes_trips(plan);
     struct bench_worker worker = {
         .control = session->control,
         .tally = &session->control->tallies[index],
@@ -117,6 +129,8 @@ static int work(struct session *session, uint32_t index)
         .batch = plan->batch,
         .consumers = plan->consumers,
         .ordered = plan->producers == 1 && plan->consumers == 1,
+        .interval_ns = plan->mode == BENCH_PACED ? plan->interval_ns : 0,
+        .spinning = plan->wait == BENCH_SPIN,
         .parked = plan->mode == BENCH_PARKED_ROUND_TRIP,
     };
     void *there = NULL;
@@ -128,6 +142,9 @@ static int work(struct session *session, uint32_t index)
         return 1;
     }
     prefault(session->control, sizeof *session->control);
+    if (session->samples != NULL) {
+        prefault(session->samples, SAMPLE_BYTES);
+    }
     wait_for_start(session->control);
     if (trips) {
         (producer ? channel->ping : channel->pong)(there, back, &worker);
@@ -269,28 +286,32 @@ static int by_value(const void *left, const void *right)
     return a < b ? -1 : a > b;
 }
 
-static int median_trip(struct session *session, struct bench_figure *out)
+/* Sorts the times after the warm-up, hands them out, and takes the median. */
+static int median_time(struct session *session, struct bench_figure *out)
 {
-    struct bench_control *control = session->control;
-    uint64_t first = control->first_sample;
+    const struct bench_control *control = session->control;
     uint64_t last = control->samples;
-    if (last - first > BENCH_SAMPLES) {
-        first = last - BENCH_SAMPLES;
+    uint64_t count = last - control->first_sample;
+    count = count < BENCH_SAMPLES ? count : BENCH_SAMPLES;
+    if (count == 0) {
+        return -ETIMEDOUT;
     }
-    if (last == first || control->tallies[0].errors != 0) {
-        return -EIO;
-    }
-    uint64_t *sorted = calloc(last - first, sizeof *sorted);
-    if (sorted == NULL) {
+    uint64_t *times = calloc(count, sizeof *times);
+    if (times == NULL) {
         return -ENOMEM;
     }
-    for (uint64_t i = first; i < last; i++) {
-        sorted[i - first] = control->sample_ns[i % BENCH_SAMPLES];
+    for (uint64_t i = 0; i < count; i++) {
+        times[i] = control->sample_ns[(last - count + i) % BENCH_SAMPLES];
     }
-    qsort(sorted, last - first, sizeof *sorted, by_value);
-    out->value = (double)sorted[(last - first) / 2];
-    out->operations = last - first;
-    free(sorted);
+    const struct bench_plan *plan = session->plan;
+    if (plan->samples != NULL) {
+        out->samples = count < plan->sample_capacity ? count : plan->sample_capacity;
+        memcpy(plan->samples, times + (count - out->samples), out->samples * sizeof *times);
+    }
+    qsort(times, count, sizeof *times, by_value);
+    out->value = (double)times[count / 2];
+    out->operations = count;
+    free(times);
     return 0;
 }
 
@@ -314,13 +335,19 @@ static int run(struct session *session, struct bench_figure *out)
     if (status != 0) {
         return status;
     }
-    if (session->plan->mode != BENCH_STREAM) {
-        return median_trip(session, out);
+    if (makes_trips(session->plan)) {
+        return control->tallies[0].errors == 0 ? median_time(session, out) : -EIO;
+    }
+    status = check_stream(session);
+    if (status != 0) {
+        return status;
+    }
+    if (session->plan->mode == BENCH_PACED) {
+        return median_time(session, out);
     }
     out->operations = after - before;
     out->value = (double)(after - before) * 1e9 / (double)elapsed;
-    status = check_stream(session);
-    return status != 0 ? status : after == before ? -ETIMEDOUT : 0;
+    return after == before ? -ETIMEDOUT : 0;
 }
 
 static int make(struct session *session)
@@ -331,9 +358,16 @@ static int make(struct session *session)
     if (session->control == NULL) {
         return -ENOMEM;
     }
+    if (plan->mode != BENCH_STREAM) {
+        session->samples = bench_shared(SAMPLE_BYTES);
+        if (session->samples == NULL) {
+            return -ENOMEM;
+        }
+    }
+    session->control->sample_ns = session->samples;
     session->control->producers_left = plan->producers;
     int status = session->channel->create(&shape, &session->there);
-    if (status == 0 && plan->mode != BENCH_STREAM) {
+    if (status == 0 && makes_trips(plan)) {
         status = session->channel->create(&shape, &session->back);
     }
     return status;
@@ -346,6 +380,7 @@ static bool is_valid(const struct bench_plan *plan)
            plan->producers + plan->consumers <= BENCH_WORKERS && plan->size >= 8 &&
            plan->size <= 1u << 24 && plan->batch >= 1 && plan->batch <= BENCH_BATCH_MAX &&
            plan->capacity >= 2 && (plan->capacity & (plan->capacity - 1)) == 0 &&
+           (plan->mode != BENCH_PACED || plan->interval_ns > 0) &&
            (single || (plan->batch == 1 && plan->mode == BENCH_STREAM));
 }
 
@@ -372,6 +407,9 @@ int bench_measure(const struct bench_plan *plan, struct bench_figure *out)
     }
     if (session.back != NULL) {
         session.channel->destroy(session.back);
+    }
+    if (session.samples != NULL) {
+        bench_unshare(session.samples, SAMPLE_BYTES);
     }
     if (session.control != NULL) {
         bench_unshare(session.control, sizeof *session.control);

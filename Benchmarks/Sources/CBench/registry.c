@@ -5,13 +5,23 @@
 
 extern const struct bench_channel bench_ping_pong, bench_futex, bench_pipe;
 extern const struct bench_channel bench_cached_index, bench_cached_index_lent;
-extern const struct bench_channel bench_vyukov, bench_robust_mutex;
+extern const struct bench_channel bench_vyukov, bench_vyukov_padded, bench_robust_mutex;
 extern const struct bench_channel bench_ring, bench_ring_waiting, bench_ring_lent;
 extern const struct bench_channel bench_queue, bench_queue_waiting;
 
 const struct bench_channel *const bench_registry[] = {
-    &bench_ping_pong,         &bench_futex,     &bench_pipe,         &bench_cached_index,
-    &bench_cached_index_lent, &bench_vyukov,    &bench_robust_mutex, &bench_ring,
-    &bench_ring_waiting,      &bench_ring_lent, &bench_queue,        &bench_queue_waiting,
+    &bench_ping_pong,
+    &bench_futex,
+    &bench_pipe,
+    &bench_cached_index,
+    &bench_cached_index_lent,
+    &bench_vyukov,
+    &bench_vyukov_padded,
+    &bench_robust_mutex,
+    &bench_ring,
+    &bench_ring_waiting,
+    &bench_ring_lent,
+    &bench_queue,
+    &bench_queue_waiting,
 };
 const uint32_t bench_registry_count = sizeof bench_registry / sizeof *bench_registry;

@@ -8,6 +8,8 @@ internal struct MachineCommand: ParsableCommand {
         commandName: "machine", abstract: "Describes this machine and what speaks against it.")
 
     func run() {
-        print(Machine.current(Settings(cpus: (0, 1))).summary)
+        let machine = Machine.current(Settings(cpus: Machine.firstTwoCPUs))
+        print(machine.summary)
+        for warning in machine.warnings { print("warning: \(warning)") }
     }
 }

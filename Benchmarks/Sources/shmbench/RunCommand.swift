@@ -14,17 +14,29 @@ internal struct RunCommand: ParsableCommand {
             """)
 
     internal enum Format: String, ExpressibleByArgument, CaseIterable {
-        case table, json
+        case table, json, tsv, markdown
     }
 
     @Option(name: .long, parsing: .upToNextOption, help: "Parts of names; all rows without it.")
     var filter: [String] = []
+
+    @Option(
+        name: .long, parsing: .upToNextOption, help: "Parts of peers' names; all peers without it.")
+    var peers: [String] = []
 
     @Option(name: .customLong("repeat"), help: "How often each figure is measured.")
     var repeats = 5
 
     @Option(name: .long, help: "Seconds that each measurement counts for.")
     var duration = 0.1
+
+    @Option(
+        name: .long,
+        help: "CPUs of one producer and one consumer: auto, none, or two numbers as 0,1.")
+    var pin = Pin.auto
+
+    @Option(name: .long, help: "What a side does between two tries.")
+    var wait = Settings.Wait.hybrid
 
     @Option(name: .long, help: "How to print.")
     var format = Format.table
@@ -41,8 +53,9 @@ internal struct RunCommand: ParsableCommand {
     func run() throws {
         let rows = Suites.matching(filter)
         guard !rows.isEmpty else { throw ValidationError("no row's name contains that") }
-        let settings = Settings(repeats: repeats, duration: duration, cpus: (0, 1))
-        let runner = Runner(settings)
+        let settings = Settings(
+            repeats: repeats, duration: duration, cpus: pin.cpus, wait: wait)
+        let runner = Runner(settings, peers: peers)
         let command = CommandLine.arguments.joined(separator: " ")
         var report = Report(machine: .current(settings), command: command)
         if format == .table { begin(report) }
@@ -59,6 +72,8 @@ internal struct RunCommand: ParsableCommand {
         switch format {
         case .table: end(report)
         case .json: print(try report.json())
+        case .tsv: print(report.tsv)
+        case .markdown: print(report.markdown)
         }
     }
 

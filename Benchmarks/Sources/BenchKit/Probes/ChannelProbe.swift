@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 internal import CBench
+internal import Histogram
 
 /// A channel between forked processes, measured by the loops in C.
 internal struct ChannelProbe: Probe {
@@ -22,6 +23,8 @@ internal struct ChannelProbe: Probe {
         case roundTrip
         /// Nanoseconds there and back with both sides asleep before each message.
         case parkedRoundTrip
+        /// Nanoseconds one way, one message due each so many nanoseconds.
+        case paced(interval: UInt64)
     }
 
     var name: String
@@ -46,25 +49,63 @@ internal struct ChannelProbe: Probe {
         return copy
     }
 
-    func reasonToSkip() -> String? {
+    func reasonToSkip(_ settings: Settings) -> String? {
         if let peer, let reason = peer.reasonToSkip() { return reason }
+        guard let channel = channel(settings) else { return "does not block" }
         return unsafe bench_has(channel) ? nil : "no channel \(channel)"
     }
 
-    func measure(_ settings: Settings) throws -> Double {
+    func measure(_ settings: Settings) throws -> Measurement {
+        guard let channel = channel(settings) else {
+            throw MeasurementFailure("\(name): does not block")
+        }
         var figure = bench_figure()
-        let status = unsafe channel.withCString { name in
-            let cpus = cpus(settings)
-            var plan = unsafe bench_plan(
-                channel: name, mode: kernelMode, producers: processes, consumers: processes,
-                size: size, batch: batch, capacity: capacity, producer_cpu: cpus.producer,
-                consumer_cpu: cpus.consumer, duration_ns: settings.durationInNanoseconds)
-            return unsafe bench_measure(&plan, &figure)
+        var times = isPaced ? [UInt64](repeating: 0, count: Self.mostTimes) : []
+        let status = unsafe times.withUnsafeMutableBufferPointer { times in
+            unsafe channel.withCString { channel in
+                var plan = unsafe plan(settings, channel, times)
+                return unsafe bench_measure(&plan, &figure)
+            }
         }
         guard status == 0 else {
             throw MeasurementFailure("\(name): \(explain(status))")
         }
-        return figure.value
+        guard isPaced else { return Measurement(value: figure.value) }
+        return Measurement(
+            value: figure.value, times: histogram(times.prefix(Int(figure.samples))))
+    }
+
+    private static let mostTimes = 1 << 20
+
+    private var isPaced: Bool { interval != 0 }
+
+    /// The channel that waits as the settings want, if there is one.
+    private func channel(_ settings: Settings) -> String? {
+        guard settings.wait == .park else { return channel }
+        return switch channel {
+        case "ring", "queue": channel + "-waiting"
+        case "cached-index-ring", "cached-index-ring-lent", "ring-in-place", "vyukov-ring",
+            "vyukov-padded", "ck-ring", "rte-ring":
+            nil
+        default: channel
+        }
+    }
+
+    private func plan(
+        _ settings: Settings, _ channel: UnsafePointer<CChar>,
+        _ times: UnsafeMutableBufferPointer<UInt64>
+    ) -> bench_plan {
+        let cpus = cpus(settings)
+        return unsafe bench_plan(
+            channel: channel, mode: kernelMode, producers: processes, consumers: processes,
+            size: size, batch: batch, capacity: capacity, producer_cpu: cpus.producer,
+            consumer_cpu: cpus.consumer, wait: settings.wait == .spin ? BENCH_SPIN : BENCH_HYBRID,
+            duration_ns: settings.durationInNanoseconds, interval_ns: interval,
+            samples: times.baseAddress, sample_capacity: UInt64(times.count))
+    }
+
+    private var interval: UInt64 {
+        if case .paced(let interval) = mode { interval } else { 0 }
     }
 
     private var kernelMode: bench_mode {
@@ -72,6 +113,7 @@ internal struct ChannelProbe: Probe {
         case .stream: BENCH_STREAM
         case .roundTrip: BENCH_ROUND_TRIP
         case .parkedRoundTrip: BENCH_PARKED_ROUND_TRIP
+        case .paced: BENCH_PACED
         }
     }
 
@@ -83,6 +125,14 @@ internal struct ChannelProbe: Probe {
         case .free: (-1, -1)
         }
     }
+}
+
+/// Times up to ten seconds, to three digits.
+internal func histogram(_ times: some Collection<UInt64>) -> Histogram<UInt64> {
+    var histogram = Histogram<UInt64>(
+        highestTrackableValue: 10_000_000_000, numberOfSignificantValueDigits: .three)
+    for time in times { histogram.record(min(time, 10_000_000_000)) }
+    return histogram
 }
 
 /// What a status of the kernel's loops means.

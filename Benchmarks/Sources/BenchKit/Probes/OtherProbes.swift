@@ -8,10 +8,10 @@ internal struct MemoryCopyProbe: Probe {
     let name = "memcpy"
     let size: Int
 
-    func reasonToSkip() -> String? { nil }
+    func reasonToSkip(_ settings: Settings) -> String? { nil }
 
-    func measure(_ settings: Settings) throws -> Double {
-        bench_memcpy(size, settings.durationInNanoseconds)
+    func measure(_ settings: Settings) throws -> Measurement {
+        Measurement(value: bench_memcpy(size, settings.durationInNanoseconds))
     }
 }
 
@@ -21,12 +21,12 @@ internal struct PythonProbe: Probe {
     let script: String
     let arguments: [String]
 
-    func reasonToSkip() -> String? {
+    func reasonToSkip(_ settings: Settings) -> String? {
         let found = try? Command(["python3", "-c", "import multiprocessing"]).run()
         return found?.status == 0 ? nil : "no python3 with multiprocessing"
     }
 
-    func measure(_ settings: Settings) throws -> Double {
+    func measure(_ settings: Settings) throws -> Measurement {
         let file = Place.benchmarks.appending(path: "Peers/\(script)")
         let cpus = settings.cpus.map { ["\($0.producer)", "\($0.consumer)"] } ?? ["-1", "-1"]
         let duration = max(settings.duration, 0.2)
@@ -37,6 +37,6 @@ internal struct PythonProbe: Probe {
         guard ended.status == 0, let value = Double(word), value > 0 else {
             throw MeasurementFailure("\(name): exit status \(ended.status)")
         }
-        return value
+        return Measurement(value: value)
     }
 }

@@ -23,9 +23,9 @@ internal struct Line: Sendable {
 internal struct SwiftQueueProbe: Probe {
     let name = "swift-queue"
 
-    func reasonToSkip() -> String? { nil }
+    func reasonToSkip(_ settings: Settings) -> String? { nil }
 
-    func measure(_ settings: Settings) throws -> Double {
+    func measure(_ settings: Settings) throws -> Measurement {
         let queue = try Queue<Line>(capacity: 1024)
         let figures = try Queue<Double>(capacity: 2)
         let child = try ChildProcess.start(queue, figures, settings.cpus?.consumer ?? -1) {
@@ -39,7 +39,7 @@ internal struct SwiftQueueProbe: Probe {
         let figure = try figures.get(timeout: .seconds(10))
         try child.join(timeout: .seconds(10))
         guard figure > 0 else { throw MeasurementFailure("a message was lost or changed") }
-        return figure
+        return Measurement(value: figure)
     }
 
     private static func produce(_ queue: Queue<Line>, for span: Duration) throws {

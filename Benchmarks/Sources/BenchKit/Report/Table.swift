@@ -7,7 +7,8 @@ public enum Table {
     /// The line above the rows.
     public static let heading =
         pad("row", 34) + pad("median", 12, right: true) + pad("min", 12, right: true)
-        + pad("max", 12, right: true) + "  ratios (ours / theirs, in the same repeat)"
+        + pad("max", 12, right: true) + pad("ping-pong", 11, right: true)
+        + "  ratios (ours / theirs, in the same repeat)"
 
     /// One row.
     public static func line(_ result: RowResult) -> String {
@@ -15,6 +16,7 @@ public enum Table {
             pad(result.name, 34) + pad(figure(result.value, result.unit), 12, right: true)
             + pad(figure(result.min, result.unit), 12, right: true)
             + pad(figure(result.max, result.unit), 12, right: true)
+            + pad(result.pingPong.map { figure($0.median, .nanoseconds) } ?? "", 11, right: true)
         let ratios = result.ratios.sorted { $0.key < $1.key }.map { name, ratio in
             "\(name) \(digits(ratio.median)) [\(digits(ratio.min))–\(digits(ratio.max))]"
         }
@@ -22,7 +24,22 @@ public enum Table {
         if result.foreign > Runner.noisy {
             line += "  (others took \(Int(result.foreign * 100)) % of the CPUs)"
         }
+        if result.moved > 0 { line += "  (the host moved the CPUs \(result.moved) times)" }
+        for (name, percentiles) in result.percentiles.sorted(by: { $0.key < $1.key }) {
+            line += "\n" + pad("  \(name)", 34) + list(percentiles)
+        }
         return line
+    }
+
+    private static func list(_ percentiles: [Percentile]) -> String {
+        percentiles.map { entry in
+            let name = entry.percentile == 100 ? "max" : "p\(short(entry.percentile))"
+            return "\(name) \(figure(entry.nanoseconds, .nanoseconds))"
+        }.joined(separator: "  ")
+    }
+
+    private static func short(_ number: Double) -> String {
+        number == number.rounded() ? String(Int(number)) : String(number)
     }
 
     /// A figure with its unit, three digits.

@@ -25,6 +25,8 @@ extension Suites {
         Row(
             "queue/roundtrip/64/1x1", .nanoseconds, "there and back, tried", trip("queue"),
             against: [pingPong, trip("vyukov-ring")]),
+        paced("queue/latency-100k/64/1x1", "queue", ["vyukov-ring", "pipe"], 10_000),
+        paced("queue/latency-1M/64/1x1", "queue", ["vyukov-ring"], 1000),
         Row(
             "queue/default-roundtrip/64/1x1", .nanoseconds,
             "there and back, waiting as by default", trip("queue-waiting"), against: [pingPong]),
@@ -43,6 +45,7 @@ extension Suites {
             "\(processes) to \(processes), tried", shape("queue", size, processes),
             against: [
                 shape("vyukov-ring", size, processes),
+                shape("vyukov-padded", size, processes),
                 shape("ck-ring", size, processes).from(concurrencyKit),
                 shape("rte-ring", size, processes).from(dpdk),
             ])
@@ -80,6 +83,12 @@ extension Suites {
 extension ChannelProbe {
     internal func renamed(_ name: String) -> ChannelProbe {
         with { $0.name = name }
+    }
+
+    /// Becomes the channel of that name.
+    internal mutating func rename(_ channel: String) {
+        self.channel = channel
+        name = channel
     }
 
     internal func from(_ peer: CompiledPeer) -> ChannelProbe {

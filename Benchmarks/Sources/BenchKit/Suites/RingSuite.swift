@@ -10,6 +10,8 @@ extension Suites {
             against: [
                 pingPong, ChannelProbe("cached-index-ring").with { $0.mode = .roundTrip },
             ]),
+        paced("ring/latency-100k/64/1x1", "ring", ["cached-index-ring", "pipe"], 10_000),
+        paced("ring/latency-1M/64/1x1", "ring", ["cached-index-ring"], 1000),
         Row(
             "ring/default-stream/64/1x1", .perSecond, "waiting as by default",
             ChannelProbe("ring-waiting"), against: [ChannelProbe("ring", as: "own-spinning")]),
@@ -27,6 +29,16 @@ extension Suites {
             "ring/parked-roundtrip/64/1x1", .nanoseconds, "there and back, both asleep",
             ChannelProbe("ring-waiting").with { $0.mode = .parkedRoundTrip }, against: [futex]),
     ]
+
+    /// Times one way at a fixed rate, from when each message was due.
+    internal static func paced(
+        _ name: String, _ channel: String, _ peers: [String], _ interval: UInt64
+    ) -> Row {
+        let probe = ChannelProbe(channel).with { $0.mode = .paced(interval: interval) }
+        return Row(
+            name, .nanoseconds, "one way, one message each \(interval) ns, from when it was due",
+            probe, against: peers.map { peer in probe.with { $0.rename(peer) } })
+    }
 
     /// A stream of messages of one size from one to one, against other channels.
     internal static func stream(

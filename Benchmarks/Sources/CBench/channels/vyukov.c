@@ -30,9 +30,9 @@ BENCH_INLINE struct cell *cell_at(struct ring *ring, uint64_t position)
     return (struct cell *)(void *)(ring->cells + (position & (ring->capacity - 1)) * ring->stride);
 }
 
-static int ring_create(const struct bench_shape *shape, void **state)
+static int make(const struct bench_shape *shape, uint32_t stride, void **state)
 {
-    struct ring sizes = {.capacity = shape->capacity, .stride = (shape->size + 8 + 7) / 8 * 8};
+    struct ring sizes = {.capacity = shape->capacity, .stride = stride};
     struct ring *ring = bench_shared(size_of(&sizes));
     if (ring == NULL) {
         return -ENOMEM;
@@ -44,6 +44,17 @@ static int ring_create(const struct bench_shape *shape, void **state)
     }
     *state = ring;
     return 0;
+}
+
+static int ring_create(const struct bench_shape *shape, void **state)
+{
+    return make(shape, (shape->size + 8 + 7) / 8 * 8, state);
+}
+
+/* A line, or several, for each cell, as rigtorp's MPMCQueue has it. */
+static int padded_create(const struct bench_shape *shape, void **state)
+{
+    return make(shape, (shape->size + 8 + 63) / 64 * 64, state);
 }
 
 static int ring_open(void *state, bool producer, void **handle)
@@ -109,3 +120,5 @@ BENCH_INLINE uint32_t take(void *handle, uint8_t *bytes, uint32_t size, uint32_t
 }
 
 BENCH_CHANNEL(bench_vyukov, "vyukov-ring", ring_create, ring_destroy, ring_open, put, take);
+BENCH_CHANNEL(bench_vyukov_padded, "vyukov-padded", padded_create, ring_destroy, ring_open, put,
+              take);

@@ -22,6 +22,16 @@ enum bench_mode {
     BENCH_ROUND_TRIP,
     /** Nanoseconds there and back, each side given time to fall asleep first: the median. */
     BENCH_PARKED_ROUND_TRIP,
+    /** Nanoseconds one way at a fixed rate, from when a message was due: the median. */
+    BENCH_PACED,
+};
+
+/** What a side does between two tries of a channel that does not wait by itself. */
+enum bench_wait {
+    /** 64 pauses, then the CPU for somebody else, and again. */
+    BENCH_HYBRID,
+    /** Pauses only. */
+    BENCH_SPIN,
 };
 
 /** One measurement. */
@@ -44,8 +54,16 @@ struct bench_plan {
     int32_t producer_cpu;
     /** CPU of every consumer, or -1. */
     int32_t consumer_cpu;
+    /** Between two tries. */
+    enum bench_wait wait;
     /** Nanoseconds to measure for, after a tenth of it to warm up. */
     uint64_t duration_ns;
+    /** Nanoseconds from one message to the next, if paced. */
+    uint64_t interval_ns;
+    /** Receives the single times, the last ones if there are more; may be NULL. */
+    uint64_t *samples;
+    /** How many fit. */
+    uint64_t sample_capacity;
 };
 
 /** What came out. */
@@ -54,6 +72,8 @@ struct bench_figure {
     double value;
     /** Messages, or round trips, that it rests on. */
     uint64_t operations;
+    /** Times written to `samples`. */
+    uint64_t samples;
     /** CPU time of all processes of the measurement, in nanoseconds. */
     uint64_t cpu_ns;
 };
@@ -75,6 +95,9 @@ int bench_load(const char *path);
 
 /** Bytes a second of copying `size` bytes within this process, for about `duration_ns`. */
 double bench_memcpy(size_t size, uint64_t duration_ns);
+
+/** Whether the calling thread may run on that CPU. */
+bool bench_may_use(int32_t cpu);
 
 /** Binds the calling thread to one CPU, or to all if negative. @returns 0 or a negated errno. */
 int bench_pin(int32_t cpu);

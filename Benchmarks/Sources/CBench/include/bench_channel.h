@@ -29,7 +29,7 @@
 
 enum {
     BENCH_WORKERS = 32,
-    BENCH_SAMPLES = 1 << 16,
+    BENCH_SAMPLES = 1 << 20,
     BENCH_TRIPS = 16,            /* round trips timed together */
     BENCH_ASLEEP_NS = 100000,    /* long enough for any waiter to have parked */
     BENCH_BATCH_MAX = 64,        /* messages */
@@ -61,8 +61,8 @@ struct bench_control {
     uint32_t producers_left;
     BENCH_LINE uint64_t samples; /* recorded so far */
     uint64_t first_sample;       /* of those after the warm-up */
+    uint64_t *sample_ns;         /* BENCH_SAMPLES of them, or NULL if none are recorded */
     struct bench_tally tallies[BENCH_WORKERS];
-    BENCH_LINE uint64_t sample_ns[BENCH_SAMPLES];
 };
 
 /** One process of a measurement. */
@@ -71,8 +71,10 @@ struct bench_worker {
     struct bench_tally *tally;
     uint8_t *buffer; /* `batch` messages, private */
     uint32_t size, batch, consumers;
-    bool ordered; /* one to one: message i is number i */
+    uint64_t interval_ns; /* from one message to the next; 0 as fast as it goes */
+    bool ordered;         /* one to one: message i is number i */
     bool parked;
+    bool spinning; /* never gives its CPU away */
 };
 
 struct bench_channel {
@@ -114,9 +116,9 @@ BENCH_INLINE void bench_pause(void)
 }
 
 /** Between two tries: a pause, and now and then the CPU for somebody else. */
-BENCH_INLINE void bench_relax(uint32_t *round)
+BENCH_INLINE void bench_relax(const struct bench_worker *worker, uint32_t *round)
 {
-    if (++*round % BENCH_PAUSES_TILL_YIELD == 0) {
+    if (++*round % BENCH_PAUSES_TILL_YIELD == 0 && !worker->spinning) {
         sched_yield();
     } else {
         bench_pause();
@@ -161,16 +163,16 @@ BENCH_INLINE bool bench_stopped(const struct bench_worker *worker)
     return __atomic_load_n(&worker->control->stop, __ATOMIC_RELAXED) != 0;
 }
 
-BENCH_INLINE uint32_t bench_move_some(bench_move *move, void *handle, uint8_t *bytes, uint32_t size,
-                                      uint32_t count)
+BENCH_INLINE uint32_t bench_move_some(bench_move *move, void *handle,
+                                      const struct bench_worker *worker, uint32_t count)
 {
     uint32_t round = 0;
     for (;;) {
-        uint32_t moved = move(handle, bytes, size, count);
+        uint32_t moved = move(handle, worker->buffer, worker->size, count);
         if (moved > 0) {
             return moved;
         }
-        bench_relax(&round);
+        bench_relax(worker, &round);
     }
 }
 
@@ -185,7 +187,7 @@ BENCH_INLINE void bench_produce(bench_move *put, void *handle, struct bench_work
         for (uint32_t i = 0; i < batch; i++) {
             bench_set_number(worker->buffer + (size_t)i * size, next + i);
         }
-        uint32_t moved = bench_move_some(put, handle, worker->buffer, size, batch);
+        uint32_t moved = bench_move_some(put, handle, worker, batch);
         for (uint32_t i = 0; i < moved; i++) {
             sum += next++;
         }
@@ -195,7 +197,7 @@ BENCH_INLINE void bench_produce(bench_move *put, void *handle, struct bench_work
     if (__atomic_sub_fetch(&worker->control->producers_left, 1, __ATOMIC_ACQ_REL) == 0) {
         for (uint32_t i = 0; i < worker->consumers; i++) {
             bench_set_number(worker->buffer, BENCH_END);
-            (void)bench_move_some(put, handle, worker->buffer, size, 1);
+            (void)bench_move_some(put, handle, worker, 1);
         }
     }
 }
@@ -209,7 +211,7 @@ BENCH_INLINE void bench_consume(bench_move *take, void *handle, struct bench_wor
     uint64_t sum = 0;
     bool ended = false;
     while (!ended) {
-        uint32_t moved = bench_move_some(take, handle, worker->buffer, size, batch);
+        uint32_t moved = bench_move_some(take, handle, worker, batch);
         for (uint32_t i = 0; i < moved; i++) {
             uint64_t number = bench_number(worker->buffer + (size_t)i * size);
             if (number == BENCH_END) {
@@ -233,6 +235,47 @@ BENCH_INLINE void bench_record(struct bench_control *control, uint64_t nanosecon
     __atomic_store_n(&control->samples, control->samples + 1, __ATOMIC_RELAXED);
 }
 
+/* ---- paced: a message is due every so often, and carries when it was ---- */
+
+BENCH_INLINE void bench_produce_paced(bench_move *put, void *handle, struct bench_worker *worker)
+{
+    uint64_t sum = 0;
+    uint64_t sent = 0;
+    for (uint64_t due = bench_now_ns(); !bench_stopped(worker); due += worker->interval_ns) {
+        while (bench_now_ns() < due) {
+            bench_pause();
+        }
+        bench_set_number(worker->buffer, due);
+        (void)bench_move_some(put, handle, worker, 1);
+        sum += due;
+        sent++;
+    }
+    worker->tally->sum = sum;
+    __atomic_store_n(&worker->tally->operations, sent, __ATOMIC_RELEASE);
+    bench_set_number(worker->buffer, BENCH_END);
+    (void)bench_move_some(put, handle, worker, 1);
+}
+
+BENCH_INLINE void bench_consume_paced(bench_move *take, void *handle, struct bench_worker *worker)
+{
+    uint64_t sum = 0;
+    uint64_t received = 0;
+    for (;;) {
+        (void)bench_move_some(take, handle, worker, 1);
+        uint64_t due = bench_number(worker->buffer);
+        if (due == BENCH_END) {
+            break;
+        }
+        bench_record(worker->control, bench_now_ns() - due);
+        sum += due;
+        received++;
+    }
+    worker->tally->sum = sum;
+    __atomic_store_n(&worker->tally->operations, received, __ATOMIC_RELEASE);
+}
+
+/* ---- round trips ---- */
+
 BENCH_INLINE void bench_idle(uint64_t nanoseconds)
 {
     uint64_t end = bench_now_ns() + nanoseconds;
@@ -245,8 +288,8 @@ BENCH_INLINE void bench_trip(bench_move *put, bench_move *take, void *there, voi
                              struct bench_worker *worker, uint64_t number)
 {
     bench_set_number(worker->buffer, number);
-    (void)bench_move_some(put, there, worker->buffer, worker->size, 1);
-    (void)bench_move_some(take, back, worker->buffer, worker->size, 1);
+    (void)bench_move_some(put, there, worker, 1);
+    (void)bench_move_some(take, back, worker, 1);
 }
 
 /** In a parked trip the messages carry times: when it was sent, and how long it took there. */
@@ -280,14 +323,14 @@ BENCH_INLINE void bench_ping(bench_move *put, bench_move *take, void *there, voi
     }
     __atomic_store_n(&worker->tally->operations, trips, __ATOMIC_RELEASE);
     bench_set_number(worker->buffer, BENCH_END);
-    (void)bench_move_some(put, there, worker->buffer, worker->size, 1);
+    (void)bench_move_some(put, there, worker, 1);
 }
 
 BENCH_INLINE void bench_pong(bench_move *put, bench_move *take, void *there, void *back,
                              struct bench_worker *worker)
 {
     for (;;) {
-        (void)bench_move_some(take, there, worker->buffer, worker->size, 1);
+        (void)bench_move_some(take, there, worker, 1);
         uint64_t number = bench_number(worker->buffer);
         if (number == BENCH_END) {
             return;
@@ -298,15 +341,17 @@ BENCH_INLINE void bench_pong(bench_move *put, bench_move *take, void *there, voi
             bench_idle(BENCH_ASLEEP_NS);
             bench_set_number(worker->buffer, bench_now_ns());
         }
-        (void)bench_move_some(put, back, worker->buffer, worker->size, 1);
+        (void)bench_move_some(put, back, worker, 1);
     }
 }
 
-/** Defines the channel `id` from id_create, id_open, id_put, id_take and id_destroy. */
+/** Defines the channel `id` from how it is made, unmade and opened, and its two moves. */
 #define BENCH_CHANNEL(id, title, constructor, destructor, opener, put, take)                      \
     static void id##_produce(void *handle, struct bench_worker *worker)                           \
     {                                                                                             \
-        if (worker->batch == 1) {                                                                 \
+        if (worker->interval_ns != 0) {                                                           \
+            bench_produce_paced(put, handle, worker);                                             \
+        } else if (worker->batch == 1) {                                                          \
             bench_produce(put, handle, worker, 1);                                                \
         } else {                                                                                  \
             bench_produce(put, handle, worker, worker->batch);                                    \
@@ -314,7 +359,9 @@ BENCH_INLINE void bench_pong(bench_move *put, bench_move *take, void *there, voi
     }                                                                                             \
     static void id##_consume(void *handle, struct bench_worker *worker)                           \
     {                                                                                             \
-        if (worker->batch == 1) {                                                                 \
+        if (worker->interval_ns != 0) {                                                           \
+            bench_consume_paced(take, handle, worker);                                            \
+        } else if (worker->batch == 1) {                                                          \
             bench_consume(take, handle, worker, 1);                                               \
         } else {                                                                                  \
             bench_consume(take, handle, worker, worker->batch);                                   \

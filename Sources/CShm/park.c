@@ -16,7 +16,9 @@
  *               A process that is not registered fences each store (cshm__publish_barrier).
  *   [wake]      the waker counts a wake (seq_cst), then wakes; the waiter sleeps only on the word
  *               it saw. The bits are dropped only if the word is still the waker's own, and
- *               everybody is woken after that.
+ *               everybody is woken after that. Dropping them counts too: else another waiter's
+ *               bit could make the word again what an earlier one saw, who then sleeps through
+ *               what was put while the bit was not there.
  *
  * A process whose kernel or sandbox refuses membarrier cannot be sure to be seen by the others, so
  * it sleeps for 1 ms at a time: a wake that missed it costs no more than that.
@@ -82,8 +84,9 @@ void cshm__park_wake(cshm_park *park, int count)
     if (cshm__futex_wake(&park->word, count) > 0 && count == 1) {
         return;
     }
-    if (atomic_compare_exchange_strong_explicit(word, &now, now & ~(uint32_t)CSHM_PARK_CALLS,
-                                                memory_order_seq_cst, memory_order_relaxed)) {
+    uint32_t cleared = (now + CSHM_PARK_ONE) & ~(uint32_t)CSHM_PARK_CALLS;
+    if (atomic_compare_exchange_strong_explicit(word, &now, cleared, memory_order_seq_cst,
+                                                memory_order_relaxed)) {
         (void)cshm__futex_wake(&park->word, INT_MAX); /* [wake] */
     }
 }

@@ -15,6 +15,7 @@
 
 /* The one list of models. */
 #define MODELS(X) \
+    X(park)       \
     X(queue)      \
     X(tokens)     \
     X(slot)
@@ -251,7 +252,8 @@ static uint32_t successors(uint32_t from, uint8_t *scratch,
             }
         }
         memcpy(scratch, state_at(from), x.model->size);
-        if (common_of(scratch)->deaths < x.deaths) {
+        if (common_of(scratch)->deaths < x.deaths &&
+            (x.model->can_die == NULL || x.model->can_die(scratch, thread))) {
             die(scratch, thread);
             if (!visit(scratch, (struct origin){from, (uint8_t)thread, 0, 1})) {
                 return count;
@@ -265,10 +267,7 @@ static uint32_t successors(uint32_t from, uint8_t *scratch,
 
 static void tell(uint32_t thread, const uint8_t *state)
 {
-    const char *name = x.model->who != NULL ? x.model->who(state, thread) : "thread";
-    char who[TEXT];
-    snprintf(who, sizeof who, "%s %u", name, thread);
-    printf("    %-12s %-44s ", who, x.said);
+    printf("    thread %-5u %-44s ", thread, x.said);
     x.model->show(state, stdout);
     printf("\n");
 }
@@ -345,11 +344,14 @@ static bool visit_new(const uint8_t *state, struct origin origin)
 static void check_end(uint32_t index)
 {
     const struct model_common *common = common_of(state_at(index));
+    uint32_t stuck = 0;
     for (uint32_t i = 0; i < x.threads; i++) {
-        CLAIM(!can_run(common, i), "stuck: thread %u can never move again", i);
+        stuck |= (uint32_t)can_run(common, i) << i;
     }
     if (x.model->end != NULL) {
-        x.model->end(state_at(index));
+        x.model->end(state_at(index), stuck);
+    } else {
+        CLAIM(stuck == 0, "stuck");
     }
     if (x.failure[0] != '\0') {
         failed_at = x.origin[index];

@@ -27,7 +27,8 @@
  * What is checked
  *   check()    in every state
  *   CLAIM()    where it stands in a routine
- *   end()      in every state in which nobody can move; those who neither ended nor died are stuck
+ *   end()      in every state in which nobody can move; `stuck` has those who did not come to their
+ *              end, without being dead
  *   acyclic    no run goes on for ever, whoever is scheduled. Without WAIT_UNTIL this is lock
  *              freedom: a thread that runs alone, beside any number of stopped ones, ends
  */
@@ -68,10 +69,10 @@ struct model {
     /* Goes to the next STEP of a thread; true at its end. */
     bool (*run)(void *state, uint32_t thread);
     void (*show)(const void *state, FILE *out);
-    void (*check)(const void *state);                       /* or NULL */
-    void (*end)(const void *state);                         /* or NULL */
-    void (*died)(void *state, uint32_t thread);             /* or NULL */
-    const char *(*who)(const void *state, uint32_t thread); /* or NULL */
+    void (*check)(const void *state); /* or NULL */
+    void (*end)(const void *state, uint32_t stuck);
+    void (*died)(void *state, uint32_t thread);          /* or NULL */
+    bool (*can_die)(const void *state, uint32_t thread); /* or NULL: everybody */
     bool acyclic;
 };
 

@@ -605,10 +605,11 @@ static void check(const void *state)
 }
 
 /* Settles all ports of the dead, as long as that tells anything new. */
-static void end(const void *state)
+static void end(const void *state, uint32_t stuck)
 {
     struct state s = *(const struct state *)state;
     bool changed = true;
+    CLAIM(stuck == 0, "stuck");
     while (changed) {
         changed = false;
         for (uint32_t i = 0; i < ports; i++) {

@@ -347,9 +347,10 @@ static bool run(void *state, uint32_t self)
 /* ---- what must hold ---- */
 
 /* If nobody is left to be swept: no block is lost. */
-static void end(const void *state)
+static void end(const void *state, uint32_t stuck)
 {
     const struct state *s = state;
+    CLAIM(stuck == 0, "stuck");
     for (uint32_t i = 0; i < BLOCKS && s->swept == s->common.dead; i++) {
         const struct block *block = &s->block[i];
         CLAIM(block->kind == FREE || (block->holder != 0 && s->slot[block->holder - 1] == i + 1),

@@ -220,10 +220,11 @@ static void check(const void *state)
     }
 }
 
-static void end(const void *state)
+static void end(const void *state, uint32_t stuck)
 {
     const struct state *s = state;
     bool any = false;
+    CLAIM(stuck == 0, "stuck");
     for (uint32_t i = 0; i < TOKENS; i++) {
         any |= s->token[i].owner != 0;
     }

@@ -54,7 +54,8 @@ struct cshm_live {
     uint8_t pad2[CSHM_LINE - 8];
 };
 
-/* {kind:8, 0:24, generation:32}; written by who holds the entry's lock byte. */
+/* {kind:8, 0:24, generation:32}; written by who holds the entry's lock byte, or finds the owner
+ * dead. */
 struct cshm_participant_entry {
     _Atomic uint64_t state;
     _Atomic uint64_t pid;
@@ -66,6 +67,7 @@ enum {
     CSHM_PARTICIPANT_JOINING = 1,
     CSHM_PARTICIPANT_LIVE = 2,
     CSHM_PARTICIPANT_SWEEPING = 3,
+    CSHM_PARTICIPANT_DEAD = 4,
 };
 
 /* ---- directory ---- */

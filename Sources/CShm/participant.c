@@ -2,7 +2,8 @@
  * SPDX-License-Identifier: Apache-2.0
  *
  * See cshm/participant.h for the model. The lock byte of an entry is the only authority: its
- * state is written by whoever holds that byte, so plain release stores suffice. Pair:
+ * state is written by whoever holds that byte, so plain release stores suffice; but for LIVE, which
+ * whoever finds the byte unlocked turns into DEAD. Pair:
  *
  *   [entry]  the holder of the byte stores the state (release) -> anybody loads it (acquire)
  */
@@ -48,7 +49,12 @@ int cshm_participant_is_gone(const cshm_region *region, uint64_t stamp)
     if (cshm__byte_is_locked(region->life, index)) {
         return 0;
     }
-    return atomic_load_explicit(state, memory_order_acquire) == seen;
+    /* From now on nobody takes the lock of who sweeps it for the lock of a living owner. If the
+     * state is another by now, the attachment is over all the same. */
+    (void)atomic_compare_exchange_strong_explicit(
+        state, &seen, STATE(CSHM_PARTICIPANT_DEAD, GENERATION(seen)), memory_order_acq_rel,
+        memory_order_acquire); /* [entry] */
+    return 1;
 }
 
 /* With the byte locked by us: the entry's last owner is dead. Gives back what it owned, or as much
@@ -67,16 +73,24 @@ static bool sweep(cshm_region *region, uint32_t index, uint64_t state)
     return true;
 }
 
-/* Locks the entry's byte and sweeps it if need be. @returns whether byte and entry are ours now. */
+/* Locks the entry's byte and sweeps it if need be. The byte of a LIVE entry is its owner's, and
+ * nobody else ever holds it: who sweeps looks first whether the owner is dead, and says so.
+ * @returns whether byte and entry are ours now. */
 static bool seize(cshm_region *region, uint32_t index, bool *swept)
 {
+    _Atomic uint64_t *entry = &region->participants[index - 1].state;
+    uint64_t state = atomic_load_explicit(entry, memory_order_acquire); /* [entry] */
+    if (KIND(state) == CSHM_PARTICIPANT_LIVE &&
+        cshm_participant_is_gone(region, CSHM_STAMP(index, GENERATION(state))) != 1) {
+        return false;
+    }
     if (cshm__lock_byte(region->life, index) != 0) {
         return false;
     }
-    uint64_t state = atomic_load_explicit(&region->participants[index - 1].state,
-                                          memory_order_acquire); /* [entry] */
+    state = atomic_load_explicit(entry, memory_order_acquire); /* [entry] */
     *swept = KIND(state) != CSHM_PARTICIPANT_FREE;
-    if (*swept && !sweep(region, index, state)) {
+    if (KIND(state) == CSHM_PARTICIPANT_LIVE || /* it joined and died just now */
+        (*swept && !sweep(region, index, state))) {
         cshm__unlock_byte(region->life, index);
         return false;
     }

@@ -63,6 +63,38 @@ static void stopped_is_not_gone(void)
     cshm_region_close(region);
 }
 
+static void reap_for_ever(cshm_region *region, void *context)
+{
+    (void)context;
+    for (;;) {
+        (void)cshm_region_reap(region);
+    }
+}
+
+/* A sweeper holds the lock byte too, and must not be taken for its owner. */
+static void gone_stays_gone(void)
+{
+    cshm_region *region = make_region(1u << 20);
+    pid_t reaper = spawn(region, reap_for_ever, NULL);
+    for (int round = 0; round < 100; round++) {
+        struct report *report = shared_memory(sizeof *report);
+        pid_t child = spawn(region, sleeper, report);
+        wait_until_set(&report->ready, 1);
+        kill(child, SIGKILL);
+        bool gone = false;
+        for (uint32_t looks = 0; looks < 100;) {
+            int now = cshm_participant_is_gone(region, report->stamp);
+            CHECK(now == 1 || !gone);
+            gone = now == 1;
+            looks += gone;
+        }
+        kill_child(child);
+        munmap(report, sizeof *report);
+    }
+    kill_child(reaper);
+    cshm_region_close(region);
+}
+
 static void forked_must_join(void)
 {
     cshm_region *region = make_region(1u << 20);
@@ -93,6 +125,7 @@ static void forked_must_join(void)
 const struct test participant_tests[] = {
     {"of_a_killed_process_is_certified_gone_and_swept", killed_is_gone},
     {"of_a_stopped_process_is_not_gone", stopped_is_not_gone},
+    {"of_a_killed_process_stays_gone_while_others_sweep", gone_stays_gone},
     {"must_join_after_fork_in_the_new_process", forked_must_join},
     {NULL, NULL},
 };

@@ -31,6 +31,7 @@
     X(queue)       \
     X(broadcast)   \
     X(map)         \
+    X(history)     \
     X(crash)
 
 #define DECLARE(noun) extern const struct test noun##_tests[];

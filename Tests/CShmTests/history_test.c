@@ -1,0 +1,410 @@
+/*
+ * SPDX-License-Identifier: Apache-2.0
+ *
+ * The checker of histories on histories made by hand, good and bad; then queues and a counter under
+ * SIGKILL and SIGSTOP, many short histories of each.
+ */
+#include "history.h"
+
+#include <sched.h>
+
+#include <cshm/mutex.h>
+#include <cshm/queue.h>
+
+extern const struct test history_tests[];
+
+static struct history *make_history(void)
+{
+    return shared_memory(sizeof(struct history));
+}
+
+static void forget(struct history *history)
+{
+    CHECK_EQ(munmap(history, sizeof *history), 0);
+}
+
+/* ---- by hand ---- */
+
+/* One operation: its process, what it was, from when to when. */
+struct line {
+    int32_t process;
+    int32_t kind;
+    int32_t value;
+    int32_t result;
+    uint64_t from;
+    uint64_t to;
+};
+
+enum { LINES = 8 };
+
+struct example {
+    const char *name;
+    bool good;
+    struct line line[LINES];
+};
+
+static const struct example queues[] = {
+    {"one after the other", true, {{0, PUT, 1, DONE, 1, 2}, {0, TAKE, 0, 1, 3, 4}}},
+    {"a take before its put returned", true, {{0, PUT, 1, DONE, 1, 4}, {1, TAKE, 0, 1, 2, 3}}},
+    {"a take before its put was called", false, {{0, PUT, 1, DONE, 3, 4}, {1, TAKE, 0, 1, 1, 2}}},
+    {"a value from nowhere", false, {{0, PUT, 1, DONE, 1, 2}, {0, TAKE, 0, 2, 3, 4}}},
+    {"taken twice", false, {{0, PUT, 1, DONE, 1, 2}, {0, TAKE, 0, 1, 3, 6}, {1, TAKE, 0, 1, 4, 5}}},
+    {"overlapping puts in either order",
+     true,
+     {{0, PUT, 1, DONE, 1, 4},
+      {1, PUT, 2, DONE, 2, 3},
+      {0, TAKE, 0, 1, 5, 6},
+      {0, TAKE, 0, 2, 7, 8}}},
+    {"puts one after the other, taken in the other order",
+     false,
+     {{0, PUT, 1, DONE, 1, 2},
+      {1, PUT, 2, DONE, 3, 4},
+      {0, TAKE, 0, 2, 5, 6},
+      {0, TAKE, 0, 1, 7, 8}}},
+    {"empty, though something was in it all the time",
+     false,
+     {{0, PUT, 1, DONE, 1, 2}, {1, TAKE, 0, IS_EMPTY, 3, 4}, {0, TAKE, 0, 1, 5, 6}}},
+    {"empty beside a put", true, {{0, PUT, 1, DONE, 1, 4}, {1, TAKE, 0, IS_EMPTY, 2, 3}}},
+    {"empty while one overlaps the next, never at once",
+     false,
+     {{0, PUT, 1, DONE, 1, 2},
+      {0, PUT, 2, DONE, 4, 5},
+      {1, TAKE, 0, 1, 6, 7},
+      {2, TAKE, 0, IS_EMPTY, 3, 8},
+      {1, TAKE, 0, 2, 9, 10}}},
+    {"full at two",
+     true,
+     {{0, PUT, 1, DONE, 1, 2}, {0, PUT, 2, DONE, 3, 4}, {0, PUT, 3, IS_FULL, 5, 6}}},
+    {"full at one", false, {{0, PUT, 1, DONE, 1, 2}, {0, PUT, 3, IS_FULL, 5, 6}}},
+    {"three in a queue of two",
+     false,
+     {{0, PUT, 1, DONE, 1, 2}, {0, PUT, 2, DONE, 3, 4}, {0, PUT, 3, DONE, 5, 6}}},
+    {"full, but one was taken before",
+     false,
+     {{0, PUT, 1, DONE, 1, 2},
+      {0, PUT, 2, DONE, 3, 4},
+      {1, TAKE, 0, 1, 5, 6},
+      {0, PUT, 3, IS_FULL, 7, 8}}},
+    {"lost without a death", false, {{0, PUT, 1, DONE, 1, 2}, {0, TAKE, 0, IS_EMPTY, 3, 4}}},
+    {"lost with a killed taker",
+     true,
+     {{0, PUT, 1, DONE, 1, 2}, {1, TAKE, 0, UNKNOWN, 3, 6}, {0, TAKE, 0, IS_EMPTY, 4, 5}}},
+    {"not taken by a killed taker",
+     true,
+     {{0, PUT, 1, DONE, 1, 2}, {1, TAKE, 0, UNKNOWN, 3, 6}, {0, TAKE, 0, 1, 7, 8}}},
+    {"lost with a taker that was killed before",
+     false,
+     {{1, TAKE, 0, UNKNOWN, 1, 2}, {0, PUT, 1, DONE, 3, 4}, {0, TAKE, 0, IS_EMPTY, 5, 6}}},
+    {"two lost with one killed taker",
+     false,
+     {{0, PUT, 1, DONE, 1, 2},
+      {0, PUT, 2, DONE, 3, 4},
+      {1, TAKE, 0, UNKNOWN, 5, 6},
+      {0, TAKE, 0, IS_EMPTY, 7, 8}}},
+    {"a killed taker takes the first, not the second",
+     false,
+     {{0, PUT, 1, DONE, 1, 2},
+      {0, PUT, 2, DONE, 3, 4},
+      {1, TAKE, 0, UNKNOWN, 5, 6},
+      {0, TAKE, 0, 1, 7, 8},
+      {0, TAKE, 0, IS_EMPTY, 9, 10}}},
+    {"put by one that was killed", true, {{0, PUT, 1, UNKNOWN, 1, 2}, {1, TAKE, 0, 1, 3, 4}}},
+    {"not put by one that was killed",
+     true,
+     {{0, PUT, 1, UNKNOWN, 1, 2}, {1, TAKE, 0, IS_EMPTY, 3, 4}}},
+    {"put after its putter was reaped",
+     false,
+     {{0, PUT, 1, UNKNOWN, 1, 2}, {1, TAKE, 0, IS_EMPTY, 3, 4}, {1, TAKE, 0, 1, 5, 6}}},
+};
+
+static const struct example counters[] = {
+    {"counts", true, {{0, ADD, 0, 1, 1, 2}, {1, ADD, 0, 2, 3, 4}}},
+    {"overlapping", true, {{0, ADD, 0, 2, 1, 4}, {1, ADD, 0, 1, 2, 3}}},
+    {"a lost update", false, {{0, ADD, 0, 1, 1, 4}, {1, ADD, 0, 1, 2, 3}}},
+    {"a later one first", false, {{0, ADD, 0, 2, 1, 2}, {1, ADD, 0, 1, 3, 4}}},
+    {"one more by a killed one", true, {{0, ADD, 0, UNKNOWN, 1, 2}, {1, ADD, 0, 2, 3, 4}}},
+    {"two more by a killed one", false, {{0, ADD, 0, UNKNOWN, 1, 2}, {1, ADD, 0, 3, 3, 4}}},
+};
+
+static void judge(const struct example *example, const struct object *object)
+{
+    struct history *history = make_history();
+    struct operation culprit;
+    atomic_store(&history->logs, 3);
+    for (const struct line *line = example->line; line < example->line + LINES; line++) {
+        if (line->kind != 0) {
+            struct history_log *log = &history->log[line->process];
+            struct operation *operation = &log->operation[log->count++];
+            operation->kind = line->kind;
+            operation->value = line->value;
+            operation->result = line->result;
+            operation->called = line->from;
+            operation->returned = line->to;
+        }
+    }
+    if (history_is_linearizable(history, object, &culprit) != example->good) {
+        fprintf(stderr, "misjudged: %s\n", example->name);
+        exit(1);
+    }
+    forget(history);
+}
+
+static void judges(void)
+{
+    int32_t two = 2;
+    struct object queue = fifo_of(&two);
+    struct object number = counter();
+    for (size_t i = 0; i < sizeof queues / sizeof queues[0]; i++) {
+        judge(&queues[i], &queue);
+    }
+    for (size_t i = 0; i < sizeof counters / sizeof counters[0]; i++) {
+        judge(&counters[i], &number);
+    }
+}
+
+/* ---- of processes ---- */
+
+enum {
+    ACTORS = 4,
+    HISTORIES = 150,
+    DEATHS = 8, /* in each */
+};
+
+struct scene {
+    struct history *history;
+    uint64_t offset; /* of the object */
+    uint64_t seed;
+    int32_t turn; /* the next actor's log, from which its values follow */
+};
+
+static const uint64_t TAG = 5;
+
+/* Actors are killed, all of them. */
+static void wait_for_the_end(void)
+{
+    for (;;) {
+        pause();
+    }
+}
+
+/* Waits for the next few operations of an actor. */
+static void watch(const struct history_log *log, uint64_t operations)
+{
+    uint32_t start = atomic_load(&log->count);
+    while (atomic_load(&log->count) - start < operations && !history_is_full(log)) {
+        sched_yield();
+    }
+}
+
+/* Kills, stops and continues actors at random, those at work first, and replaces the killed. */
+static void direct(cshm_region *region, struct scene *scene,
+                   void (*act)(cshm_region *region, void *scene), uint64_t *random)
+{
+    struct history *history = scene->history;
+    pid_t child[ACTORS];
+    uint32_t log[ACTORS];
+    uint32_t deaths = 0;
+    for (uint32_t i = 0; i < ACTORS; i++) {
+        log[i] = atomic_fetch_add(&history->logs, 1);
+        scene->turn = (int32_t)log[i];
+        scene->seed = next_random(random);
+        child[i] = spawn(region, act, scene);
+    }
+    while (deaths < DEATHS) {
+        uint32_t victim = (uint32_t)(next_random(random) % ACTORS);
+        for (uint32_t i = 0; i < ACTORS && history_is_full(&history->log[log[victim]]); i++) {
+            victim = (victim + 1) % ACTORS;
+        }
+        watch(&history->log[log[victim]], next_random(random) % 400);
+        if (next_random(random) % 3 == 0) {
+            stop_child(child[victim]);
+            usleep((useconds_t)(next_random(random) % 300));
+            kill(child[victim], SIGCONT);
+            continue;
+        }
+        kill_child(child[victim]);
+        history_close(history, &history->log[log[victim]]);
+        deaths++;
+        log[victim] = atomic_fetch_add(&history->logs, 1);
+        scene->turn = (int32_t)log[victim];
+        scene->seed = next_random(random);
+        child[victim] = spawn(region, act, scene);
+    }
+    for (uint32_t i = 0; i < ACTORS; i++) {
+        kill_child(child[i]);
+        history_close(history, &history->log[log[i]]);
+    }
+}
+
+static void expect_linearizable(const struct history *history, const struct object *object)
+{
+    struct operation culprit;
+    if (!history_is_linearizable(history, object, &culprit)) {
+        fprintf(stderr, "not linearizable at %llu..%llu: kind %d, value %d, result %d\n",
+                (unsigned long long)culprit.called, (unsigned long long)culprit.returned,
+                culprit.kind, culprit.value, culprit.result);
+        exit(1);
+    }
+}
+
+struct tally {
+    uint64_t operations;
+    uint64_t unknown; /* in the middle of which somebody was killed */
+};
+
+static void count(const struct history *history, struct tally *tally)
+{
+    for (uint32_t i = 0; i < atomic_load(&history->logs); i++) {
+        const struct history_log *log = &history->log[i];
+        for (uint32_t k = 0; k < atomic_load(&log->count); k++) {
+            tally->operations++;
+            tally->unknown += log->operation[k].result == UNKNOWN;
+        }
+    }
+}
+
+static void expect_enough(const struct tally *tally)
+{
+    fprintf(stderr, "%d histories, %llu operations, %d kills, %llu in the middle of one\n",
+            HISTORIES, (unsigned long long)tally->operations, HISTORIES * (DEATHS + ACTORS),
+            (unsigned long long)tally->unknown);
+    CHECK(tally->operations > 100 * HISTORIES);
+    CHECK(tally->unknown > 0);
+}
+
+/* ---- the queue ---- */
+
+static void take_one(struct history *history, struct history_log *log, cshm_queue *queue)
+{
+    struct cshm_message message;
+    struct operation *operation = history_call(history, log, TAKE, 0);
+    int status = cshm_queue_try_take(queue, &message);
+    CHECK(status == 0 || status == -EAGAIN);
+    int32_t value = status == 0 ? *(int32_t *)message.data : IS_EMPTY;
+    history_return(history, operation, value);
+    if (status == 0) {
+        cshm_queue_release(queue, &message);
+    }
+}
+
+static void put_one(struct history *history, struct history_log *log, cshm_queue *queue,
+                    int32_t value)
+{
+    struct operation *operation = history_call(history, log, PUT, value);
+    int status = cshm_queue_try_put(queue, &value, sizeof value);
+    CHECK(status == 0 || status == -EAGAIN);
+    history_return(history, operation, status == 0 ? DONE : IS_FULL);
+}
+
+static void use_queue(cshm_region *region, void *context)
+{
+    struct scene *scene = context;
+    struct history_log *log = &scene->history->log[scene->turn];
+    uint64_t random = scene->seed;
+    int32_t value = scene->turn * HISTORY_LENGTH;
+    cshm_queue *queue = NULL;
+    CHECK_EQ(cshm_queue_open(region, scene->offset, TAG, &queue), 0);
+    while (!history_is_full(log)) {
+        if (next_random(&random) % 2 == 0) {
+            put_one(scene->history, log, queue, ++value);
+        } else {
+            take_one(scene->history, log, queue);
+        }
+    }
+    wait_for_the_end();
+}
+
+static void queue_under_kills(void)
+{
+    cshm_region *region = make_region(64u << 20);
+    uint64_t random = make_seed();
+    struct tally tally = {0};
+    for (uint32_t i = 0; i < HISTORIES; i++) {
+        int32_t capacity = 2 << next_random(&random) % 3;
+        struct cshm_queue_options options = {.capacity = (uint32_t)capacity,
+                                             .slot_size = 16,
+                                             .ports = ACTORS + 1 + i % DEATHS,
+                                             .type_tag = TAG};
+        struct object object = fifo_of(&capacity);
+        struct scene scene = {.history = make_history()};
+        cshm_queue *queue = NULL;
+        CHECK_EQ(cshm_queue_create(region, &options, &scene.offset), 0);
+        CHECK_EQ(cshm_heap_share(region, scene.offset), 0);
+        CHECK_EQ(cshm_queue_open(region, scene.offset, TAG, &queue), 0);
+        direct(region, &scene, use_queue, &random);
+        /* What is left comes out in order, and then it is empty. */
+        struct history_log *last = &scene.history->log[atomic_fetch_add(&scene.history->logs, 1)];
+        for (int k = 0; k < capacity + 1; k++) {
+            take_one(scene.history, last, queue);
+        }
+        for (int k = 0; k < capacity + 1; k++) {
+            put_one(scene.history, last, queue, 1000000 + k);
+        }
+        expect_linearizable(scene.history, &object);
+        count(scene.history, &tally);
+        cshm_queue_destroy(queue);
+        forget(scene.history);
+    }
+    expect_enough(&tally);
+    cshm_region_close(region);
+}
+
+/* ---- a counter under a mutex ---- */
+
+struct guarded {
+    cshm_mutex mutex;
+    int32_t number;
+};
+
+static void use_counter(cshm_region *region, void *context)
+{
+    struct scene *scene = context;
+    struct history_log *log = &scene->history->log[scene->turn];
+    struct guarded *guarded = cshm_heap_pointer(region, scene->offset, sizeof *guarded);
+    while (!history_is_full(log)) {
+        struct operation *operation = history_call(scene->history, log, ADD, 0);
+        int status = cshm_mutex_acquire_until(&guarded->mutex, after(20 * SECOND));
+        CHECK(status == 0 || status == 1);
+        int32_t number = ++*(volatile int32_t *)&guarded->number;
+        if (status == 1) {
+            CHECK_EQ(cshm_mutex_repair(&guarded->mutex), 0);
+        }
+        CHECK_EQ(cshm_mutex_release(&guarded->mutex), 0);
+        history_return(scene->history, operation, number);
+    }
+    wait_for_the_end();
+}
+
+static void counter_under_kills(void)
+{
+    cshm_region *region = make_region(4u << 20);
+    uint64_t random = make_seed();
+    struct tally tally = {0};
+    struct object object = counter();
+    for (uint32_t i = 0; i < HISTORIES; i++) {
+        struct scene scene = {.history = make_history()};
+        CHECK_EQ(cshm_heap_allocate(region, sizeof(struct guarded), &scene.offset), 0);
+        struct guarded *guarded = cshm_heap_pointer(region, scene.offset, sizeof *guarded);
+        guarded->number = 0;
+        cshm_mutex_init(&guarded->mutex);
+        direct(region, &scene, use_counter, &random);
+        struct history_log *last = &scene.history->log[atomic_fetch_add(&scene.history->logs, 1)];
+        struct operation *operation = history_call(scene.history, last, ADD, 0);
+        CHECK(cshm_mutex_acquire_until(&guarded->mutex, after(20 * SECOND)) >= 0);
+        history_return(scene.history, operation, ++guarded->number);
+        expect_linearizable(scene.history, &object);
+        count(scene.history, &tally);
+        CHECK_EQ(cshm_mutex_release(&guarded->mutex), 0);
+        CHECK_EQ(cshm_heap_free(region, scene.offset), 0);
+        forget(scene.history);
+    }
+    expect_enough(&tally);
+    cshm_region_close(region);
+}
+
+const struct test history_tests[] = {
+    {"tells_good_histories_from_bad_ones", judges},
+    {"of_a_queue_whose_processes_are_killed_is_linearizable", queue_under_kills},
+    {"of_a_counter_whose_processes_are_killed_is_linearizable", counter_under_kills},
+    {NULL, NULL},
+};

@@ -19,7 +19,7 @@
 #include <cshm/park.h>
 #include <cshm/participant.h>
 
-#define CSHM_LAYOUT_VERSION 3u
+#define CSHM_LAYOUT_VERSION 4u
 /* 128, not 64: x86 prefetches lines in pairs. */
 #define CSHM_LINE           128u
 #define CSHM_PAGE           4096u
@@ -138,9 +138,11 @@ enum {
 /* ---- a message's slot, in rings and queues ---- */
 struct cshm_slot {
     _Atomic uint64_t block; /* the heap block it owns, or 0 */
-    uint64_t length;
+    uint64_t length;        /* bytes; with CSHM_SLOT_PACK if they begin with a struct cshm_pack */
     uint8_t bytes[];
 };
+
+#define CSHM_SLOT_PACK (1ull << 63)
 
 /* ---- ring ---- */
 struct cshm_ring_shared {
@@ -162,30 +164,52 @@ struct cshm_ring_shared {
 /* ---- queue ---- */
 struct cshm_queue_shared {
     uint32_t magic;
-    uint32_t capacity;
+    uint32_t capacity; /* elements */
+    uint32_t ring;     /* cells: the power of two from capacity on, at least 2 */
     uint32_t slot_size;
-    uint32_t stride;
     uint32_t ports;
-    uint32_t slot_bits;
+    uint32_t pack;
     uint64_t type_tag;
-    uint64_t ports_offset; /* these three from the start of the queue */
-    uint64_t cells_offset;
-    uint64_t slots_offset;
-    uint8_t pad0[CSHM_LINE - 56];
+    uint64_t byte_limit;
+    uint32_t turn_shift; /* bits below a cell's turn */
+    /* These five change seldom. */
+    _Atomic uint32_t state;
+    _Atomic uint32_t leasing;  /* whether anything was ever leased */
+    _Atomic uint32_t produced; /* whether a token was ever opened */
+    _Atomic uint32_t side;     /* grows when a message becomes one to be delivered again */
+    _Atomic uint32_t tickets;  /* tokens sent so far */
+    uint8_t pad0[CSHM_LINE - 64];
     _Atomic uint64_t tail;
     uint8_t pad1[CSHM_LINE - 8];
     _Atomic uint64_t head;
     uint8_t pad2[CSHM_LINE - 8];
-    struct cshm_park items;
-    uint8_t pad3[CSHM_LINE - 4];
-    struct cshm_park room;
+    _Atomic uint64_t bytes; /* of blocks; a guess where processes died */
+    _Atomic uint64_t high_water;
+    uint8_t pad3[CSHM_LINE - 16];
+    struct cshm_park items; /* consumers sleep here */
     uint8_t pad4[CSHM_LINE - 4];
+    struct cshm_park room; /* producers */
+    uint8_t pad5[CSHM_LINE - 4];
+    struct cshm_park idle; /* those who wait until all is done */
+    uint8_t pad6[CSHM_LINE - 4];
 };
 
+/* Behind it: ports, tokens, cells, slots. */
 struct cshm_port {
-    _Atomic uint64_t own;   /* {hand:32, intent + 1:32} */
-    _Atomic uint64_t owner; /* stamp, or 0 */
-    uint8_t pad[CSHM_LINE - 16];
+    _Atomic uint64_t own;   /* {hand:32, lease:1, intent + 1:31} */
+    _Atomic uint64_t owner; /* stamp, or 0, or one of the two below */
+    _Atomic uint32_t left;  /* elements of the leased message that are not delivered */
+    uint8_t pad[CSHM_LINE - 20];
+};
+
+#define CSHM_PORT_RETURNED UINT64_MAX       /* holds a message to be delivered again */
+#define CSHM_PORT_DIVIDED  (UINT64_MAX - 1) /* holds the rest of a leased pack */
+
+/* Before the elements of a pack, in its slot or block. */
+struct cshm_pack {
+    uint32_t count;
+    uint32_t length;
+    uint64_t pad;
 };
 
 /* ---- broadcast ---- */
@@ -296,11 +320,12 @@ _Static_assert(sizeof(struct cshm_span) == 32, "span: size");
 _Static_assert(sizeof(struct cshm_cell) == 16, "cell: size");
 _Static_assert(sizeof(struct cshm_slot) == 16, "slot: size");
 _Static_assert(sizeof(struct cshm_ring_shared) == 5 * CSHM_LINE, "ring: size");
-_Static_assert(sizeof(struct cshm_queue_shared) == 5 * CSHM_LINE, "queue: size");
+_Static_assert(sizeof(struct cshm_queue_shared) == 7 * CSHM_LINE, "queue: size");
 _Static_assert(sizeof(struct cshm_port) == CSHM_LINE, "port: size");
 _Static_assert(sizeof(struct cshm_broadcast_shared) == 4 * CSHM_LINE, "broadcast: size");
 _Static_assert(sizeof(struct cshm_publisher_shared) == CSHM_LINE, "publisher: size");
 _Static_assert(sizeof(struct cshm_subscriber_shared) == CSHM_LINE, "subscriber: size");
+_Static_assert(sizeof(struct cshm_pack) == 16, "pack: size");
 _Static_assert(sizeof(struct cshm_map_shard) == 2 * CSHM_LINE, "shard: size");
 _Static_assert(sizeof(struct cshm_map_bucket) == 64, "bucket: size");
 _Static_assert(sizeof(struct cshm_map_table) == CSHM_LINE, "table: size");

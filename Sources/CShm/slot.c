@@ -50,7 +50,7 @@ int cshm__slot_prepare(cshm_region *region, struct cshm_slot *slot, uint32_t slo
 int cshm__slot_read(cshm_region *region, struct cshm_slot *slot, uint32_t slot_size, void **data,
                     uint64_t *length)
 {
-    uint64_t size = slot->length;
+    uint64_t size = slot->length & ~CSHM_SLOT_PACK;
     uint64_t block = atomic_load_explicit(&slot->block, memory_order_relaxed);
     void *bytes = slot->bytes;
     if (block != 0) {

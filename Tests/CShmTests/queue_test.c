@@ -66,7 +66,7 @@ static void refuses(void)
     uint64_t offset = 0;
     cshm_queue *queue = make_queue(region, 4, &offset);
     cshm_queue *other = NULL;
-    struct cshm_queue_options options = {.capacity = 3, .slot_size = 16};
+    struct cshm_queue_options options = {.capacity = 0, .slot_size = 16};
     uint64_t none = 0;
     CHECK_EQ(cshm_queue_open(region, offset, TAG + 1, &other), -EPROTO);
     CHECK_EQ(cshm_queue_open(region, offset + 64, TAG, &other), -EPROTO);

@@ -35,9 +35,10 @@ public final class Queue<Element: Sendable>: Sendable, Codable {
         var power: UInt32 = 2
         while Int(power) < capacity { power *= 2 }
         let size = plan.isBits ? max(1, min(MemoryLayout<Element>.size, 65536)) : 112
-        var options = cshm_queue_options(
-            capacity: power, slot_size: UInt32(size), ports: 0,
-            type_tag: typeTag(Element.self))
+        var options = cshm_queue_options()
+        options.capacity = power
+        options.slot_size = UInt32(size)
+        options.type_tag = typeTag(Element.self)
         var offset: UInt64 = 0
         try unsafe check(
             cshm_queue_create(region.pointer, &options, &offset), "cshm_queue_create")

@@ -1,0 +1,323 @@
+/*
+ * SPDX-License-Identifier: Apache-2.0
+ *
+ * Putting into a queue; see cshm/queue.h for the model, and queue_cells.c for the swap.
+ *
+ * The byte limit: `bytes` is raised when a block is wanted and lowered when it is freed. A process
+ * that dies between one of these and the block itself leaves the number wrong by one message; so
+ * nobody is refused by the number alone: it is counted again first, over all slots.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "queue_view.h"
+
+/* ---- the byte limit ---- */
+
+/* A slot's word and length may change meanwhile: it is a sum of looks. */
+__attribute__((no_sanitize_thread)) uint64_t cshm__queue_bytes(const struct cshm_queue *queue)
+{
+    uint64_t bytes = 0;
+    for (uint32_t i = 0; i < queue->slot_count; i++) {
+        const struct cshm_slot *slot = cshm__queue_slot(queue, i);
+        if (atomic_load_explicit(&slot->block, memory_order_relaxed) != 0) {
+            bytes += slot->length & ~CSHM_SLOT_PACK;
+        }
+    }
+    return bytes;
+}
+
+/* @returns 0, -EAGAIN, or -EMSGSIZE. */
+static int charge(cshm_queue *queue, uint64_t size)
+{
+    _Atomic uint64_t *bytes = &queue->shared->bytes;
+    if (size > queue->byte_limit) {
+        return -EMSGSIZE;
+    }
+    uint64_t used = atomic_load_explicit(bytes, memory_order_relaxed);
+    for (;;) {
+        uint64_t counted = used;
+        if (used > queue->byte_limit - size) {
+            counted = cshm__queue_bytes(queue);
+        }
+        if (counted > queue->byte_limit - size) {
+            return -EAGAIN;
+        }
+        if (atomic_compare_exchange_weak_explicit(bytes, &used, counted + size,
+                                                  memory_order_relaxed, memory_order_relaxed)) {
+            return 0;
+        }
+    }
+}
+
+static void discharge(cshm_queue *queue, uint64_t size)
+{
+    atomic_fetch_sub_explicit(&queue->shared->bytes, size, memory_order_seq_cst);
+    cshm_park_wake_all(&queue->shared->room);
+}
+
+void cshm__queue_clear(cshm_queue *queue, uint32_t index)
+{
+    struct cshm_slot *slot = cshm__queue_slot(queue, index);
+    /* relaxed: the slot is the caller's */
+    bool has_block = atomic_load_explicit(&slot->block, memory_order_relaxed) != 0;
+    uint64_t size = slot->length & ~CSHM_SLOT_PACK;
+    if (!has_block) {
+        return;
+    }
+    cshm__slot_clear(queue->region, slot);
+    if (queue->byte_limit != 0) {
+        discharge(queue, size);
+    }
+}
+
+/* ---- claim ---- */
+
+int cshm__queue_prepare(const struct cshm_queue *queue, uint32_t slot, uint64_t bytes, void **data)
+{
+    void *place = NULL;
+    int status = cshm__slot_prepare(queue->region, cshm__queue_slot(queue, slot), queue->slot_size,
+                                    bytes, &place);
+    if (status == 0) {
+        *data = bytes <= queue->slot_size ? cshm__queue_bytes_of(queue, slot) : place;
+    }
+    return status;
+}
+
+/* Makes room in the hand for `bytes`, within the limit. */
+static int prepare(cshm_queue *queue, uint32_t hand, uint64_t bytes, void **data)
+{
+    bool limited = bytes > queue->slot_size && queue->byte_limit != 0;
+    cshm__queue_clear(queue, hand); /* what a dead owner of the slot left */
+    int status = limited ? charge(queue, bytes) : 0;
+    if (status != 0) {
+        return status;
+    }
+    status = cshm__queue_prepare(queue, hand, bytes, data);
+    if (status != 0 && limited) {
+        discharge(queue, bytes);
+    }
+    return status;
+}
+
+static int lay_out(cshm_queue *queue, struct cshm_message *message)
+{
+    void *data = NULL;
+    uint64_t bytes = message->length;
+    message->exact = message->count == 1 && bytes == queue->slot_size;
+    if (message->exact) {
+        cshm__queue_clear(queue, message->slot);
+        message->data = cshm__queue_bytes_of(queue, message->slot);
+        return 0;
+    }
+    if (message->count > 1) {
+        bytes = message->length * message->count + sizeof(struct cshm_pack);
+    }
+    int status = prepare(queue, message->slot, bytes, &data);
+    if (status == 0 && message->count > 1) {
+        *(struct cshm_pack *)data =
+            (struct cshm_pack){.count = message->count, .length = (uint32_t)message->length};
+        cshm__queue_slot(queue, message->slot)->length |= CSHM_SLOT_PACK;
+        data = (uint8_t *)data + sizeof(struct cshm_pack);
+    }
+    message->data = data;
+    return status;
+}
+
+static int refusal(const cshm_queue *queue)
+{
+    uint32_t state = cshm__queue_state(queue);
+    if (state == CSHM_QUEUE_OPEN) {
+        return 0;
+    }
+    return state == CSHM_QUEUE_FINISHED ? -EPIPE : -ECANCELED;
+}
+
+/* Fills `out` as it goes: a copy at the end would cost more than all the rest. */
+int cshm_queue_claim_many(cshm_queue *queue, uint64_t length, uint32_t count,
+                          struct cshm_message *out)
+{
+    if (count == 0 || count > queue->pack || count > queue->capacity ||
+        (count > 1 && length > queue->slot_size)) {
+        return -EINVAL;
+    }
+    int status = refusal(queue);
+    if (status == 0) {
+        status = cshm__queue_take_port(queue, out);
+    }
+    if (status != 0) {
+        return status;
+    }
+    out->length = length;
+    out->count = count;
+    out->redelivered = 0;
+    out->leased = 0;
+    out->slot = cshm__queue_hand(queue, out->port);
+    status = lay_out(queue, out);
+    if (status != 0) {
+        cshm__queue_give_port(queue, out);
+    }
+    return status;
+}
+
+int cshm_queue_claim(cshm_queue *queue, uint64_t length, struct cshm_message *out)
+{
+    return cshm_queue_claim_many(queue, length, 1, out);
+}
+
+/* ---- commit ---- */
+
+int cshm_queue_try_commit(cshm_queue *queue, struct cshm_message *message)
+{
+    int status = refusal(queue);
+    if (status == 0) {
+        status = cshm__queue_push(queue, message);
+    }
+    if (status != 0) {
+        return status;
+    }
+    cshm__queue_give_port(queue, message);
+    if (message->count == 1) {
+        cshm_park_wake_one(&queue->shared->items);
+    } else {
+        cshm_park_wake_all(&queue->shared->items);
+    }
+    return 0;
+}
+
+struct commit {
+    cshm_queue *queue;
+    struct cshm_message *message;
+};
+
+static int attempt_commit(void *context)
+{
+    const struct commit *commit = context;
+    return cshm_queue_try_commit(commit->queue, commit->message);
+}
+
+int cshm_queue_commit_until(cshm_queue *queue, struct cshm_message *message, int64_t deadline_ns)
+{
+    struct commit commit = {queue, message};
+    return cshm__await(&queue->shared->room, attempt_commit, &commit, deadline_ns);
+}
+
+void cshm_queue_abort(cshm_queue *queue, struct cshm_message *message)
+{
+    cshm__queue_clear(queue, message->slot);
+    cshm__queue_give_port(queue, message);
+}
+
+/* ---- put: one message or many, claimed and filled once, however often it must be tried ---- */
+
+struct put {
+    cshm_queue *queue;
+    const uint8_t *data;
+    uint64_t length;
+    uint32_t count;
+    uint32_t done;
+    struct cshm_message message;
+    bool claimed;
+};
+
+/* How many to try next: what fits a pack, and the queue as it is now. */
+static uint32_t next_count(const struct put *put)
+{
+    const cshm_queue *queue = put->queue;
+    uint32_t count = put->count - put->done < queue->pack ? put->count - put->done : queue->pack;
+    uint64_t bytes = put->length * count + sizeof(struct cshm_pack);
+    if (count == 1 || put->length > queue->slot_size ||
+        (queue->byte_limit != 0 && bytes > queue->byte_limit)) {
+        return 1;
+    }
+    uint64_t room = queue->capacity - cshm__queue_count(queue);
+    return room < count ? (room == 0 ? 1 : (uint32_t)room) : count;
+}
+
+static int attempt_one(struct put *put)
+{
+    if (!put->claimed) {
+        uint32_t count = next_count(put);
+        int status = cshm_queue_claim_many(put->queue, put->length, count, &put->message);
+        if (status != 0) {
+            return status;
+        }
+        memcpy(put->message.data, put->data + (uint64_t)put->done * put->length,
+               put->length * count);
+        put->claimed = true;
+    }
+    int status = cshm_queue_try_commit(put->queue, &put->message);
+    if (status == 0) {
+        put->claimed = false;
+        put->done += put->message.count;
+    } else if (status != -EAGAIN || put->message.count > 1) {
+        cshm_queue_abort(put->queue, &put->message); /* a smaller pack may fit */
+        put->claimed = false;
+    }
+    return status;
+}
+
+/* Until all are put, or none can be now: -EAGAIN. A pack that was too large is tried once more. */
+static int attempt_put(void *context)
+{
+    struct put *put = context;
+    while (put->done < put->count) {
+        bool pack = put->claimed ? put->message.count > 1 : next_count(put) > 1;
+        int status = attempt_one(put);
+        if (status != 0 && !(status == -EAGAIN && pack)) {
+            return status;
+        }
+    }
+    return 0;
+}
+
+static int finish_put(struct put *put, int status)
+{
+    if (put->claimed) {
+        cshm_queue_abort(put->queue, &put->message);
+    }
+    return put->done != 0 ? (int)put->done : status;
+}
+
+int cshm_queue_try_put_many(cshm_queue *queue, const void *data, uint64_t length, uint32_t count)
+{
+    struct put put = {.queue = queue, .data = data, .length = length, .count = count};
+    if (count == 0 || count > INT32_MAX) {
+        return -EINVAL;
+    }
+    return finish_put(&put, attempt_put(&put));
+}
+
+int cshm_queue_put_many_until(cshm_queue *queue, const void *data, uint64_t length, uint32_t count,
+                              int64_t deadline_ns)
+{
+    struct put put = {.queue = queue, .data = data, .length = length, .count = count};
+    if (count == 0 || count > INT32_MAX) {
+        return -EINVAL;
+    }
+    return finish_put(&put, cshm__await(&queue->shared->room, attempt_put, &put, deadline_ns));
+}
+
+int cshm_queue_try_put(cshm_queue *queue, const void *data, uint64_t length)
+{
+    struct cshm_message message;
+    int status = cshm_queue_claim(queue, length, &message);
+    if (status != 0) {
+        return status;
+    }
+    memcpy(message.data, data, length);
+    status = cshm_queue_try_commit(queue, &message);
+    if (status != 0) {
+        cshm_queue_abort(queue, &message);
+    }
+    return status;
+}
+
+int cshm_queue_put_until(cshm_queue *queue, const void *data, uint64_t length, int64_t deadline_ns)
+{
+    int status = cshm_queue_try_put(queue, data, length);
+    if (status == -EAGAIN) {
+        status = cshm_queue_put_many_until(queue, data, length, 1, deadline_ns);
+    }
+    return status == 1 ? 0 : status;
+}

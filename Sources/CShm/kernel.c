@@ -169,9 +169,13 @@ static int membarrier(int command)
 
 _Atomic bool cshm__is_interruptible;
 
-/* The kernel hands a registration on to forked children and drops it on exec. */
+/* The kernel hands a registration on to forked children and drops it on exec. It takes microseconds
+ * in a process of one thread and some 10 ms in others: who forks workers registers before. */
 void cshm__let_be_interrupted(void)
 {
+    if (atomic_load_explicit(&cshm__is_interruptible, memory_order_relaxed)) {
+        return;
+    }
     bool registered = membarrier(MEMBARRIER_CMD_REGISTER_GLOBAL_EXPEDITED) == 0;
     atomic_store_explicit(&cshm__is_interruptible, registered, memory_order_relaxed);
 }

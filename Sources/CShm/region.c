@@ -125,6 +125,7 @@ static int check_header(const struct cshm_header *header, const struct stat *fil
 static int map_file(int fd, const struct cshm_header *header, cshm_region **out)
 {
     pthread_once(&fork_handler_once, install_fork_handler);
+    cshm__let_be_interrupted();
     cshm_region *region = calloc(1, sizeof *region);
     if (region == NULL) {
         close(fd);
@@ -322,7 +323,6 @@ int cshm_region_join(cshm_region *region)
     if (cshm_participant_self(region) != 0) {
         return -EALREADY;
     }
-    cshm__let_be_interrupted();
     return cshm__participant_join(region);
 }
 

@@ -6,7 +6,7 @@ import SharedState
 enum Costs {
     static func run() throws {
         let start = try nanoseconds(of: 20) {
-            for _ in 0..<20 { try ChildProcess.start { () in }.join() }
+            for _ in 0..<20 { try ChildProcess.start { () in }.joinOrThrow() }
         }
         line("worker start", start, "from start() to the end of join()")
 
@@ -19,10 +19,10 @@ enum Costs {
         let trip = try nanoseconds(of: rounds) {
             for round in 0..<rounds {
                 try there.put(round)
-                _ = try back.get()
+                _ = try result(of: echo, from: back)
             }
         }
-        try echo.join()
+        try echo.joinOrThrow()
         line("queue round trip", trip, "to another process and back")
 
         let pool = try Pool(workers: 2)
@@ -40,6 +40,17 @@ enum Costs {
         line("dictionary get", get, "\(Int(1e9 / get)) gets/s")
     }
 
+    /// The next element, unless the child that is to put it has died.
+    private static func result(of child: ChildProcess, from queue: Queue<Int>) throws -> Int {
+        while true {
+            do {
+                return try queue.get(timeout: .milliseconds(250))
+            } catch let error as SharedStateError where error.code == .timedOut {
+                if child.exitStatus != nil { try child.joinOrThrow() }
+            }
+        }
+    }
+
     private static func nanoseconds(of count: Int, _ body: () throws -> Void) rethrows -> Double {
         let elapsed = try ContinuousClock().measure(body).components
         return (Double(elapsed.seconds) * 1e9 + Double(elapsed.attoseconds) / 1e9) / Double(count)
@@ -47,6 +58,17 @@ enum Costs {
 
     private static func line(_ what: String, _ nanoseconds: Double, _ note: String) {
         let padded = what + String(repeating: " ", count: max(1, 20 - what.count))
-        print("  \(padded) \(Int(nanoseconds)) ns   \(note)")
+        print("  \(padded) \(readable(nanoseconds))   \(note)")
     }
+
+    /// At most three digits before the unit.
+    private static func readable(_ nanoseconds: Double) -> String {
+        switch nanoseconds {
+        case ..<1e3: "\(Int(nanoseconds)) ns"
+        case ..<1e6: "\(tenths(nanoseconds / 1e3)) us"
+        default: "\(tenths(nanoseconds / 1e6)) ms"
+        }
+    }
+
+    private static func tenths(_ value: Double) -> Double { (value * 10).rounded() / 10 }
 }

@@ -21,23 +21,32 @@ enum Pages {
         let started = ContinuousClock.now
         let pool = try Pool()
         let words = try Manager().dictionary(String.self, Int.self)
-        let pages = try pool.map(files, with: words, chunkSize: 2, progress: bar) { file, words in
-            try count(file, into: words)
-        }
+        let pages = try counted(files, into: words, by: pool)
         let elapsed = ContinuousClock.now - started
         for page in pages {
             if let problem = page.problem { report("quickstart: \(problem)") }
         }
-        let counted = try words.snapshot()
+        let all = try words.snapshot()
         let total = pages.reduce(0) { $0 + $1.words }
-        let verified = counted == alone(files)
-        let top = counted.sorted { ($1.value, $0.key) < ($0.value, $1.key) }.prefix(10)
+        let verified = all == alone(files)
+        let top = all.sorted { ($1.value, $0.key) < ($0.value, $1.key) }.prefix(10)
             .map { "\($0.key) \($0.value)" }.joined(separator: ", ")
         print(
             "6 Pages      \(pages.count { $0.problem == nil }) files, \(total) words, "
                 + "top ten: \(top)   (\(pool.workerCount) workers, \(seconds(elapsed)) s) "
                 + (verified ? "verified" : "WRONG"))
         return verified
+    }
+
+    /// Every file, in the pool's workers, with a progress bar that is gone at the end.
+    private static func counted(
+        _ files: [String], into words: ManagedDictionary<String, Int>, by pool: Pool
+    ) throws -> [Page] {
+        defer { ProgressBar.clear() }
+        return try pool.map(files, with: words, chunkSize: 2, progress: ProgressBar.show) {
+            file, words in
+            try count(file, into: words)
+        }
     }
 
     /// In a worker: one file's words into the dictionary.
@@ -72,10 +81,6 @@ enum Pages {
         text.map { (65...90).contains($0) ? $0 + 32 : $0 }
             .split { !(97...122).contains($0) }
             .map { String(decoding: $0, as: UTF8.self) }
-    }
-
-    struct Problem: Error {
-        var text: String
     }
 
     static func read(_ file: String) -> Result<[UInt8], Problem> {
@@ -121,22 +126,13 @@ enum Pages {
                 do {
                     files += try find(below: path)
                 } catch {
-                    report("quickstart: \((error as? Problem)?.text ?? "\(error)")")
+                    report("quickstart: \(error)")
                 }
             case S_IFREG: files.append(path)
             default: break
             }
         }
         return files.sorted()
-    }
-
-    /// A progress bar, on a terminal only.
-    static func bar(_ done: Int, _ of: Int) {
-        guard isatty(2) == 1, of > 0 else { return }
-        let filled = 40 * done / of
-        let line =
-            String(repeating: "#", count: filled) + String(repeating: ".", count: 40 - filled)
-        show("\r[\(line)] \(done)/\(of)" + (done == of ? "\r\u{1b}[K" : ""))
     }
 
     static func seconds(_ duration: Duration) -> String {

@@ -34,7 +34,7 @@ struct Quickstart {
                 }
             }
         }
-        for child in children { try child.join() }
+        for child in children { try child.joinOrThrow() }
         let count = counter.value
         print(
             "1 Lock       counter \(count)   "
@@ -54,7 +54,7 @@ struct Quickstart {
     static func queue() throws -> Bool {
         let queue = try Queue<Int>()
         let child = try ChildProcess.start(queue, 7) { queue, n in try queue.put(n * n) }
-        try child.join()
+        try child.joinOrThrow()
         let square = try queue.get()
         print("3 Queue      \(square)")
         return square == 49
@@ -65,7 +65,7 @@ struct Quickstart {
         let manager = try Manager()
         let dictionary = try manager.dictionary(String.self, String.self)
         let child = try ChildProcess.start(dictionary) { try $0.set("value1", forKey: "key1") }
-        try child.join()
+        try child.joinOrThrow()
         let content = try dictionary.snapshot()
         print("4 Manager    \(content)")
         return content == ["key1": "value1"]
@@ -87,13 +87,25 @@ struct Quickstart {
     (0..<exponent).reduce(1) { result, _ in result * base }
 }
 
-/// One line on the standard error stream.
-func report(_ text: String) {
-    show(text + "\n")
+extension ChildProcess {
+    /// Waits for the end, which is an error unless the child did what it was to do: whoever waits
+    /// for a result of a child that was killed may wait for ever.
+    func joinOrThrow() throws {
+        let status = try join()
+        guard status == .exited(code: 0) else {
+            throw Problem(text: "child \(pid) died of \(status)")
+        }
+    }
 }
 
-/// Text on the standard error stream.
-func show(_ text: String) {
-    let bytes = Array(text.utf8)
-    _ = unsafe write(2, bytes, bytes.count)
+/// What went wrong, for people.
+struct Problem: Error, CustomStringConvertible {
+    var text: String
+    var description: String { text }
+}
+
+/// One line on the standard error stream.
+func report(_ text: String) {
+    let bytes = Array((text + "\n").utf8)
+    _ = unsafe write(STDERR_FILENO, bytes, bytes.count)
 }

@@ -3,62 +3,102 @@
 import Glibc
 import Testing
 
-@Suite("Quickstart", .serialized)
+@Suite("Quickstart", .serialized, .timeLimit(.minutes(2)))
 struct QuickstartTests {
-    @Test func `prints the six right lines`() throws {
-        let output = try run(["Sources"])
+    @Test func `prints the six right lines`() async throws {
+        let output = try await Program.run("quickstart", ["Sources"])
         #expect(output.status == 0)
         for line in [
-            "1 Lock       counter 40000   (4 processes x 10000 increments, 0 lost)",
-            "2 Pool       [0, 1, 4, 9, 16, 25, 36, 49, 64, 81]",
-            "3 Queue      49",
-            "4 Manager    [\"key1\": \"value1\"]",
-            "5 Executor   8",
+            "1 Lock       counter 40000   (4 processes x 10000 increments, 0 lost)\n",
+            "2 Pool       [0, 1, 4, 9, 16, 25, 36, 49, 64, 81]\n",
+            "3 Queue      49\n",
+            "4 Manager    [\"key1\": \"value1\"]\n",
+            "5 Executor   8\n",
+            " s) verified\n",
         ] {
-            #expect(output.text.contains(line))
+            #expect(output.out.contains(line))
         }
-        #expect(output.text.contains("verified"))
+        for cost in ["worker start", "queue round trip", "pool task", "dictionary get"] {
+            #expect(output.out.contains("\n  \(cost) "))
+        }
+        #expect(output.err == "")
     }
 
-    @Test func `a missing directory is a clear message and a failure`() throws {
-        let output = try run(["/nonexistent"])
-        #expect(output.status != 0)
+    @Test func `a missing directory is a clear message and a failure`() async throws {
+        let output = try await Program.run("quickstart", ["/nonexistent"])
+        #expect(output.status == 1)
+        #expect(output.err == "quickstart: /nonexistent: No such file or directory\n")
     }
 
-    @Test func `unreadable names and binary files never stop the rest`() throws {
-        let directory = "/tmp/sharedstate-test-\(getpid())"
-        unsafe mkdir(directory, 0o700)
-        defer { _ = unsafe system("rm -r \(directory)") }
-        _ = unsafe system("cd \(directory); echo one two one > a; head -c 100 /dev/zero > b")
-        let output = try run([directory])
+    @Test func `a directory without files is a clear message and a failure`() async throws {
+        let folder = try Folder()
+        let output = try await Program.run("quickstart", [folder.path])
+        #expect(output.status == 1)
+        #expect(output.err == "quickstart: there is no file below \(folder.path)\n")
+    }
+
+    @Test func `what cannot be read is said and never stops the rest`() async throws {
+        let folder = try Folder()
+        try folder.write("one two one", to: "words")
+        try folder.write("one\0two", to: "binary")
+        try folder.write("one", to: "closed", mode: 0)
+        unsafe mkdir(folder.path + "/locked", 0)
+        // To root everything is readable, unless it gives the power to override modes away.
+        let launcher =
+            geteuid() == 0 ? ["setpriv", "--bounding-set", "-dac_override,-dac_read_search"] : []
+        let output = try await Program.run("quickstart", [folder.path], launcher: launcher)
         #expect(output.status == 0)
-        #expect(output.text.contains("6 Pages      1 files, 3 words, top ten: one 2, two 1"))
+        #expect(output.out.contains("6 Pages      1 files, 3 words, top ten: one 2, two 1"))
+        #expect(
+            output.err.split(separator: "\n").sorted() == [
+                "quickstart: \(folder.path)/binary: a binary file, left out",
+                "quickstart: \(folder.path)/closed: Permission denied",
+                "quickstart: \(folder.path)/locked: Permission denied",
+            ])
     }
 
-    @Test func `a top-level variable of main.swift is not initialised in a worker`() throws {
-        let output = try run([], program: "TopLevelTrap")
+    @Test(arguments: [100, 24] as [UInt16])
+    func `a terminal has a progress bar that fits and is gone at the end`(
+        columns: UInt16
+    ) async throws {
+        let output = try await Program.run("quickstart", ["Sources"], columns: columns)
         #expect(output.status == 0)
-        #expect(output.text == "[0, 0, 0]\n")
+        let states = output.err.split(separator: "\r")
+        #expect(states.count > 2)
+        for state in states.dropLast() {
+            #expect(state.hasPrefix("[#") || state.hasPrefix("[."))
+            #expect(state.utf8.count < Int(columns))
+        }
+        #expect(states.last == "\u{1b}[K")
     }
 
-    /// Runs the program built beside this test, with the standard output captured.
-    private func run(
-        _ arguments: [String], program: String = "quickstart"
-    ) throws -> (status: Int32, text: String) {
-        var link = [CChar](repeating: 0, count: 4096)
-        let length = unsafe readlink("/proc/self/exe", &link, link.count)
-        let own = String(decoding: link.prefix(max(0, length)).map(UInt8.init), as: UTF8.self)
-        let path = own[..<(own.lastIndex(of: "/") ?? own.endIndex)] + "/\(program)"
-        let quoted = arguments.map { "'\($0)'" }.joined(separator: " ")
-        guard let pipe = unsafe popen("'\(path)' \(quoted)", "r") else {
-            return (-1, "popen failed")
-        }
-        var text: [UInt8] = []
-        while true {
-            let byte = unsafe fgetc(pipe)
-            guard byte >= 0 else { break }
-            text.append(UInt8(byte))
-        }
-        return (unsafe pclose(pipe), String(decoding: text, as: UTF8.self))
+    @Test func `a top-level variable of main.swift is not initialised in a worker`() async throws {
+        let output = try await Program.run("TopLevelTrap")
+        #expect(output.status == 0)
+        #expect(output.out == "[0, 0, 0]\n")
     }
+}
+
+/// A folder of its own, gone at the end.
+private final class Folder {
+    let path: String
+
+    init() throws {
+        var name = Array("/tmp/sharedstate-test-XXXXXX".utf8CString)
+        guard let made = unsafe mkdtemp(&name) else {
+            throw Program.Failure(call: "mkdtemp", code: errno)
+        }
+        path = unsafe String(cString: made)
+    }
+
+    func write(_ text: String, to name: String, mode: mode_t = 0o600) throws {
+        let file = unsafe open("\(path)/\(name)", O_WRONLY | O_CREAT | O_EXCL, mode)
+        let bytes = Array(text.utf8)
+        guard file >= 0, unsafe Glibc.write(file, bytes, bytes.count) == bytes.count else {
+            throw Program.Failure(call: "write \(name)", code: errno)
+        }
+        close(file)
+    }
+
+    deinit { _ = unsafe system("chmod -R u+rwx '\(path)'; rm -r '\(path)'") }
 }

@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Glibc
+import Testing
+
+/// Somebody of quickstart's family is killed, at any time: the rest comes to an end of its own.
+@Suite("Deaths in quickstart", .serialized, .timeLimit(.minutes(2)))
+struct QuickstartDeathTests {
+    @Test(arguments: 0..<4)
+    func `when main is killed, all below it end`(round: Int) async throws {
+        let run = try await Family(round)
+        kill(run.program.pid, SIGKILL)
+        #expect(try await run.program.finish().status == -SIGKILL)
+        try await run.expectNothingLeft()
+    }
+
+    @Test(arguments: 0..<4)
+    func `when ^C is typed, all end`(round: Int) async throws {
+        let run = try await Family(round, columns: 80)
+        run.program.type("\u{3}")
+        #expect(try await run.program.finish().status == -SIGINT)
+        try await run.expectNothingLeft()
+    }
+
+    @Test(arguments: 0..<6)
+    func `when the zygote is killed, there is the result or an error`(round: Int) async throws {
+        let run = try await Family(round)
+        let zygote = try #require(run.members.first { $0.parent == run.program.pid })
+        kill(zygote.pid, SIGKILL)
+        try await run.expectResultOrError()
+    }
+
+    @Test(arguments: 0..<6)
+    func `when a worker is killed, there is the result or an error`(round: Int) async throws {
+        let run = try await Family(round)
+        let worker = try #require(run.members.first { $0.parent != run.program.pid })
+        kill(worker.pid, SIGKILL)
+        try await run.expectResultOrError()
+    }
+}
+
+/// A run of quickstart, as it was when it had workers and some time had passed.
+private struct Family {
+    let program: Program
+    let members: [ProcessTree.Entry]
+
+    init(_ round: Int, columns: UInt16? = nil) async throws {
+        let program = try Program("quickstart", ["Sources"], columns: columns)
+        // At another point of the run each time; what the point is, the scheduler decides.
+        try await Task.sleep(for: .milliseconds(80 * round))
+        var below: [ProcessTree.Entry] = []
+        while !below.contains(where: { $0.parent != program.pid }) {
+            try #require(ProcessTree.entry(of: program.pid)?.state != "Z", "it ended too early")
+            below = ProcessTree.below(program.pid)
+        }
+        self.program = program
+        members = below
+    }
+
+    func expectResultOrError() async throws {
+        let output = try await program.finish()
+        if output.status == 0 {
+            #expect(output.out.contains("5 Executor   8\n") && output.out.contains(") verified\n"))
+        } else {
+            #expect(output.status == 1)
+            // Between what others say of what the death did to them.
+            let lines = output.err.split(separator: "\n")
+            #expect(
+                lines.contains { $0.hasPrefix("quickstart: ") && $0.contains("died") }, "\(output)")
+        }
+        try await expectNothingLeft()
+    }
+
+    /// Waits, for as long as a test may take, until none of the family is left.
+    func expectNothingLeft() async throws {
+        let end = ContinuousClock.now + .seconds(20)
+        while !ProcessTree.remaining(of: members).isEmpty, ContinuousClock.now < end {
+            try await Task.sleep(for: .milliseconds(5))
+        }
+        #expect(ProcessTree.remaining(of: members) == [])
+    }
+}

@@ -267,40 +267,39 @@ void cshm_broadcast_cancel(cshm_broadcast *broadcast)
     cshm_park_wake_all(&broadcast->shared->room);
 }
 
-static bool somebody_publishes(const cshm_broadcast *broadcast, bool ask_kernel)
+struct search {
+    const cshm_broadcast *broadcast;
+    int64_t *next_check_ns;
+};
+
+static bool has_owner(const cshm_broadcast *broadcast, bool who_lives)
 {
     for (uint32_t i = 0; i < broadcast->publisher_count; i++) {
         uint64_t owner = atomic_load_explicit(&broadcast->publishers[i].owner,
                                               memory_order_seq_cst); /* [join] */
-        if (owner != 0 &&
-            !(ask_kernel && cshm_participant_is_gone(broadcast->region, owner) == 1)) {
+        if (owner != 0 && !(who_lives && cshm_participant_is_gone(broadcast->region, owner) == 1)) {
             return true;
         }
     }
     return false;
 }
 
-bool cshm__broadcast_is_over(cshm_broadcast *broadcast, int64_t *next_check_ns)
+static bool somebody_publishes(void *context)
 {
-    uint64_t stream = atomic_load_explicit(&broadcast->shared->stream, memory_order_seq_cst);
-    if ((stream & CSHM_STREAM_FINISHED) != 0) {
-        return true;
-    }
-    if (stream < CSHM_STREAM_JOINED) {
+    struct search *search = context;
+    if (!has_owner(search->broadcast, false)) {
         return false;
     }
-    if (somebody_publishes(broadcast, false)) {
-        int64_t now = cshm_now_ns();
-        if (now < *next_check_ns) {
-            return false;
-        }
-        *next_check_ns = now + CSHM__DEATH_CHECK_NS;
-        if (somebody_publishes(broadcast, true)) {
-            return false;
-        }
+    int64_t now = cshm_now_ns();
+    if (now < *search->next_check_ns) {
+        return true;
     }
-    /* Fails if one joined meanwhile. */
-    return atomic_compare_exchange_strong_explicit(
-        &broadcast->shared->stream, &stream, stream | CSHM_STREAM_FINISHED, memory_order_seq_cst,
-        memory_order_relaxed); /* [join] */
+    *search->next_check_ns = now + CSHM__DEATH_CHECK_NS;
+    return has_owner(search->broadcast, true);
+}
+
+bool cshm__broadcast_is_over(cshm_broadcast *broadcast, int64_t *next_check_ns)
+{
+    struct search search = {broadcast, next_check_ns};
+    return cshm__stream_is_over(&broadcast->shared->stream, somebody_publishes, &search);
 }

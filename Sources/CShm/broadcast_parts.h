@@ -14,9 +14,7 @@
  *               `safe_floor` of it, where the subscriber begins
  *   [retire]    a subscriber's last use of its slots, then its cursor, or pin (seq_cst)
  *               -> the publisher that overwrites them loads it (seq_cst)
- *   [join]      a publisher takes its line, then counts its join in `stream`; who ends the stream
- *               loads `stream`, finds no line alive, and finishes by a compare-and-swap of it
- *               (all seq_cst)
+ *   [join]      of stream.c: a publisher's line, then the stream's word
  *
  * seq_cst where release would order the data, because the same store also stands before the look
  * at a parking word (cshm/park.h, [announce]).
@@ -27,10 +25,6 @@
 #include <cshm/broadcast.h>
 
 #include "internal.h"
-
-enum {
-    CSHM__DEATH_CHECK_NS = 10000000, /* how often, at most, the kernel is asked who lives */
-};
 
 struct cshm_broadcast {
     cshm_region *region;

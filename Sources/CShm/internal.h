@@ -116,6 +116,18 @@ int cshm__heap_hold(cshm_region *region, uint64_t offset, const _Atomic uint64_t
 /* Frees a block only if its cell still names that holder; clears nothing. Idempotent. */
 void cshm__heap_free_from(cshm_region *region, uint64_t offset, const _Atomic uint64_t *holder);
 
+/* ---- stream.c ---- */
+enum {
+    CSHM__DEATH_CHECK_NS = 10000000, /* how often, at most, who waits asks the kernel who lives */
+};
+/* What a stream's word says of new messages: 0, -EPIPE (finished) or -ECANCELED. */
+int cshm__stream_status(uint64_t stream);
+/* Counts who has taken its place as a producer. @returns 0, or as cshm__stream_status(). */
+int cshm__stream_join(_Atomic uint64_t *word);
+/* Whether it is finished; which it is from now on, if somebody joined and nobody lives. */
+bool cshm__stream_is_over(_Atomic uint64_t *word, bool (*somebody_lives)(void *context),
+                          void *context);
+
 /* ---- slot.c ---- */
 int cshm__slot_prepare(cshm_region *region, struct cshm_slot *slot, uint32_t slot_size,
                        uint64_t length, void **data);

@@ -105,24 +105,6 @@ static uint32_t take_line(cshm_broadcast *broadcast, uint64_t self, bool of_dead
     return broadcast->publisher_count;
 }
 
-/* Counts the join, if the stream is open. */
-static int count_join(cshm_broadcast *broadcast)
-{
-    _Atomic uint64_t *word = &broadcast->shared->stream;
-    uint64_t stream = atomic_load_explicit(word, memory_order_seq_cst);
-    do {
-        if ((stream & CSHM_STREAM_CANCELLED) != 0) {
-            return -ECANCELED;
-        }
-        if ((stream & CSHM_STREAM_FINISHED) != 0) {
-            return -EPIPE;
-        }
-    } while (!atomic_compare_exchange_weak_explicit(word, &stream, stream + CSHM_STREAM_JOINED,
-                                                    memory_order_seq_cst,
-                                                    memory_order_seq_cst)); /* [join] */
-    return 0;
-}
-
 int cshm_publisher_join(cshm_broadcast *broadcast, cshm_publisher **out)
 {
     uint64_t self = cshm_participant_self(broadcast->region);
@@ -147,7 +129,7 @@ int cshm_publisher_join(cshm_broadcast *broadcast, cshm_publisher **out)
     uint64_t word = 0;
     int status = cshm__broadcast_tail(broadcast, 0, &publisher->tail, &word);
     if (status == 0) {
-        status = count_join(broadcast);
+        status = cshm__stream_join(&broadcast->shared->stream); /* [join] */
     }
     if (status != 0) {
         cshm_publisher_leave(publisher);
@@ -243,11 +225,8 @@ static void clear_hand(cshm_publisher *publisher, uint32_t hand)
 
 static int check_stream(const cshm_broadcast *broadcast)
 {
-    uint64_t stream = atomic_load_explicit(&broadcast->shared->stream, memory_order_seq_cst);
-    if ((stream & (CSHM_STREAM_FINISHED | CSHM_STREAM_CANCELLED)) == 0) {
-        return 0;
-    }
-    return (stream & CSHM_STREAM_CANCELLED) != 0 ? -ECANCELED : -EPIPE;
+    return cshm__stream_status(
+        atomic_load_explicit(&broadcast->shared->stream, memory_order_seq_cst));
 }
 
 int cshm_publisher_claim(cshm_publisher *publisher, uint64_t length, void **data)

@@ -18,6 +18,7 @@
     X(park)       \
     X(queue)      \
     X(tokens)     \
+    X(broadcast)  \
     X(slot)
 
 #define DECLARE(noun) extern const struct model noun##_model;

@@ -16,11 +16,20 @@ KILL      = -O1 -fno-inline -fno-optimize-sibling-calls -fno-builtin-memcpy -fno
             -fsanitize=thread -U__SANITIZE_THREAD__
 TSAN      = -fsanitize=thread -fno-omit-frame-pointer
 
+VERSION   = 0.1.0
+# Of the same ABI are those of one soname: while the major version is 0, one minor version.
+ABI       = 0.1
+PREFIX   ?= /usr/local
+LIBDIR   ?= $(PREFIX)/lib
+OBJECTS  := $(patsubst Sources/CShm/%.c,build/lib/%.o,$(wildcard Sources/CShm/*.c))
+PACKAGE   = $(patsubst Install/%.in,build/lib/%,$(wildcard Install/*.in))
+
 # ThreadSanitizer's runtime before GCC 14 refuses the widest address randomisation.
 FIXED_ADDRESSES = $(shell setarch -R true 2>/dev/null && echo setarch -R)
 
 .DEFAULT_GOAL := help
-.PHONY: help build test test-asan test-tsan release ctest ctest-asan ctest-tsan ctest-kill models lint format clean
+.PHONY: help build test test-asan test-tsan release ctest ctest-asan ctest-tsan ctest-kill models \
+    lib install uninstall install-test lint format clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -67,6 +76,28 @@ bench: ## measure everything beside its peers, as a table
 peers: ## install what the benchmarks' optional peers need
 	Benchmarks/Peers/install
 
+lib: build/lib/libcshm.a build/lib/libcshm.so.$(VERSION) ## build the C library, static and shared
+
+install: lib $(PACKAGE) ## install the C library (PREFIX, LIBDIR, DESTDIR)
+	install -d $(DESTDIR)$(PREFIX)/include/cshm $(DESTDIR)$(LIBDIR)/pkgconfig \
+	    $(DESTDIR)$(LIBDIR)/cmake/cshm
+	install -m 644 include/cshm.h $(DESTDIR)$(PREFIX)/include
+	install -m 644 include/cshm/*.h $(DESTDIR)$(PREFIX)/include/cshm
+	install -m 644 build/lib/libcshm.a $(DESTDIR)$(LIBDIR)
+	install -m 755 build/lib/libcshm.so.$(VERSION) $(DESTDIR)$(LIBDIR)
+	ln -sf libcshm.so.$(VERSION) $(DESTDIR)$(LIBDIR)/libcshm.so.$(ABI)
+	ln -sf libcshm.so.$(ABI) $(DESTDIR)$(LIBDIR)/libcshm.so
+	install -m 644 build/lib/cshm.pc $(DESTDIR)$(LIBDIR)/pkgconfig
+	install -m 644 build/lib/*.cmake $(DESTDIR)$(LIBDIR)/cmake/cshm
+
+uninstall: ## remove what install installed
+	rm -rf $(DESTDIR)$(PREFIX)/include/cshm.h $(DESTDIR)$(PREFIX)/include/cshm \
+	    $(DESTDIR)$(LIBDIR)/libcshm.* $(DESTDIR)$(LIBDIR)/pkgconfig/cshm.pc \
+	    $(DESTDIR)$(LIBDIR)/cmake/cshm
+
+install-test: ## install into a temporary prefix, and build and run programs with it
+	.ci/install-test
+
 lint: ## check style, headers and links
 	.ci/lint
 
@@ -76,6 +107,27 @@ format: ## rewrite Swift and C sources in the project's style
 
 clean: ## remove what was built
 	rm -rf .build .build-asan .build-tsan build
+
+build/lib/%.o: Sources/CShm/%.c $(HEADERS) Makefile
+	@mkdir -p build/lib
+	$(COMPILE) -fPIC -fvisibility=hidden -c $< -o $@
+
+# One object, so that what is not exported is local in the archive too.
+build/lib/libcshm.a: $(OBJECTS)
+	$(LD) -r $^ -o build/lib/cshm.o
+	objcopy --localize-hidden build/lib/cshm.o
+	rm -f $@
+	$(AR) rcs $@ build/lib/cshm.o
+
+build/lib/libcshm.so.$(VERSION): $(OBJECTS)
+	$(CC) -shared -Wl,-soname,libcshm.so.$(ABI) -Wl,--no-undefined $^ -pthread -o $@
+
+# Always made anew: what is in them depends on PREFIX.
+.PHONY: $(PACKAGE)
+$(PACKAGE): build/lib/%: Install/%.in
+	@mkdir -p build/lib
+	sed -e 's|@PREFIX@|$(PREFIX)|; s|@LIBDIR@|$(LIBDIR)|; s|@VERSION@|$(VERSION)|; s|@ABI@|$(ABI)|' \
+	    -e "s|@INCLUDE_FROM_LIBDIR@|$$(realpath -ms --relative-to=$(LIBDIR) $(PREFIX)/include)|" $< >$@
 
 build/cshm-tests: $(SOURCES) $(HEADERS) Makefile
 	@mkdir -p build

@@ -12,12 +12,18 @@ public struct RowResult: Codable, Sendable {
     public let min: Double
     /// The greatest.
     public let max: Double
+    /// The median's 95 % confidence interval.
+    public let interval: Interval
     /// What `value` counts.
     public let unit: Unit
     /// How many measurements it rests on.
     public let repeats: Int
     /// Ours divided by the other's in the same repeat, for each peer or floor.
     public let ratios: [String: Summary]
+    /// The figure of each repeat.
+    public let values: [Double]
+    /// The ratios of each repeat.
+    public let ratioValues: [String: [Double]]
     /// What the others measured, in the same unit.
     public let others: [String: Summary]
     /// Of the single times of all repeats, in nanoseconds: under "own", and under each peer's name.
@@ -32,7 +38,8 @@ public struct RowResult: Codable, Sendable {
     public let skipped: [String: String]
 
     private enum CodingKeys: String, CodingKey {
-        case name, value, min, max, unit, repeats, ratios, others, percentiles
+        case name, value, min, max, interval, unit, repeats, ratios, values, others, percentiles
+        case ratioValues = "ratio_values"
         case pingPong = "ping_pong"
         case moved, foreign, skipped
     }
@@ -45,7 +52,7 @@ public struct Percentile: Codable, Equatable, Sendable {
     /// Nanoseconds.
     public let nanoseconds: Double
 
-    internal static let asked = [50, 90, 99, 99.9, 99.99, 100]
+    internal static let asked = [50, 75, 90, 95, 99, 99.5, 99.9, 99.95, 99.99, 100]
 
     internal static func all(_ times: Histogram<UInt64>) -> [Percentile] {
         asked.map { percentile in

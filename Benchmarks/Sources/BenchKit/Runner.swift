@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+internal import CBench
 internal import Histogram
 
 /// Measures rows: in each repeat the ping-pong, the row and its peers, one after the other, so that
@@ -36,9 +37,10 @@ public struct Runner {
         let foreign = CPUTimes.foreignShare(from: before, to: .now())
         guard let own = Summary(samples.own) else { throw MeasurementFailure("no figure") }
         return RowResult(
-            name: row.name, value: own.median, min: own.min, max: own.max, unit: row.unit,
-            repeats: samples.own.count, ratios: samples.ratios.compactMapValues { Summary($0) },
-            others: samples.others.compactMapValues { Summary($0) },
+            name: row.name, value: own.median, min: own.min, max: own.max, interval: own.interval,
+            unit: row.unit, repeats: samples.own.count,
+            ratios: samples.ratios.compactMapValues { Summary($0) }, values: samples.own,
+            ratioValues: samples.ratios, others: samples.others.compactMapValues { Summary($0) },
             percentiles: samples.times.mapValues(Percentile.all),
             pingPong: Summary(samples.pingPong), moved: samples.moved, foreign: foreign,
             skipped: skipped)
@@ -81,6 +83,7 @@ public struct Runner {
                 do {
                     figures[index] = try probe.measure(settings)
                 } catch {
+                    if Interrupt.happened { throw error }
                     skipped[probe.name] = "\(error)"
                 }
             }
@@ -94,6 +97,15 @@ public struct Runner {
         short.duration = 0.01
         return try pingPong.measure(short).value
     }
+}
+
+/// Ctrl-C.
+public enum Interrupt {
+    /// From now on it ends the measurement, not the program.
+    public static func `catch`() { bench_catch_interrupt() }
+
+    /// Whether it was pressed.
+    public static var happened: Bool { bench_interrupted() }
 }
 
 extension Runner {

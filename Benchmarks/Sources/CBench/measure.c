@@ -37,6 +37,7 @@ struct session {
     uint64_t cpu_ns;
 };
 
+static volatile sig_atomic_t interrupted;
 static const struct bench_channel *loaded[PEERS_MAX];
 static uint32_t loaded_count;
 
@@ -89,6 +90,25 @@ int bench_pin(int32_t cpu)
         CPU_SET(i, &set);
     }
     return sched_setaffinity(0, sizeof set, &set) == 0 ? 0 : -errno;
+}
+
+/* ---- Ctrl-C ---- */
+
+static void note_interrupt(int signal)
+{
+    (void)signal;
+    interrupted = 1;
+}
+
+void bench_catch_interrupt(void)
+{
+    struct sigaction action = {.sa_handler = note_interrupt};
+    sigaction(SIGINT, &action, NULL);
+}
+
+bool bench_interrupted(void)
+{
+    return interrupted != 0;
 }
 
 /* ---- a child ---- */
@@ -163,6 +183,7 @@ static int start(struct session *session)
         pid_t child = fork();
         if (child == 0) {
             prctl(PR_SET_PDEATHSIG, SIGKILL);
+            signal(SIGINT, SIG_IGN); /* the parent ends us */
             _exit(getppid() == parent ? work(session, i) : 1);
         }
         if (child < 0) {
@@ -178,7 +199,7 @@ static int start(struct session *session)
 static void sleep_ns(uint64_t nanoseconds)
 {
     struct timespec span = {(time_t)(nanoseconds / 1000000000), (long)(nanoseconds % 1000000000)};
-    while (nanosleep(&span, &span) != 0) {
+    while (nanosleep(&span, &span) != 0 && !interrupted) {
     }
 }
 
@@ -331,7 +352,7 @@ static int run(struct session *session, struct bench_figure *out)
     uint64_t after = received(session);
     uint64_t elapsed = bench_now_ns() - start_ns;
     __atomic_store_n(&control->stop, 1, __ATOMIC_RELEASE);
-    status = await_end(session);
+    status = interrupted ? -EINTR : await_end(session);
     if (status != 0) {
         return status;
     }

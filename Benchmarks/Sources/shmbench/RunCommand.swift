@@ -13,10 +13,6 @@ internal struct RunCommand: ParsableCommand {
               shmbench run --format json > after.json
             """)
 
-    internal enum Format: String, ExpressibleByArgument, CaseIterable {
-        case table, json, tsv, markdown
-    }
-
     @Option(name: .long, parsing: .upToNextOption, help: "Parts of names; all rows without it.")
     var filter: [String] = []
 
@@ -41,6 +37,14 @@ internal struct RunCommand: ParsableCommand {
     @Option(name: .long, help: "How to print.")
     var format = Format.table
 
+    @Option(
+        name: .long, help: "Write a page with plots, too.",
+        completion: .file(extensions: ["html"]))
+    var html: String?
+
+    @Option(name: .long, help: "Write there and not to the standard output.", completion: .file())
+    var output: String?
+
     func validate() throws {
         guard (1...1000).contains(repeats) else {
             throw ValidationError("--repeat takes 1 to 1000")
@@ -55,39 +59,40 @@ internal struct RunCommand: ParsableCommand {
         guard !rows.isEmpty else { throw ValidationError("no row's name contains that") }
         let settings = Settings(
             repeats: repeats, duration: duration, cpus: pin.cpus, wait: wait)
+        let sink = try Sink(output)
+        let showing = format == .table ? sink : nil
+        Interrupt.catch()
+        let report = measure(rows, settings, showing)
+        switch format {
+        case .table: sink.write(Table.footer(report))
+        case .json: sink.write(try report.json())
+        case .tsv: sink.write(report.tsv)
+        case .markdown: sink.write(report.markdown)
+        }
+        if let html { try Sink(html).write(report.page) }
+        if Interrupt.happened { throw ExitCode(130) }
+    }
+
+    /// Measures row after row until all are done or Ctrl-C, and shows each when it is done.
+    private func measure(_ rows: [Row], _ settings: Settings, _ sink: Sink?) -> Report {
         let runner = Runner(settings, peers: peers)
-        let command = CommandLine.arguments.joined(separator: " ")
-        var report = Report(machine: .current(settings), command: command)
-        if format == .table { begin(report) }
-        for row in rows {
+        let progress = Progress(of: rows.count)
+        var report = Report(
+            machine: .current(settings), command: CommandLine.arguments.joined(separator: " "))
+        sink?.write(Table.header(report))
+        for (done, row) in rows.enumerated() where !Interrupt.happened {
+            progress.show(done, row.name)
             do {
                 let result = try runner.run(row)
                 report.results.append(result)
-                if format == .table { print(Table.line(result)) }
-            } catch let failure as MeasurementFailure {
-                report.skipped[row.name] = failure.description
-                if format == .table { print("\(row.name): \(failure)") }
+                progress.clear()
+                sink?.write(Table.line(result))
+            } catch {
+                report.skipped[row.name] = "\(error)"
+                progress.clear()
+                sink?.write("\(row.name): \(error)")
             }
         }
-        switch format {
-        case .table: end(report)
-        case .json: print(try report.json())
-        case .tsv: print(report.tsv)
-        case .markdown: print(report.markdown)
-        }
-    }
-
-    private func begin(_ report: Report) {
-        print(report.machine.summary)
-        for warning in report.warnings { print("warning: \(warning)") }
-        print("\n" + Table.heading)
-    }
-
-    private func end(_ report: Report) {
-        var skipped: [String: String] = [:]
-        for result in report.results { skipped.merge(result.skipped) { first, _ in first } }
-        for (peer, reason) in skipped.sorted(by: { $0.key < $1.key }) {
-            print("skipped \(peer): \(reason)")
-        }
+        return report
     }
 }

@@ -7,6 +7,9 @@ internal struct Shmbench: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "shmbench",
         abstract: "Measures SharedState beside the alternatives, on this machine.",
-        subcommands: [ListCommand.self, RunCommand.self, MachineCommand.self],
+        subcommands: [
+            RunCommand.self, ListCommand.self, CompareCommand.self, RenderCommand.self,
+            MachineCommand.self,
+        ],
         defaultSubcommand: RunCommand.self)
 }

@@ -141,6 +141,7 @@ internal func explain(_ status: Int32) -> String {
     case -5: "a message was lost, doubled or changed, or a process failed"
     case -110: "did not come to an end, and was killed"
     case -2: "no such channel"
+    case -4: "interrupted"
     case -22: "a plan out of range"
     default: "error \(-status)"
     }

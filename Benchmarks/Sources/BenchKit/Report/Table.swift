@@ -4,8 +4,21 @@ internal import Foundation
 
 /// Figures as people read them.
 public enum Table {
-    /// The line above the rows.
-    public static let heading =
+    /// What stands above the rows.
+    public static func header(_ report: Report) -> String {
+        let warnings = report.warnings.map { "warning: \($0)\n" }.joined()
+        return report.machine.summary + "\n" + warnings + "\n" + heading
+    }
+
+    /// What stands below them.
+    public static func footer(_ report: Report) -> String {
+        var skipped: [String: String] = [:]
+        for result in report.results { skipped.merge(result.skipped) { first, _ in first } }
+        return skipped.sorted { $0.key < $1.key }.map { "skipped \($0.key): \($0.value)" }
+            .joined(separator: "\n")
+    }
+
+    private static let heading =
         pad("row", 34) + pad("median", 12, right: true) + pad("min", 12, right: true)
         + pad("max", 12, right: true) + pad("ping-pong", 11, right: true)
         + "  ratios (ours / theirs, in the same repeat)"
@@ -31,34 +44,42 @@ public enum Table {
         return line
     }
 
+    /// What became of one row.
+    public static func line(_ change: Comparison.Change, isRatio: Bool) -> String {
+        func show(_ value: Double) -> String {
+            isRatio ? digits(value) : figure(value, change.unit)
+        }
+        func percent(_ part: Double) -> String {
+            String(format: "%+.1f", part * 100)
+        }
+        return pad(change.name, 34) + pad(show(change.before), 12, right: true) + " →"
+            + pad(show(change.after), 12, right: true)
+            + pad(percent(change.gain) + " %", 11, right: true)
+            + "  [\(percent(change.interval.low)) … \(percent(change.interval.high))] better"
+    }
+
     private static func list(_ percentiles: [Percentile]) -> String {
-        percentiles.map { entry in
+        percentiles.filter { shown.contains($0.percentile) }.map { entry in
             let name = entry.percentile == 100 ? "max" : "p\(short(entry.percentile))"
             return "\(name) \(figure(entry.nanoseconds, .nanoseconds))"
         }.joined(separator: "  ")
     }
 
-    private static func short(_ number: Double) -> String {
+    private static let shown = [50, 90, 99, 99.9, 99.99, 100]
+
+    internal static func short(_ number: Double) -> String {
         number == number.rounded() ? String(Int(number)) : String(number)
     }
 
-    /// A figure with its unit, three digits.
-    public static func figure(_ value: Double, _ unit: Unit) -> String {
-        switch unit {
-        case .nanoseconds:
-            value < 1e3
-                ? digits(value) + " ns"
-                : value < 1e6 ? digits(value / 1e3) + " µs" : digits(value / 1e6) + " ms"
-        case .perSecond: scaled(value) + "/s"
-        case .bytesPerSecond: scaled(value) + "B/s"
-        }
-    }
-
-    private static func scaled(_ value: Double) -> String {
-        if value >= 1e9 { return digits(value / 1e9) + " G" }
-        if value >= 1e6 { return digits(value / 1e6) + " M" }
-        if value >= 1e3 { return digits(value / 1e3) + " k" }
-        return digits(value) + " "
+    /// A figure with its unit, three digits, or so many after the point.
+    public static func figure(_ value: Double, _ unit: Unit, digits places: Int? = nil) -> String {
+        let prefixes: [(Double, String)] =
+            unit == .nanoseconds
+            ? [(1e9, "s"), (1e6, "ms"), (1e3, "µs"), (1, "ns")]
+            : [(1e9, "G"), (1e6, "M"), (1e3, "k"), (1, "")]
+        let (size, prefix) = prefixes.first { value >= $0.0 } ?? prefixes[prefixes.count - 1]
+        let number = places.map { String(format: "%.\($0)f", value / size) } ?? digits(value / size)
+        return number + " " + prefix + (unit == .nanoseconds ? "" : unit.rawValue)
     }
 
     /// Three significant digits.
@@ -67,7 +88,7 @@ public enum Table {
         return String(format: "%.\(places)f", value)
     }
 
-    private static func pad(_ text: String, _ width: Int, right: Bool = false) -> String {
+    internal static func pad(_ text: String, _ width: Int, right: Bool = false) -> String {
         let space = String(repeating: " ", count: max(0, width - text.count))
         return right ? space + text : text + space
     }

@@ -82,10 +82,16 @@ struct bench_figure {
  * Measures.
  *
  * @returns 0, -EINVAL, -ENOENT (no such channel), -EIO (a message was lost, doubled or changed, or
- *          a process failed), -ETIMEDOUT (it did not come to an end; killed), or what the
+ *          a process failed), -EINTR (bench_catch_interrupt()), -ETIMEDOUT (it did not come to an end; killed), or what the
  *          channel's making said.
  */
 int bench_measure(const struct bench_plan *plan, struct bench_figure *out);
+
+/** From now on SIGINT ends the measurement, not the program. */
+void bench_catch_interrupt(void);
+
+/** Whether there was a SIGINT since. */
+bool bench_interrupted(void);
 
 /** Whether there is such a channel, built in or loaded. */
 bool bench_has(const char *channel);

@@ -8,6 +8,7 @@ internal import Histogram
 public struct Runner {
     private let settings: Settings
     private let peers: [String]
+    private let placementProbe: any Probe
 
     /// Makes a runner.
     ///
@@ -15,8 +16,13 @@ public struct Runner {
     ///   - settings: How to measure.
     ///   - peers: Parts of the names of the peers to measure; none selects all.
     public init(_ settings: Settings, peers: [String] = []) {
+        self.init(settings, peers: peers, placement: pingPong)
+    }
+
+    internal init(_ settings: Settings, peers: [String] = [], placement: any Probe) {
         self.settings = settings
         self.peers = peers
+        self.placementProbe = placement
     }
 
     /// Measures one row.
@@ -95,7 +101,7 @@ public struct Runner {
     private func placement() throws -> Double {
         var short = settings
         short.duration = 0.01
-        return try pingPong.measure(short).value
+        return try placementProbe.measure(short).value
     }
 }
 

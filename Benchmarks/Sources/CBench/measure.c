@@ -315,7 +315,7 @@ static int median_time(struct session *session, struct bench_figure *out)
     uint64_t count = last - control->first_sample;
     count = count < BENCH_SAMPLES ? count : BENCH_SAMPLES;
     if (count == 0) {
-        return -ETIMEDOUT;
+        return -ENODATA;
     }
     uint64_t *times = calloc(count, sizeof *times);
     if (times == NULL) {
@@ -368,7 +368,7 @@ static int run(struct session *session, struct bench_figure *out)
     }
     out->operations = after - before;
     out->value = (double)(after - before) * 1e9 / (double)elapsed;
-    return after == before ? -ETIMEDOUT : 0;
+    return after == before ? -ENODATA : 0;
 }
 
 static int make(struct session *session)

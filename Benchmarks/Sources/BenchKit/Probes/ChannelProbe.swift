@@ -139,6 +139,7 @@ internal func histogram(_ times: some Collection<UInt64>) -> Histogram<UInt64> {
 internal func explain(_ status: Int32) -> String {
     switch status {
     case -5: "a message was lost, doubled or changed, or a process failed"
+    case -61: "nothing arrived in that time"
     case -110: "did not come to an end, and was killed"
     case -2: "no such channel"
     case -4: "interrupted"

@@ -8,14 +8,17 @@ internal import Synchronization
 /// be there.
 internal struct CompiledPeer: Sendable {
     internal let source: String
+    internal let folder: String
     internal let flags: [String]
     internal let libraries: [String]
     internal let package: String
 
     internal init(
-        _ source: String, flags: [String] = [], libraries: [String] = [], package: String
+        _ source: String, in folder: String = "Peers", flags: [String] = [],
+        libraries: [String] = [], package: String
     ) {
         self.source = source
+        self.folder = folder
         self.flags = flags
         self.libraries = libraries
         self.package = package
@@ -33,7 +36,7 @@ internal struct CompiledPeer: Sendable {
     private static let outcomes = Mutex<[String: String?]>([:])
 
     private func build() -> String? {
-        let sources = Place.benchmarks.appending(path: "Peers")
+        let sources = Place.benchmarks.appending(path: folder)
         let headers = Place.benchmarks.appending(path: "Sources/CBench/include")
         let made = Place.built.appending(path: "\(source).so")
         let file = sources.appending(path: source)

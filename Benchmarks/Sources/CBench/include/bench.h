@@ -82,8 +82,8 @@ struct bench_figure {
  * Measures.
  *
  * @returns 0, -EINVAL, -ENOENT (no such channel), -EIO (a message was lost, doubled or changed, or
- *          a process failed), -EINTR (bench_catch_interrupt()), -ETIMEDOUT (it did not come to an end; killed), or what the
- *          channel's making said.
+ *          a process failed), -EINTR (bench_catch_interrupt()), -ETIMEDOUT (it did not come to an end; killed),
+ *          -ENODATA (nothing arrived in that time), or what the channel's making said.
  */
 int bench_measure(const struct bench_plan *plan, struct bench_figure *out);
 

@@ -40,7 +40,11 @@ let package = Package(
             ],
             swiftSettings: swiftSettings),
         .testTarget(
-            name: "BenchKitTests", dependencies: ["BenchKit"], exclude: ["Peers"],
+            name: "BenchKitTests",
+            dependencies: [
+                "BenchKit", .product(name: "Histogram", package: "hdrhistogram-swift"),
+            ],
+            exclude: ["Peers"],
             swiftSettings: swiftSettings),
     ],
     cLanguageStandard: .c17

@@ -22,7 +22,8 @@
 
 #include "registry.h"
 
-enum { PEERS_MAX = 32, GRACE_NS = 2000000000, SAMPLE_BYTES = BENCH_SAMPLES * 8 };
+enum { PEERS_MAX = 32, SAMPLE_BYTES = BENCH_SAMPLES * 8 };
+static const uint64_t GRACE_NS = 10000000000; /* to begin, and to come to an end */
 
 /* A measurement in progress. */
 struct session {
@@ -374,7 +375,8 @@ static int run(struct session *session, struct bench_figure *out)
 static int make(struct session *session)
 {
     const struct bench_plan *plan = session->plan;
-    struct bench_shape shape = {plan->size, plan->capacity, plan->producers, plan->consumers};
+    struct bench_shape shape = {plan->size, plan->capacity, plan->producers, plan->consumers,
+                                plan->batch};
     session->control = bench_shared(sizeof *session->control);
     if (session->control == NULL) {
         return -ENOMEM;

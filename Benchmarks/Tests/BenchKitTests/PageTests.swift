@@ -15,7 +15,7 @@ struct PageTests {
             ReportTests.result("queue/mpmc/64/1x1", [8e6, 9e6], against: [2e7, 2e7]),
             ReportTests.result("queue/mpmc/64/2x2", [7e6, 9e6], against: [1e7, 2e7]),
             ReportTests.result(
-                "ring/latency-100k/64/1x1", .nanoseconds, [200, 210],
+                "ring/latency-100k/64/1x1", [200, 210], .nanoseconds,
                 percentiles: ["own": percentiles]),
         ])
         report.warnings = ["others take 30 % of the CPUs"]
@@ -41,7 +41,7 @@ struct PageTests {
         ] {
             #expect(page.contains(part), "\(part)")
         }
-        #expect(!page.contains("nan") && !page.contains("inf\""))
+        #expect(!page.contains("\"nan") && !page.contains(",nan") && !page.contains("inf\""))
     }
 
     @Test("a browser draws it without a complaint", .enabled(if: Browser.name != nil))

@@ -9,7 +9,7 @@ import Testing
 struct ReportTests {
     /// A row with what it measured, as if.
     static func result(
-        _ name: String, _ unit: BenchKit.Unit = .perSecond, _ values: [Double],
+        _ name: String, _ values: [Double], _ unit: BenchKit.Unit = .perSecond,
         against peer: [Double] = [], percentiles: [String: [Percentile]] = [:]
     ) throws -> RowResult {
         let own = try #require(Summary(values))
@@ -32,7 +32,7 @@ struct ReportTests {
     @Test("JSON has the keys that the README documents")
     func keys() throws {
         let report = try Self.report([Self.result("queue/mpmc/64/1x1", [1, 2], against: [2, 2])])
-        let parsed = try JSONSerialization.jsonObject(with: Data(report.json().utf8))
+        let parsed = try JSONSerialization.jsonObject(with: Data(try report.json().utf8))
         let object = try #require(parsed as? [String: Any])
         #expect(Set(object.keys) == ["machine", "command", "results", "skipped", "warnings"])
         let rows = try #require(object["results"] as? [[String: Any]])
@@ -60,15 +60,15 @@ struct ReportTests {
     @Test("a rate that fell and a time that rose are both worse; noise is not")
     func comparison() throws {
         let before = try Self.report([
-            Self.result("a/rate/8/1", .perSecond, [100, 100, 100]),
-            Self.result("a/time/8/1", .nanoseconds, [100, 100, 100]),
-            Self.result("a/noisy/8/1", .perSecond, [100, 50, 150]),
-            Self.result("a/gone/8/1", .perSecond, [1]),
+            Self.result("a/rate/8/1", [100, 100, 100], .perSecond),
+            Self.result("a/time/8/1", [100, 100, 100], .nanoseconds),
+            Self.result("a/noisy/8/1", [100, 50, 150], .perSecond),
+            Self.result("a/gone/8/1", [1], .perSecond),
         ])
         let after = try Self.report([
-            Self.result("a/rate/8/1", .perSecond, [70, 70, 70]),
-            Self.result("a/time/8/1", .nanoseconds, [150, 150, 150]),
-            Self.result("a/noisy/8/1", .perSecond, [90, 140, 60]),
+            Self.result("a/rate/8/1", [70, 70, 70], .perSecond),
+            Self.result("a/time/8/1", [150, 150, 150], .nanoseconds),
+            Self.result("a/noisy/8/1", [90, 140, 60], .perSecond),
         ])
         let comparison = Comparison(before, after)
         #expect(comparison.changes.map { $0.isWorse(than: 0.1) } == [true, true, false])

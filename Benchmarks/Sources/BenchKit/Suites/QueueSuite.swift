@@ -11,6 +11,16 @@ extension Suites {
                 shape("queue", 64, 2).renamed("own-2x2"), shape("vyukov-ring", 64, 4),
             ]),
         Row(
+            "queue/mpmc-batch32/64/1x1", .perSecond, "32 messages a call, tried",
+            shape("queue", 64, 1).with { $0.batch = 32 },
+            against: [
+                shape("vyukov-ring", 64, 1),
+                shape("queue", 64, 1).renamed("own-single"),
+            ]),
+        Row(
+            "queue/mpmc-batch32/8/1x1", .perSecond, "32 messages a call, tried",
+            shape("queue", 8, 1).with { $0.batch = 32 }, against: [shape("vyukov-ring", 8, 1)]),
+        Row(
             "queue/mpmc-blocking/64/1x1", .perSecond, "waiting as by default",
             shape("queue-waiting", 64, 1),
             against: [shape("robust-mutex-ring", 64, 1), boostQueue(1)]),

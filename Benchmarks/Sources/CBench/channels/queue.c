@@ -13,6 +13,7 @@ static int make(cshm_region *region, const struct bench_shape *shape, uint64_t *
         .capacity = shape->capacity,
         .slot_size = shape->size <= 4096 ? shape->size : 64,
         .ports = 0,
+        .pack = shape->batch,
         .type_tag = 0,
     };
     return cshm_queue_create(region, &options, offset);
@@ -42,24 +43,29 @@ BENCH_INLINE uint32_t receive(cshm_queue *queue, int status, struct cshm_message
     if (status != 0) {
         return 0;
     }
-    bench_copy(bytes, message->data, message->length < size ? (uint32_t)message->length : size);
+    uint32_t length = message->length < size ? (uint32_t)message->length : size;
+    uint32_t count = message->count;
+    bench_copy(bytes, message->data, length * count);
     cshm_queue_release(queue, message);
-    return 1;
+    return count;
 }
 
 /* ---- trying ---- */
 
 BENCH_INLINE uint32_t put(void *handle, uint8_t *bytes, uint32_t size, uint32_t count)
 {
-    (void)count;
-    return cshm_queue_try_put(handle, bytes, size) == 0;
+    if (count == 1) {
+        return cshm_queue_try_put(handle, bytes, size) == 0;
+    }
+    int moved = cshm_queue_try_put_many(handle, bytes, size, count);
+    return moved > 0 ? (uint32_t)moved : 0;
 }
 
 BENCH_INLINE uint32_t take(void *handle, uint8_t *bytes, uint32_t size, uint32_t count)
 {
     struct cshm_message message;
-    (void)count;
-    int status = cshm_queue_try_take(handle, &message);
+    int status = count == 1 ? cshm_queue_try_take(handle, &message)
+                            : cshm_queue_try_take_many(handle, count, &message);
     return receive(handle, status, &message, bytes, size);
 }
 
@@ -69,15 +75,18 @@ BENCH_CHANNEL(bench_queue, "queue", queue_create, bench_subject_destroy, queue_o
 
 BENCH_INLINE uint32_t put_waiting(void *handle, uint8_t *bytes, uint32_t size, uint32_t count)
 {
-    (void)count;
-    return cshm_queue_put_until(handle, bytes, size, INT64_MAX) == 0;
+    if (count == 1) {
+        return cshm_queue_put_until(handle, bytes, size, INT64_MAX) == 0;
+    }
+    int moved = cshm_queue_put_many_until(handle, bytes, size, count, INT64_MAX);
+    return moved > 0 ? (uint32_t)moved : 0;
 }
 
 BENCH_INLINE uint32_t take_waiting(void *handle, uint8_t *bytes, uint32_t size, uint32_t count)
 {
     struct cshm_message message;
-    (void)count;
-    int status = cshm_queue_take_until(handle, &message, INT64_MAX);
+    int status = count == 1 ? cshm_queue_take_until(handle, &message, INT64_MAX)
+                            : cshm_queue_take_many_until(handle, count, &message, INT64_MAX);
     return receive(handle, status, &message, bytes, size);
 }
 

@@ -44,6 +44,8 @@ struct bench_shape {
     uint32_t capacity;
     /** Processes on either side. */
     uint32_t producers, consumers;
+    /** Messages that one call moves at most. */
+    uint32_t batch;
 };
 
 /** What one process tells the others; shared, one line each. */

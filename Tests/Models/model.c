@@ -19,7 +19,8 @@
     X(queue)      \
     X(tokens)     \
     X(broadcast)  \
-    X(slot)
+    X(slot)       \
+    X(map)
 
 #define DECLARE(noun) extern const struct model noun##_model;
 #define ENTRY(noun)   &noun##_model,

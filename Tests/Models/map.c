@@ -1,0 +1,491 @@
+/*
+ * SPDX-License-Identifier: Apache-2.0
+ *
+ * One shard of the map (Sources/CShm/map.c): writers under its lock, killed at any store, and
+ * readers without it. A table has one bucket of two entries; an entry is {generation, block}.
+ *
+ *   A  put key 1   B  put key 2   a  remove key 1   b  remove key 2   G  grow   r  read key 1
+ *
+ * Checked: a reader gets a value of its key, whole, that was current at some instant of its call,
+ * or rightly none; readers do not wait and end; recovery keeps what was committed, gives all blocks
+ * back that nothing names, and frees none that is named, also when it dies itself.
+ */
+#include "model.h"
+
+enum { BLOCKS = 6, ENTRIES = 2 };
+
+enum mutation {
+    NONE,
+    FREE_BEFORE_SWITCH,
+    NO_PENDING_OLD,
+    UNPENDING_BEFORE_ENTRY,
+    NO_TABLE_CHECK,
+    NO_ENTRY_CHECK,
+    NO_GENERATION,
+};
+
+struct config {
+    const char *scripts[MODEL_THREADS];
+    uint32_t deaths;
+    enum mutation mutation;
+};
+
+static const struct config *config;
+static uint32_t threads;
+
+/* Of an entry, or of the shard's table. */
+struct word {
+    uint8_t generation;
+    uint8_t block; /* + 1 */
+};
+
+enum { FREE, OWNED, LINKED };
+
+/* Whatever it was for, it keeps its bytes until the next user writes them: what is read as a
+ * table may be an item by now, and the other way round. */
+struct block {
+    uint8_t state;
+    union {
+        struct word entry[ENTRIES];
+        struct {
+            uint8_t generation;
+            uint8_t key;
+            uint8_t value[2]; /* both halves are alike */
+        };
+    };
+};
+
+struct thread {
+    uint8_t operation;
+    uint8_t key;
+    uint8_t made; /* + 1 */
+    uint8_t at;
+    uint8_t free_at;
+    struct word seen;
+    struct word table;
+    uint8_t generation;
+    uint8_t value[2];
+    uint8_t current; /* ghost: bits, the values of key 1 during this read */
+};
+
+struct state {
+    struct model_common common;
+    uint8_t holder; /* of the lock, thread + 1 */
+    uint8_t pending_new;
+    uint8_t pending_old;
+    uint8_t next_generation;
+    struct word table;
+    struct block block[BLOCKS];
+    uint8_t value_now; /* ghost: of key 1, 0 for none */
+    uint8_t value_next;
+    struct thread thread[MODEL_THREADS];
+};
+
+static bool same(struct word a, struct word b)
+{
+    return a.block == b.block &&
+           (a.generation == b.generation || config->mutation == NO_GENERATION);
+}
+
+static void becomes(struct state *s, uint8_t key, uint8_t value)
+{
+    if (key != 1) {
+        return;
+    }
+    s->value_now = value;
+    for (uint32_t i = 0; i < threads; i++) {
+        s->thread[i].current |= (uint8_t)(1u << value);
+    }
+}
+
+/* ---- the heap, as slot.c checks it ---- */
+
+static bool allocate(struct state *s, uint32_t self)
+{
+    struct thread *me = &s->thread[self];
+    uint32_t free[BLOCKS];
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < BLOCKS; i++) {
+        if (s->block[i].state == FREE) {
+            free[count++] = i;
+        }
+    }
+    BEGIN;
+    STEP("allocate a block");
+    CLAIM(count != 0, "blocks are lost");
+    me->made = (uint8_t)(1 + free[count == 0 ? 0 : model_choose(count < 2 ? count : 2)]);
+    s->block[me->made - 1].state = OWNED;
+    STEP("pending_new = %u", me->made - 1);
+    s->pending_new = me->made;
+    STEP("block %u is LINKED", me->made - 1);
+    s->block[me->made - 1].state = LINKED;
+    END;
+}
+
+static bool names(const struct state *s, uint8_t block)
+{
+    bool named = s->table.block == block;
+    for (uint32_t i = 0; i < ENTRIES; i++) {
+        named |= s->block[s->table.block - 1].entry[i].block == block;
+    }
+    return named;
+}
+
+/* ---- writing, under the lock ---- */
+
+static bool recover(struct state *s, uint32_t self)
+{
+    BEGIN;
+    STEP("recover: the sweep frees what was not named, and links what was");
+    for (uint8_t i = 1; i <= BLOCKS; i++) {
+        if (s->block[i - 1].state == OWNED) {
+            s->block[i - 1].state = i == s->pending_new ? LINKED : FREE;
+        }
+    }
+    if (s->pending_new != 0) {
+        STEP("recover: free what pending_new has, if nothing names it");
+        if (!names(s, s->pending_new)) {
+            s->block[s->pending_new - 1].state = FREE;
+        }
+        STEP("recover: pending_new = 0");
+        s->pending_new = 0;
+    }
+    if (s->pending_old != 0) {
+        STEP("recover: free what pending_old has, if nothing names it");
+        if (!names(s, s->pending_old)) {
+            s->block[s->pending_old - 1].state = FREE;
+        }
+        STEP("recover: pending_old = 0");
+        s->pending_old = 0;
+    }
+    END;
+}
+
+static bool lock(struct state *s, uint32_t self)
+{
+    bool of_dead = s->holder != 0 && model_is_dead(&s->common, s->holder - 1u);
+    BEGIN;
+    WAIT_UNTIL(s->holder == 0 || of_dead, "lock the shard");
+    s->holder = (uint8_t)(self + 1);
+    if (of_dead) {
+        CALL(recover(s, self));
+    }
+    END;
+}
+
+/* Frees what nothing names any more. */
+static bool drop(struct state *s, uint32_t self, uint8_t block)
+{
+    BEGIN;
+    STEP("free block %u", block - 1);
+    CLAIM(s->block[block - 1].state == LINKED, "freed twice");
+    s->block[block - 1].state = FREE;
+    STEP("pending_old = 0");
+    s->pending_old = 0;
+    END;
+}
+
+/* Where the key is, in me->at and ->seen, or the first free entry, in ->free_at. */
+static void find_locked(const struct state *s, struct thread *me)
+{
+    const struct block *table = &s->block[s->table.block - 1];
+    me->seen = (struct word){0};
+    me->free_at = ENTRIES;
+    for (uint8_t i = ENTRIES; i-- > 0;) {
+        if (table->entry[i].block == 0) {
+            me->free_at = i;
+        } else if (s->block[table->entry[i].block - 1].key == me->key) {
+            me->seen = table->entry[i];
+            me->at = i;
+        }
+    }
+    me->at = me->seen.block != 0 ? me->at : me->free_at;
+}
+
+static bool set_locked(struct state *s, uint32_t self)
+{
+    struct thread *me = &s->thread[self];
+    struct block *made = &s->block[me->made - 1];
+    struct word *entry = &s->block[s->table.block - 1].entry[me->at];
+    BEGIN;
+    find_locked(s, me);
+    CALL(allocate(s, self));
+    STEP("fill the item");
+    made->key = me->key;
+    made->generation = ++s->next_generation;
+    STEP("half of its value");
+    made->value[0] = ++s->value_next;
+    STEP("the other half");
+    made->value[1] = made->value[0];
+    if (config->mutation == UNPENDING_BEFORE_ENTRY) {
+        STEP("pending_new = 0");
+        s->pending_new = 0;
+    }
+    if (me->seen.block != 0 && config->mutation != NO_PENDING_OLD) {
+        STEP("pending_old = %u", me->seen.block - 1);
+        s->pending_old = me->seen.block;
+    }
+    if (me->seen.block != 0 && config->mutation == FREE_BEFORE_SWITCH) {
+        CALL(drop(s, self, me->seen.block));
+    }
+    STEP("[entry] entry %u = block %u", me->at, me->made - 1);
+    *entry = (struct word){made->generation, me->made};
+    becomes(s, me->key, made->value[0]);
+    STEP("pending_new = 0");
+    s->pending_new = 0;
+    if (me->seen.block != 0 && config->mutation != FREE_BEFORE_SWITCH) {
+        CALL(drop(s, self, me->seen.block));
+    }
+    END;
+}
+
+static bool remove_locked(struct state *s, uint32_t self)
+{
+    struct thread *me = &s->thread[self];
+    BEGIN;
+    find_locked(s, me);
+    if (me->seen.block == 0) {
+        RETURN;
+    }
+    STEP("pending_old = %u", me->seen.block - 1);
+    s->pending_old = me->seen.block;
+    STEP("[entry] entry %u = 0", me->at);
+    s->block[s->table.block - 1].entry[me->at] = (struct word){0};
+    becomes(s, me->key, 0);
+    CALL(drop(s, self, me->seen.block));
+    END;
+}
+
+static bool grow(struct state *s, uint32_t self)
+{
+    struct thread *me = &s->thread[self];
+    BEGIN;
+    CALL(allocate(s, self));
+    STEP("clear the new table");
+    s->block[me->made - 1].entry[0] = s->block[me->made - 1].entry[1] = (struct word){0};
+    me->free_at = 0;
+    for (me->at = 0; me->at < ENTRIES; me->at++) {
+        if (s->block[s->table.block - 1].entry[me->at].block != 0) {
+            STEP("copy entry %u", me->at);
+            s->block[me->made - 1].entry[me->free_at++] =
+                s->block[s->table.block - 1].entry[me->at];
+        }
+    }
+    me->seen = s->table;
+    STEP("pending_old = %u", me->seen.block - 1);
+    s->pending_old = me->seen.block;
+    STEP("[table] table = block %u", me->made - 1);
+    s->table = (struct word){(uint8_t)(me->seen.generation + 1), me->made};
+    STEP("pending_new = 0");
+    s->pending_new = 0;
+    CALL(drop(s, self, me->seen.block));
+    END;
+}
+
+static bool write(struct state *s, uint32_t self, char letter)
+{
+    struct thread *me = &s->thread[self];
+    BEGIN;
+    CALL(lock(s, self));
+    me->key = letter == 'A' || letter == 'a' ? 1 : 2;
+    if (letter == 'G') {
+        CALL(grow(s, self));
+    } else if (letter == 'A' || letter == 'B') {
+        CALL(set_locked(s, self));
+    } else {
+        CALL(remove_locked(s, self));
+    }
+    STEP("unlock");
+    s->holder = 0;
+    END;
+}
+
+/* ---- reading ---- */
+
+/* Looks for key 1 in me->table. @returns in me->seen the entry, or no block. */
+static bool find(struct state *s, uint32_t self)
+{
+    struct thread *me = &s->thread[self];
+    struct word *entry = &s->block[me->table.block - 1].entry[me->at < ENTRIES ? me->at : 0];
+    BEGIN;
+    for (me->at = 0; me->at < ENTRIES; me->at++) {
+        for (;;) {
+            STEP("[entry] load entry %u of block %u", me->at, me->table.block - 1);
+            me->seen = *entry;
+            if (me->seen.block == 0 || me->seen.block > BLOCKS) {
+                break;
+            }
+            STEP("is block %u an item of the key?", me->seen.block - 1);
+            me->generation = s->block[me->seen.block - 1].generation;
+            if (s->block[me->seen.block - 1].key == 1) {
+                RETURN;
+            }
+            STEP("[check] is entry %u as it was?", me->at);
+            if (same(*entry, me->seen)) {
+                break;
+            }
+        }
+    }
+    me->seen = (struct word){0};
+    END;
+}
+
+static bool read(struct state *s, uint32_t self)
+{
+    struct thread *me = &s->thread[self];
+    struct block *item = &s->block[me->seen.block - 1];
+    BEGIN;
+    me->current = (uint8_t)(1u << s->value_now);
+    for (;;) {
+        STEP("[table] load the table");
+        me->table = s->table;
+        CALL(find(s, self));
+        me->value[0] = me->value[1] = 0;
+        if (me->seen.block != 0) {
+            STEP("copy half of the value");
+            me->value[0] = item->value[0];
+            STEP("copy the other half");
+            me->value[1] = item->value[1];
+        }
+        if (config->mutation != NO_TABLE_CHECK) {
+            STEP("[check] is the table as it was?");
+            if (!same(s->table, me->table)) {
+                continue;
+            }
+        }
+        if (me->seen.block == 0) {
+            break;
+        }
+        if (config->mutation != NO_ENTRY_CHECK) {
+            STEP("[check] is entry %u as it was?", me->at);
+            if (!same(s->block[me->table.block - 1].entry[me->at], me->seen)) {
+                continue;
+            }
+        }
+        STEP("[check] is the item's generation?");
+        if (item->generation == me->generation || config->mutation == NO_GENERATION) {
+            break;
+        }
+    }
+    CLAIM(me->value[0] == me->value[1], "a torn value");
+    CLAIM((me->current >> me->value[0] & 1) != 0, "a value, or none, that never was");
+    END;
+}
+
+static bool run(void *state, uint32_t self)
+{
+    struct state *s = state;
+    struct thread *me = &s->thread[self];
+    const char *script = config->scripts[self];
+    BEGIN;
+    for (; script[me->operation] != '\0'; me->operation++) {
+        if (script[me->operation] == 'r') {
+            CALL(read(s, self));
+        } else {
+            CALL(write(s, self, script[me->operation]));
+        }
+        *me = (struct thread){.operation = me->operation};
+    }
+    END;
+}
+
+/* ---- what must hold ---- */
+
+static void check(const void *state)
+{
+    const struct state *s = state;
+    const struct block *table = &s->block[s->table.block - 1];
+    uint32_t value = 0;
+    CLAIM(table->state == LINKED, "the table was freed");
+    for (uint32_t i = 0; i < ENTRIES; i++) {
+        const struct block *item = &s->block[table->entry[i].block - 1];
+        if (table->entry[i].block != 0) {
+            CLAIM(item->state == LINKED, "a named item was freed");
+            value = item->key == 1 ? item->value[0] : value;
+        }
+    }
+    CLAIM(value == s->value_now, "the map has not what was put");
+}
+
+/* What the lock's next holder would find is all that is pending. */
+static void end(const void *state, uint32_t stuck)
+{
+    const struct state *s = state;
+    CLAIM(stuck == 0, "stuck");
+    for (uint8_t i = 1; i <= BLOCKS && s->holder == 0; i++) {
+        CLAIM(s->block[i - 1].state == FREE || names(s, i), "block %u is lost", i - 1);
+    }
+    CLAIM(s->holder != 0 || (s->pending_new == 0 && s->pending_old == 0), "still pending");
+}
+
+static void show(const void *state, FILE *out)
+{
+    const struct state *s = state;
+    fprintf(out, "table=%u", s->table.block - 1);
+    for (uint32_t i = 0; i < ENTRIES; i++) {
+        fprintf(out, " %d", s->block[s->table.block - 1].entry[i].block - 1);
+    }
+    fprintf(out, " pending %d %d used", s->pending_new - 1, s->pending_old - 1);
+    for (uint32_t i = 0; i < BLOCKS; i++) {
+        fprintf(out, "%c", ".OL"[s->block[i].state]);
+    }
+    fprintf(out, "%s", s->holder != 0 ? " locked" : "");
+}
+
+/* ---- cases ---- */
+
+static void configure(const void *from, uint32_t *thread_count, uint32_t *deaths)
+{
+    config = from;
+    threads = 0;
+    while (threads < MODEL_THREADS && config->scripts[threads] != NULL) {
+        threads++;
+    }
+    *thread_count = threads;
+    *deaths = config->deaths;
+}
+
+static void init(void *state)
+{
+    struct state *s = state;
+    s->table.block = 1;
+    s->block[0].state = LINKED;
+}
+
+#define CASE(name, error, is_long, ...) \
+    {name, &(const struct config){.scripts = __VA_ARGS__}, error, is_long}
+
+static const struct model_case cases[] = {
+    CASE("put and read", NULL, false, {"AAA", "rr"}, .deaths = 1),
+    CASE("put, remove and read", NULL, false, {"BAbaA", "r", "A"}, .deaths = 1),
+    CASE("grow and read", NULL, false, {"AGAG", "r", "G"}, .deaths = 1),
+    CASE("two deaths", NULL, false, {"AA", "aG", "r"}, .deaths = 2),
+    CASE("three writers, two deaths", NULL, true, {"AA", "aG", "Ar"}, .deaths = 2),
+    CASE("two readers", NULL, true, {"BAGaA", "r", "r"}, .deaths = 1),
+
+    CASE("the old one is freed before the switch", "was freed", false, {"AA", "r"},
+         .mutation = FREE_BEFORE_SWITCH),
+    CASE("the old one is not pending", "lost", false, {"AA", "A"}, .deaths = 1,
+         .mutation = NO_PENDING_OLD),
+    CASE("the new one is not pending when it is named", "lost", false, {"A", "A"}, .deaths = 1,
+         .mutation = UNPENDING_BEFORE_ENTRY),
+    CASE("the table is not looked at again", "torn", false, {"AGAa", "r"},
+         .mutation = NO_TABLE_CHECK),
+    CASE("the entry is not looked at again", "torn", false, {"AAA", "r"},
+         .mutation = NO_ENTRY_CHECK),
+    CASE("words without generations", "torn", false, {"AAA", "r"}, .mutation = NO_GENERATION),
+    {0},
+};
+
+const struct model map_model = {
+    .name = "map",
+    .size = sizeof(struct state),
+    .cases = cases,
+    .configure = configure,
+    .init = init,
+    .run = run,
+    .show = show,
+    .check = check,
+    .end = end,
+    .acyclic = true,
+};

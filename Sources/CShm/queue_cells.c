@@ -357,9 +357,9 @@ copy_unstable(uint8_t *to, const uint8_t *from, uint64_t length)
 }
 
 int cshm__queue_copy_part(const struct cshm_queue *queue, const struct cshm_message *from,
-                          uint32_t max, uint32_t port)
+                          uint32_t max, uint32_t hand)
 {
-    struct cshm_slot *slot = cshm__queue_slot(queue, cshm__queue_hand(queue, port));
+    struct cshm_slot *slot = cshm__queue_slot(queue, hand);
     uint64_t room = queue->slot_size - sizeof(struct cshm_pack);
     void *data = NULL;
     if (from->length > queue->slot_size) {
@@ -371,7 +371,7 @@ int cshm__queue_copy_part(const struct cshm_queue *queue, const struct cshm_mess
         count = room / from->length < max ? (uint32_t)(room / from->length) : max;
     }
     uint64_t bytes = count * from->length + (count > 1 ? sizeof(struct cshm_pack) : 0);
-    int status = cshm__queue_prepare(queue, cshm__queue_hand(queue, port), bytes, &data);
+    int status = cshm__queue_prepare(queue, hand, bytes, &data);
     if (status != 0) {
         return status;
     }
@@ -392,7 +392,7 @@ static int pop_part(struct cshm_queue *queue, _Atomic uint64_t *cell, uint64_t s
     struct cshm_message pack;
     uint32_t left = left_of(queue, seen);
     int status = cshm__queue_show(queue, slot_of(queue, seen), left, &pack);
-    int count = status == 0 ? cshm__queue_copy_part(queue, &pack, max, message->port) : status;
+    int count = status == 0 ? cshm__queue_copy_part(queue, &pack, max, message->slot) : status;
     uint64_t now = seen;
     if (count < 0) { /* damaged, unless it was taken while we looked */
         return atomic_load_explicit(cell, memory_order_seq_cst) == seen ? count : 1;
@@ -403,8 +403,7 @@ static int pop_part(struct cshm_queue *queue, _Atomic uint64_t *cell, uint64_t s
                                                  memory_order_relaxed)) { /* [part] */
         return 1;
     }
-    return cshm__queue_show(queue, cshm__queue_hand(queue, message->port), (uint32_t)count,
-                            message);
+    return cshm__queue_show(queue, message->slot, (uint32_t)count, message);
 }
 
 int cshm__queue_pop(struct cshm_queue *queue, uint32_t max, struct cshm_message *message)
@@ -438,8 +437,7 @@ int cshm__queue_pop(struct cshm_queue *queue, uint32_t max, struct cshm_message 
         if (lease != 0) { /* relaxed: ordered by [settle], which makes it count */
             atomic_store_explicit(&queue->ports[port].left, left, memory_order_relaxed);
         }
-        uint64_t wanted =
-            word_of(queue, turn + 1, cum_of(queue, seen), 0, cshm__queue_hand(queue, port));
+        uint64_t wanted = word_of(queue, turn + 1, cum_of(queue, seen), 0, message->slot);
         if (exchange(queue, port, cell, seen, wanted, lease)) {
             advance(&queue->head, &queue->shared->head, position + 1);
             return cshm__queue_show(queue, slot_of(queue, seen), left, message);

@@ -169,22 +169,23 @@ int cshm__queue_take_port(cshm_queue *queue, struct cshm_message *message)
         port = take_keeper(queue, i);
         message->keeper = port == TAKEN ? 0 : i + 1;
     }
-    if (message->keeper != 0 && port != NO_PORT) {
-        message->port = port;
-        return 0;
+    if (message->keeper == 0 || port == NO_PORT) {
+        port = claim_free(queue, self);
     }
-    port = claim_free(queue, self);
     if (port == NO_PORT) {
         port = claim_dead(queue, self);
     }
     if (port != NO_PORT) {
         message->port = port;
-        return 0;
+        message->slot = cshm__queue_hand(queue, port);
+        if (message->slot < queue->slot_count) {
+            return 0;
+        }
     }
     if (message->keeper != 0) {
         atomic_store_explicit(&queue->kept[message->keeper - 1], 0, memory_order_release);
     }
-    return -EUSERS;
+    return port == NO_PORT ? -EUSERS : -EPROTO;
 }
 
 void cshm__queue_give_port(cshm_queue *queue, const struct cshm_message *message)
@@ -210,8 +211,7 @@ void cshm__queue_set_aside(cshm_queue *queue, const struct cshm_message *message
     struct cshm_port *port = &queue->ports[message->port];
     /* relaxed: ordered by [settle] */
     atomic_store_explicit(&port->left, cshm__queue_left(message), memory_order_relaxed);
-    atomic_store_explicit(&port->own,
-                          CSHM_OWN(cshm__queue_hand(queue, message->port), CSHM_OWN_LEASE),
+    atomic_store_explicit(&port->own, CSHM_OWN(message->slot, CSHM_OWN_LEASE),
                           memory_order_release); /* [settle] */
     let_go(queue, message->port, kind);
     if (message->keeper != 0) {
@@ -260,11 +260,10 @@ static int divide(cshm_queue *queue, const struct cshm_message *pack, uint32_t m
 {
     struct cshm_port *from = &queue->ports[pack->port];
     struct cshm_port *to = &queue->ports[message->port];
-    int count = cshm__queue_copy_part(queue, pack, max, message->port);
+    int count = cshm__queue_copy_part(queue, pack, max, message->slot);
     if (count > 0 && message->leased) {
         atomic_store_explicit(&to->left, (uint32_t)count, memory_order_relaxed);
-        atomic_store_explicit(&to->own,
-                              CSHM_OWN(cshm__queue_hand(queue, message->port), CSHM_OWN_LEASE),
+        atomic_store_explicit(&to->own, CSHM_OWN(message->slot, CSHM_OWN_LEASE),
                               memory_order_release); /* [settle] */
     }
     if (count > 0) {
@@ -272,9 +271,7 @@ static int divide(cshm_queue *queue, const struct cshm_message *pack, uint32_t m
     }
     let_go(queue, pack->port, kind);
     tell_of_side(queue);
-    return count < 0 ? count
-                     : cshm__queue_show(queue, cshm__queue_hand(queue, message->port),
-                                        (uint32_t)count, message);
+    return count < 0 ? count : cshm__queue_show(queue, message->slot, (uint32_t)count, message);
 }
 
 /* Delivers what is in a port that was claimed. */

@@ -152,7 +152,6 @@ int cshm_queue_claim_many(cshm_queue *queue, uint64_t length, uint32_t count,
     out->count = count;
     out->redelivered = 0;
     out->leased = 0;
-    out->slot = cshm__queue_hand(queue, out->port);
     status = lay_out(queue, out);
     if (status != 0) {
         cshm__queue_give_port(queue, out);
@@ -218,6 +217,7 @@ struct put {
     uint32_t done;
     struct cshm_message message;
     bool claimed;
+    bool singly; /* a pack did not fit, though the numbers said so */
 };
 
 /* How many to try next: what fits a pack, and the queue as it is now. */
@@ -226,7 +226,7 @@ static uint32_t next_count(const struct put *put)
     const cshm_queue *queue = put->queue;
     uint32_t count = put->count - put->done < queue->pack ? put->count - put->done : queue->pack;
     uint64_t bytes = put->length * count + sizeof(struct cshm_pack);
-    if (count == 1 || put->length > queue->slot_size ||
+    if (count == 1 || put->singly || put->length > queue->slot_size ||
         (queue->byte_limit != 0 && bytes > queue->byte_limit)) {
         return 1;
     }
@@ -234,6 +234,7 @@ static uint32_t next_count(const struct put *put)
     return room < count ? (room == 0 ? 1 : (uint32_t)room) : count;
 }
 
+/* @returns what the commit did, or 1: a pack did not fit, so try again with one element. */
 static int attempt_one(struct put *put)
 {
     if (!put->claimed) {
@@ -248,23 +249,25 @@ static int attempt_one(struct put *put)
     }
     int status = cshm_queue_try_commit(put->queue, &put->message);
     if (status == 0) {
-        put->claimed = false;
         put->done += put->message.count;
-    } else if (status != -EAGAIN || put->message.count > 1) {
-        cshm_queue_abort(put->queue, &put->message); /* a smaller pack may fit */
         put->claimed = false;
+        put->singly = false;
+    } else if (put->message.count > 1) {
+        cshm_queue_abort(put->queue, &put->message);
+        put->claimed = false;
+        put->singly = true;
+        status = status == -EAGAIN ? 1 : status;
     }
     return status;
 }
 
-/* Until all are put, or none can be now: -EAGAIN. A pack that was too large is tried once more. */
+/* Until all are put, or not even one can be now: -EAGAIN. */
 static int attempt_put(void *context)
 {
     struct put *put = context;
     while (put->done < put->count) {
-        bool pack = put->claimed ? put->message.count > 1 : next_count(put) > 1;
         int status = attempt_one(put);
-        if (status != 0 && !(status == -EAGAIN && pack)) {
+        if (status < 0) {
             return status;
         }
     }

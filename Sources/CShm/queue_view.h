@@ -110,13 +110,14 @@ uint64_t cshm__queue_count(const struct cshm_queue *queue);
 /* Shows what `left` says is left of a slot's message. @returns 0 or -EPROTO. */
 int cshm__queue_show(const struct cshm_queue *queue, uint32_t slot, uint32_t left,
                      struct cshm_message *message);
-/* Copies the first elements of a message, as many as go inline, to the hand of a port.
+/* Copies the first elements of a message, as many as go inline, to a hand of the caller's.
  * @returns how many, or -EPROTO. */
 int cshm__queue_copy_part(const struct cshm_queue *queue, const struct cshm_message *from,
-                          uint32_t max, uint32_t port);
+                          uint32_t max, uint32_t hand);
 
 /* ---- queue_ports.c ---- */
-/* Gives the caller a port, in message->port and ->keeper. @returns 0, -EUSERS, -ECHILD. */
+/* Gives the caller a port, in message->port and ->keeper, and its hand, in ->slot.
+ * @returns 0, -EUSERS, -ECHILD, -EPROTO. */
 int cshm__queue_take_port(struct cshm_queue *queue, struct cshm_message *message);
 void cshm__queue_give_port(struct cshm_queue *queue, const struct cshm_message *message);
 /* Turns the message's port into one that holds a message to be delivered again. */

@@ -29,6 +29,8 @@
     X(directory)   \
     X(ring)        \
     X(queue)       \
+    X(queue_pack)  \
+    X(queue_lease) \
     X(broadcast)   \
     X(map)         \
     X(history)     \

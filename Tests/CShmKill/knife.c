@@ -37,6 +37,8 @@ static struct {
     uint32_t at;
     uint32_t passed;
     _Atomic uint32_t *where;
+    void (*other)(void *context);
+    void *context;
 } knife;
 
 /* ---- points ---- */
@@ -80,6 +82,22 @@ void knife_disarm(void)
     knife.cut = CUT_NONE;
 }
 
+void knife_interleave(void (*other)(void *context), void *context)
+{
+    knife.other = other;
+    knife.context = context;
+}
+
+static void let_other_act(void)
+{
+    void (*other)(void *) = knife.other;
+    enum cut cut = knife.cut;
+    knife.other = NULL;
+    knife.cut = CUT_NONE;
+    other(knife.context);
+    knife.cut = cut;
+}
+
 _Noreturn void knife_die(void)
 {
     kill(getpid(), SIGKILL);
@@ -111,6 +129,9 @@ static void pass(const void *after, bool shared)
     uint32_t index = index_of(after);
     struct point_use *use = &knife_uses[index];
     atomic_fetch_add(shared ? &use->shared : &use->local, 1);
+    if (shared && knife.other != NULL) {
+        let_other_act();
+    }
     if (!shared || knife.cut == CUT_NONE || ++knife.passed != knife.at) {
         return;
     }

@@ -53,6 +53,10 @@ void knife_arm(enum cut cut, uint32_t at, _Atomic uint32_t *where);
 /* Stops counting. */
 void knife_disarm(void);
 
+/* Calls `other` when this process has come to its next point in shared memory, before that point's
+ * own store: what another process might do just then. Its own points are not counted. */
+void knife_interleave(void (*other)(void *context), void *context);
+
 /* Ends this process as kill -9 does. */
 _Noreturn void knife_die(void);
 

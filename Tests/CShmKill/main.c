@@ -27,6 +27,7 @@
     X(value)       \
     X(heap)        \
     X(directory)   \
+    X(broadcast)   \
     X(slot)        \
     X(map)
 
@@ -377,11 +378,31 @@ static const struct unreached *excuse_for(const struct point *point)
     return NULL;
 }
 
-/* @returns what is wrong with how a point fared, or NULL. */
-static const char *verdict(uint32_t index)
+static bool is_same_store(const struct point *a, const struct point *b)
 {
-    const struct point_use *use = &knife_uses[index];
-    bool excused = excuse_for(&knife_points[index]) != NULL;
+    return a->line == b->line && strcmp(a->function, b->function) == 0 &&
+           strcmp(a->path, b->path) == 0 && strcmp(a->callee, b->callee) == 0;
+}
+
+/* What became of a store, of which the compiler may have made several. */
+static struct point_use use_of(uint32_t index)
+{
+    struct point_use sum = {0};
+    for (uint32_t i = 0; i < knife_point_count(); i++) {
+        if (is_same_store(&knife_points[i], &knife_points[index])) {
+            sum.shared += knife_uses[i].shared;
+            sum.local += knife_uses[i].local;
+            sum.killed += knife_uses[i].killed;
+            sum.stopped += knife_uses[i].stopped;
+        }
+    }
+    return sum;
+}
+
+/* @returns what is wrong with how a point fared, or NULL. */
+static const char *verdict(const struct point *point, const struct point_use *use)
+{
+    bool excused = excuse_for(point) != NULL;
     if (use->shared == 0) {
         return use->local != 0 || excused ? NULL : "was never reached";
     }
@@ -416,13 +437,13 @@ static bool judge_points(bool print)
     bool good = excuses_are_current();
     for (uint32_t i = 0; i < knife_point_count(); i++) {
         const struct point *point = &knife_points[i];
-        const struct point_use *use = &knife_uses[i];
-        const char *wrong = verdict(i);
-        shared += use->shared != 0;
+        struct point_use use = use_of(i);
+        const char *wrong = verdict(point, &use);
+        shared += knife_uses[i].shared != 0;
         if (wrong != NULL || print) {
             printf("%s:%llu: %s: %s: %s (killed %u, stopped %u)\n", point->path,
                    (unsigned long long)point->line, point->function, point->text,
-                   wrong == NULL ? "good" : wrong, use->killed, use->stopped);
+                   wrong == NULL ? "good" : wrong, use.killed, use.stopped);
         }
         good = good && wrong == NULL;
     }

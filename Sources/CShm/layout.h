@@ -331,14 +331,32 @@ _Static_assert(sizeof(struct cshm_map_bucket) == 64, "bucket: size");
 _Static_assert(sizeof(struct cshm_map_table) == CSHM_LINE, "table: size");
 _Static_assert(ATOMIC_LLONG_LOCK_FREE == 2, "a lock-based atomic cannot cross processes");
 
-#define CSHM_FOLD(id, n) (((id) * 131u + (uint32_t)(n)) & 0xffffffu)
-enum {
-    CSHM_LAYOUT_ID =
-        CSHM_FOLD(CSHM_FOLD(CSHM_FOLD(CSHM_FOLD(CSHM_LAYOUT_VERSION, sizeof(pthread_mutex_t)),
-                                      sizeof(struct cshm_queue_shared)),
-                            sizeof(struct cshm_map_shared)),
-                  CSHM_PARTICIPANTS_MAX),
-};
+/* Every struct of this file, and the two of the public headers: their sizes make the layout id, with
+ * the version and what else two builds must agree on. What moves within a struct is for
+ * Tests/CShmTests/layout_test.c to notice. */
+#define CSHM_STRUCTS(X)       \
+    X(cshm_header)            \
+    X(cshm_live)              \
+    X(cshm_participant_entry) \
+    X(cshm_directory_slot)    \
+    X(cshm_directory_page)    \
+    X(cshm_mutex_shared)      \
+    X(cshm_span)              \
+    X(cshm_cell)              \
+    X(cshm_slot)              \
+    X(cshm_ring_shared)       \
+    X(cshm_queue_shared)      \
+    X(cshm_port)              \
+    X(cshm_broadcast_shared)  \
+    X(cshm_publisher_shared)  \
+    X(cshm_subscriber_shared) \
+    X(cshm_map_shard)         \
+    X(cshm_map_shared)        \
+    X(cshm_map_bucket)        \
+    X(cshm_map_table)         \
+    X(cshm_map_item)          \
+    X(cshm_mutex)             \
+    X(cshm_park)
 
 #define CSHM_LIVE_OFFSET         ((uint64_t)CSHM_PAGE)
 #define CSHM_PARTICIPANTS_OFFSET (2 * (uint64_t)CSHM_PAGE)

@@ -61,14 +61,35 @@ static void install_fork_handler(void)
     pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);
 }
 
-static uint64_t checksum(const struct cshm_header *header)
+static uint64_t fnv1a(const void *data, size_t length)
 {
-    const uint8_t *bytes = (const uint8_t *)header;
-    uint64_t hash = 0xcbf29ce484222325ull; /* FNV-1a */
-    for (size_t i = 0; i < offsetof(struct cshm_header, checksum); i++) {
+    const uint8_t *bytes = data;
+    uint64_t hash = 0xcbf29ce484222325ull;
+    for (size_t i = 0; i < length; i++) {
         hash = (hash ^ bytes[i]) * 0x100000001b3ull;
     }
     return hash;
+}
+
+static uint64_t checksum(const struct cshm_header *header)
+{
+    return fnv1a(header, offsetof(struct cshm_header, checksum));
+}
+
+/* What two builds must agree on, of the C library's too. */
+static uint32_t layout_id(void)
+{
+#define SIZE(name) (uint32_t)sizeof(struct name),
+    static const uint32_t facts[] = {CSHM_LAYOUT_VERSION,
+                                     CSHM_LINE,
+                                     CSHM_PAGE,
+                                     CSHM_SPAN,
+                                     CSHM_CLASSES,
+                                     CSHM_PARTICIPANTS_MAX,
+                                     sizeof(pthread_mutex_t),
+                                     CSHM_STRUCTS(SIZE)};
+#undef SIZE
+    return (uint32_t)fnv1a(facts, sizeof facts);
 }
 
 static uint64_t round_up(uint64_t value, uint64_t unit)
@@ -90,7 +111,7 @@ static int make_header(const struct cshm_region_options *options, struct cshm_he
     capacity = round_up(capacity, CSHM_SPAN);
     memset(header, 0, sizeof *header);
     memcpy(header->magic, MAGIC, sizeof MAGIC);
-    header->layout_id = CSHM_LAYOUT_ID;
+    header->layout_id = layout_id();
     header->endian = ENDIAN_PROBE;
     header->capacity = capacity;
     header->spans_offset = CSHM_SPANS_OFFSET;
@@ -110,7 +131,7 @@ static int check_header(const struct cshm_header *header, const struct stat *fil
     if (memcmp(header->magic, MAGIC, sizeof MAGIC) != 0) {
         return -EBADMSG;
     }
-    if (header->layout_id != CSHM_LAYOUT_ID || header->endian != ENDIAN_PROBE ||
+    if (header->layout_id != layout_id() || header->endian != ENDIAN_PROBE ||
         header->checksum != checksum(header) || header->capacity < CAPACITY_MIN ||
         header->capacity > CAPACITY_MAX || (uint64_t)file->st_size != header->capacity ||
         header->spans_offset != CSHM_SPANS_OFFSET || header->heap_offset % CSHM_SPAN != 0 ||

@@ -21,6 +21,7 @@
 
 /* The one list of suites. */
 #define SUITES(X)  \
+    X(layout)      \
     X(region)      \
     X(participant) \
     X(park)        \

@@ -1,0 +1,203 @@
+/*
+ * SPDX-License-Identifier: Apache-2.0
+ *
+ * The layout of shared memory, field by field, as of one version. It may change; but not without a
+ * new version number, which is what keeps two builds apart that disagree.
+ */
+#include "test.h"
+
+#include <stdbool.h>
+#include <string.h>
+
+#include "layout.h"
+
+extern const struct test layout_tests[];
+
+/* To change the layout: raise CSHM_LAYOUT_VERSION, then this number and what the test names. */
+enum { VERSION = 3 };
+
+struct fact {
+    const char *owner;
+    const char *field; /* NULL for the size */
+    size_t found;
+    size_t expected;
+};
+
+#define SIZE(owner, expected)         {#owner, NULL, sizeof(struct owner), expected}
+#define FIELD(owner, field, expected) {#owner, #field, offsetof(struct owner, field), expected}
+
+static const struct fact facts[] = {
+    SIZE(cshm_mutex, 128),
+    SIZE(cshm_park, 4),
+    SIZE(cshm_header, 80),
+    FIELD(cshm_header, magic, 0),
+    FIELD(cshm_header, layout_id, 8),
+    FIELD(cshm_header, endian, 12),
+    FIELD(cshm_header, uuid, 16),
+    FIELD(cshm_header, capacity, 32),
+    FIELD(cshm_header, spans_offset, 40),
+    FIELD(cshm_header, heap_offset, 48),
+    FIELD(cshm_header, span_count, 56),
+    FIELD(cshm_header, pid_namespace, 64),
+    FIELD(cshm_header, checksum, 72),
+    SIZE(cshm_live, 640),
+    FIELD(cshm_live, committed_spans, 0),
+    FIELD(cshm_live, heap_lock, 128),
+    FIELD(cshm_live, free_hint, 256),
+    FIELD(cshm_live, abandoned, 264),
+    FIELD(cshm_live, directory_lock, 384),
+    FIELD(cshm_live, directory, 512),
+    SIZE(cshm_participant_entry, 64),
+    FIELD(cshm_participant_entry, state, 0),
+    FIELD(cshm_participant_entry, pid, 8),
+    SIZE(cshm_directory_slot, 256),
+    FIELD(cshm_directory_slot, place, 0),
+    FIELD(cshm_directory_slot, generation, 8),
+    FIELD(cshm_directory_slot, type_tag, 16),
+    FIELD(cshm_directory_slot, kind, 24),
+    FIELD(cshm_directory_slot, length, 28),
+    FIELD(cshm_directory_slot, name, 32),
+    SIZE(cshm_directory_page, 16000),
+    FIELD(cshm_directory_page, magic, 0),
+    FIELD(cshm_directory_page, next, 8),
+    FIELD(cshm_directory_page, slot, 128),
+    SIZE(cshm_mutex_shared, 128),
+    FIELD(cshm_mutex_shared, native, 0),
+    FIELD(cshm_mutex_shared, magic, 64),
+    FIELD(cshm_mutex_shared, holder_pid, 68),
+    SIZE(cshm_span, 32),
+    FIELD(cshm_span, word, 0),
+    FIELD(cshm_span, owner, 8),
+    FIELD(cshm_span, holder, 16),
+    FIELD(cshm_span, extra, 24),
+    SIZE(cshm_cell, 16),
+    FIELD(cshm_cell, state, 0),
+    FIELD(cshm_cell, holder, 8),
+    SIZE(cshm_slot, 16),
+    FIELD(cshm_slot, block, 0),
+    FIELD(cshm_slot, length, 8),
+    FIELD(cshm_slot, bytes, 16),
+    SIZE(cshm_ring_shared, 640),
+    FIELD(cshm_ring_shared, magic, 0),
+    FIELD(cshm_ring_shared, capacity, 4),
+    FIELD(cshm_ring_shared, slot_size, 8),
+    FIELD(cshm_ring_shared, stride, 12),
+    FIELD(cshm_ring_shared, tail, 128),
+    FIELD(cshm_ring_shared, head, 256),
+    FIELD(cshm_ring_shared, items, 384),
+    FIELD(cshm_ring_shared, room, 512),
+    SIZE(cshm_queue_shared, 640),
+    FIELD(cshm_queue_shared, magic, 0),
+    FIELD(cshm_queue_shared, capacity, 4),
+    FIELD(cshm_queue_shared, slot_size, 8),
+    FIELD(cshm_queue_shared, stride, 12),
+    FIELD(cshm_queue_shared, ports, 16),
+    FIELD(cshm_queue_shared, slot_bits, 20),
+    FIELD(cshm_queue_shared, type_tag, 24),
+    FIELD(cshm_queue_shared, ports_offset, 32),
+    FIELD(cshm_queue_shared, cells_offset, 40),
+    FIELD(cshm_queue_shared, slots_offset, 48),
+    FIELD(cshm_queue_shared, tail, 128),
+    FIELD(cshm_queue_shared, head, 256),
+    FIELD(cshm_queue_shared, items, 384),
+    FIELD(cshm_queue_shared, room, 512),
+    SIZE(cshm_port, 128),
+    FIELD(cshm_port, own, 0),
+    FIELD(cshm_port, owner, 8),
+    SIZE(cshm_broadcast_shared, 512),
+    FIELD(cshm_broadcast_shared, magic, 0),
+    FIELD(cshm_broadcast_shared, capacity, 4),
+    FIELD(cshm_broadcast_shared, slot_size, 8),
+    FIELD(cshm_broadcast_shared, stride, 12),
+    FIELD(cshm_broadcast_shared, publishers, 16),
+    FIELD(cshm_broadcast_shared, subscribers, 20),
+    FIELD(cshm_broadcast_shared, type_tag, 24),
+    FIELD(cshm_broadcast_shared, tail, 128),
+    FIELD(cshm_broadcast_shared, floor, 256),
+    FIELD(cshm_broadcast_shared, stream, 384),
+    FIELD(cshm_broadcast_shared, overwriting, 392),
+    FIELD(cshm_broadcast_shared, lossless, 396),
+    FIELD(cshm_broadcast_shared, items, 400),
+    FIELD(cshm_broadcast_shared, room, 404),
+    SIZE(cshm_publisher_shared, 128),
+    FIELD(cshm_publisher_shared, own, 0),
+    FIELD(cshm_publisher_shared, owner, 8),
+    SIZE(cshm_subscriber_shared, 128),
+    FIELD(cshm_subscriber_shared, owner, 0),
+    FIELD(cshm_subscriber_shared, cursor, 8),
+    FIELD(cshm_subscriber_shared, pin, 16),
+    SIZE(cshm_map_shard, 256),
+    FIELD(cshm_map_shard, lock, 0),
+    FIELD(cshm_map_shard, table, 128),
+    FIELD(cshm_map_shard, count, 136),
+    FIELD(cshm_map_shard, next_generation, 144),
+    FIELD(cshm_map_shard, pending_new, 152),
+    FIELD(cshm_map_shard, pending_old, 160),
+    SIZE(cshm_map_shared, 16512),
+    FIELD(cshm_map_shared, magic, 0),
+    FIELD(cshm_map_shared, shards, 4),
+    FIELD(cshm_map_shared, type_tag, 8),
+    FIELD(cshm_map_shared, seed, 16),
+    FIELD(cshm_map_shared, shard, 128),
+    SIZE(cshm_map_bucket, 64),
+    FIELD(cshm_map_bucket, next, 0),
+    FIELD(cshm_map_bucket, entry, 8),
+    SIZE(cshm_map_table, 128),
+    FIELD(cshm_map_table, magic, 0),
+    FIELD(cshm_map_table, log2_buckets, 4),
+    FIELD(cshm_map_table, buckets, 8),
+    FIELD(cshm_map_table, overflow_used, 12),
+    FIELD(cshm_map_table, bucket, 128),
+    SIZE(cshm_map_item, 32),
+    FIELD(cshm_map_item, generation, 0),
+    FIELD(cshm_map_item, hash, 8),
+    FIELD(cshm_map_item, key_length, 16),
+    FIELD(cshm_map_item, length, 24),
+    FIELD(cshm_map_item, bytes, 32),
+};
+
+#define NAME(owner) #owner,
+
+static const char *const structs[] = {CSHM_STRUCTS(NAME)};
+
+static bool has_rows(const char *name)
+{
+    for (size_t i = 0; i < sizeof facts / sizeof facts[0]; i++) {
+        if (strcmp(facts[i].owner, name) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void fields(void)
+{
+    bool same = true;
+    for (size_t i = 0; i < sizeof facts / sizeof facts[0]; i++) {
+        const struct fact *fact = &facts[i];
+        if (fact->found != fact->expected) {
+            fprintf(stderr, "%s.%s: %zu, was %zu in version %d\n", fact->owner,
+                    fact->field == NULL ? "size" : fact->field, fact->found, fact->expected,
+                    VERSION);
+            same = false;
+        }
+    }
+    CHECK(same);
+    CHECK_EQ(CSHM_LAYOUT_VERSION, VERSION);
+}
+
+static void all_structs(void)
+{
+    for (size_t i = 0; i < sizeof structs / sizeof structs[0]; i++) {
+        if (!has_rows(structs[i])) {
+            fprintf(stderr, "%s has no rows\n", structs[i]);
+            CHECK(false);
+        }
+    }
+}
+
+const struct test layout_tests[] = {
+    {"is_what_its_version_says", fields},
+    {"names_every_struct_of_its_id", all_structs},
+    {NULL, NULL},
+};

@@ -347,6 +347,7 @@ _Static_assert(ATOMIC_LLONG_LOCK_FREE == 2, "a lock-based atomic cannot cross pr
     X(cshm_ring_shared)       \
     X(cshm_queue_shared)      \
     X(cshm_port)              \
+    X(cshm_pack)              \
     X(cshm_broadcast_shared)  \
     X(cshm_publisher_shared)  \
     X(cshm_subscriber_shared) \

@@ -14,7 +14,7 @@
 extern const struct test layout_tests[];
 
 /* To change the layout: raise CSHM_LAYOUT_VERSION, then this number and what the test names. */
-enum { VERSION = 3 };
+enum { VERSION = 4 };
 
 struct fact {
     const char *owner;
@@ -86,24 +86,35 @@ static const struct fact facts[] = {
     FIELD(cshm_ring_shared, head, 256),
     FIELD(cshm_ring_shared, items, 384),
     FIELD(cshm_ring_shared, room, 512),
-    SIZE(cshm_queue_shared, 640),
+    SIZE(cshm_queue_shared, 896),
     FIELD(cshm_queue_shared, magic, 0),
     FIELD(cshm_queue_shared, capacity, 4),
-    FIELD(cshm_queue_shared, slot_size, 8),
-    FIELD(cshm_queue_shared, stride, 12),
+    FIELD(cshm_queue_shared, ring, 8),
+    FIELD(cshm_queue_shared, slot_size, 12),
     FIELD(cshm_queue_shared, ports, 16),
-    FIELD(cshm_queue_shared, slot_bits, 20),
+    FIELD(cshm_queue_shared, pack, 20),
     FIELD(cshm_queue_shared, type_tag, 24),
-    FIELD(cshm_queue_shared, ports_offset, 32),
-    FIELD(cshm_queue_shared, cells_offset, 40),
-    FIELD(cshm_queue_shared, slots_offset, 48),
+    FIELD(cshm_queue_shared, byte_limit, 32),
+    FIELD(cshm_queue_shared, turn_shift, 40),
+    FIELD(cshm_queue_shared, state, 44),
+    FIELD(cshm_queue_shared, leasing, 48),
+    FIELD(cshm_queue_shared, produced, 52),
+    FIELD(cshm_queue_shared, side, 56),
+    FIELD(cshm_queue_shared, tickets, 60),
     FIELD(cshm_queue_shared, tail, 128),
     FIELD(cshm_queue_shared, head, 256),
-    FIELD(cshm_queue_shared, items, 384),
-    FIELD(cshm_queue_shared, room, 512),
+    FIELD(cshm_queue_shared, bytes, 384),
+    FIELD(cshm_queue_shared, high_water, 392),
+    FIELD(cshm_queue_shared, items, 512),
+    FIELD(cshm_queue_shared, room, 640),
+    FIELD(cshm_queue_shared, idle, 768),
     SIZE(cshm_port, 128),
     FIELD(cshm_port, own, 0),
     FIELD(cshm_port, owner, 8),
+    FIELD(cshm_port, left, 16),
+    SIZE(cshm_pack, 16),
+    FIELD(cshm_pack, count, 0),
+    FIELD(cshm_pack, length, 4),
     SIZE(cshm_broadcast_shared, 512),
     FIELD(cshm_broadcast_shared, magic, 0),
     FIELD(cshm_broadcast_shared, capacity, 4),

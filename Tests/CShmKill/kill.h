@@ -55,6 +55,8 @@ struct scenario {
     void (*recover)(struct world *);
     void (*check)(struct world *);
     void (*meanwhile)(struct world *);
+    uint32_t step;     /* for an operation that does the same many times: every how many-th point,
+                        and each one once */
     uint32_t pairs;    /* for every how many-th of the victim's points; 0 for none */
     bool unattached;   /* the victim has not joined before */
     uint64_t capacity; /* of the region; 0 for 1 MiB */

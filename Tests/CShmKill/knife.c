@@ -124,6 +124,12 @@ static uint32_t index_of(const void *after)
     abort();
 }
 
+static bool is_due(const struct point_use *use)
+{
+    uint32_t cuts = atomic_load(knife.cut == CUT_KILL ? &use->killed : &use->stopped);
+    return knife.at == KNIFE_FRESH ? cuts == 0 : ++knife.passed == knife.at;
+}
+
 static void pass(const void *after, bool shared)
 {
     uint32_t index = index_of(after);
@@ -132,7 +138,7 @@ static void pass(const void *after, bool shared)
     if (shared && knife.other != NULL) {
         let_other_act();
     }
-    if (!shared || knife.cut == CUT_NONE || ++knife.passed != knife.at) {
+    if (!shared || knife.cut == CUT_NONE || !is_due(use)) {
         return;
     }
     atomic_store(knife.where, index + 1);
@@ -141,6 +147,7 @@ static void pass(const void *after, bool shared)
         knife_die();
     }
     atomic_fetch_add(&use->stopped, 1);
+    knife.cut = CUT_NONE;
     kill(getpid(), SIGSTOP);
 }
 

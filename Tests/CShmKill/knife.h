@@ -46,6 +46,9 @@ uint32_t knife_point_count(void);
 /* Before any fork. */
 void knife_init(void);
 
+/* In the place of a number: the first point at which nobody was cut yet, in that way. */
+static const uint32_t KNIFE_FRESH = UINT32_MAX;
+
 /* From now on this process counts the points it passes, and ends (or stops) at number `at`, from 1.
  * `*where` is set to the point's index + 1 before that. */
 void knife_arm(enum cut cut, uint32_t at, _Atomic uint32_t *where);

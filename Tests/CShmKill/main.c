@@ -49,7 +49,7 @@ enum {
 };
 
 struct tally {
-    _Atomic uint64_t kills;
+    _Atomic uint64_t kills; /* at a point; but each victim of a pair is one, too */
     _Atomic uint64_t pairs;
     _Atomic uint64_t stops;
 };
@@ -321,25 +321,34 @@ static void run_pairs(const struct scenario *scenario)
     } while (where != 0);
 }
 
+/* Cuts the victim at each of its points. @returns the first number beyond them. */
+static uint32_t run_cuts(const struct scenario *scenario, enum cut cut, _Atomic uint64_t *tally)
+{
+    uint32_t at = 1;
+    while (cut_victim(scenario, cut, at)) {
+        at += scenario->step == 0 ? 1 : scenario->step;
+        (*tally)++;
+    }
+    while (scenario->step > 1 && cut_victim(scenario, cut, KNIFE_FRESH)) {
+        (*tally)++;
+    }
+    return at;
+}
+
 static void run_scenario(const struct scenario *scenario)
 {
     int64_t start = cshm_now_ns();
-    uint32_t points = 0;
-    uint32_t stops = 0;
-    while (cut_victim(scenario, CUT_KILL, points + 1)) {
-        points++;
-    }
-    while (cut_victim(scenario, CUT_STOP, stops + 1)) {
-        stops++;
-    }
+    uint32_t end = run_cuts(scenario, CUT_KILL, &now.tally.kills);
+    (void)run_cuts(scenario, CUT_STOP, &now.tally.stops);
     now.cut = CUT_KILL;
-    for (now.at = 1; scenario->pairs != 0 && now.at <= points + 1; now.at += scenario->pairs) {
+    for (now.at = 1; scenario->pairs != 0 && now.at <= end; now.at += scenario->pairs) {
         run_pairs(scenario);
     }
-    printf("passed  %s.%s: %u points, %llu pairs (%.2f s)\n", now.noun, scenario->name, points,
-           (unsigned long long)now.tally.pairs, (double)(cshm_now_ns() - start) / 1e9);
-    total->kills += points + 1 + 2 * now.tally.pairs;
-    total->stops += stops + now.tally.stops;
+    printf("passed  %s.%s: %llu kills, %llu pairs, %llu stops (%.2f s)\n", now.noun, scenario->name,
+           (unsigned long long)now.tally.kills, (unsigned long long)now.tally.pairs,
+           (unsigned long long)now.tally.stops, (double)(cshm_now_ns() - start) / 1e9);
+    total->kills += now.tally.kills + 2 * now.tally.pairs;
+    total->stops += now.tally.stops;
 }
 
 static pid_t start_scenario(const char *noun, const struct scenario *scenario)

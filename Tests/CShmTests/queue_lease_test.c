@@ -160,10 +160,11 @@ static void lease_of_killed(void)
                 wait_until_set(&shared->ready, i + 1);
             }
         }
-        atomic_store(&shared->ready, 0);
         for (uint32_t i = 0; i < 3; i++) {
             kill_child(children[i]);
         }
+        atomic_store(&shared->ready,
+                     0); /* only now: who waited may lease what was a killed one's */
         struct cshm_message message;
         uint64_t seen = 0;
         for (uint32_t i = 0; i < (round % 2 == 0 ? 4 : 1); i++) {

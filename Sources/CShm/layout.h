@@ -173,7 +173,7 @@ struct cshm_queue_shared {
     uint64_t byte_limit;
     uint32_t turn_shift; /* bits below a cell's turn */
     /* These five change seldom. */
-    _Atomic uint32_t state;
+    _Atomic uint32_t state;    /* {tokens that became somebody's: 30, state: 2} */
     _Atomic uint32_t leasing;  /* whether anything was ever leased */
     _Atomic uint32_t produced; /* whether a token was ever opened */
     _Atomic uint32_t side;     /* grows when a message becomes one to be delivered again */
@@ -192,6 +192,11 @@ struct cshm_queue_shared {
     uint8_t pad5[CSHM_LINE - 4];
     struct cshm_park idle; /* those who wait until all is done */
     uint8_t pad6[CSHM_LINE - 4];
+};
+
+enum {
+    CSHM_QUEUE_STATES = 3, /* the bits of enum cshm_queue_state */
+    CSHM_QUEUE_ONE_TOKEN = 4,
 };
 
 /* Behind it: ports, tokens, cells, slots. */

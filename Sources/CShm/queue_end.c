@@ -5,7 +5,8 @@
  *
  *   [end]    the state is stored (seq_cst) -> loaded by every call (seq_cst). What a put that had
  *            loaded OPEN does after that is decided by the closing of the tail: queue_cells.c
- *   [token]  a token's word is swapped by a compare-and-swap (seq_cst) -> the look for open ones
+ *   [token]  a token's word is swapped by a compare-and-swap, then counted in the state's word (both
+ *            seq_cst) -> the look for open ones, then the state's compare-and-swap
  *
  * A token is {ticket:16, stamp:48}; a sent one has its sender's stamp and a ticket that is not 0.
  */
@@ -26,20 +27,41 @@ static void wake_everybody(cshm_queue *queue)
     cshm_park_wake_all(&queue->shared->idle);
 }
 
-void cshm_queue_finish(cshm_queue *queue)
+/* Changes the state, if the word is still what was seen. */
+static bool set_state(cshm_queue *queue, uint32_t *seen, uint32_t state)
 {
-    uint32_t open = CSHM_QUEUE_OPEN;
-    (void)atomic_compare_exchange_strong_explicit(&queue->shared->state, &open, CSHM_QUEUE_FINISHED,
-                                                  memory_order_seq_cst, memory_order_seq_cst);
+    return atomic_compare_exchange_strong_explicit(
+        &queue->shared->state, seen, (*seen & ~(uint32_t)CSHM_QUEUE_STATES) | state,
+        memory_order_seq_cst, memory_order_seq_cst); /* [end] */
+}
+
+static uint32_t load_state_word(const cshm_queue *queue)
+{
+    return atomic_load_explicit(&queue->shared->state, memory_order_seq_cst); /* [end] */
+}
+
+/* The state has just changed to FINISHED, or had. */
+static void close_and_tell(cshm_queue *queue)
+{
     /* Where the queue is full, the consumer that empties it closes it. */
     (void)cshm__queue_close_tail(queue);
     wake_everybody(queue);
 }
 
+void cshm_queue_finish(cshm_queue *queue)
+{
+    uint32_t seen = load_state_word(queue);
+    while ((seen & CSHM_QUEUE_STATES) == CSHM_QUEUE_OPEN &&
+           !set_state(queue, &seen, CSHM_QUEUE_FINISHED)) {
+    }
+    close_and_tell(queue);
+}
+
 void cshm_queue_cancel(cshm_queue *queue)
 {
-    atomic_store_explicit(&queue->shared->state, CSHM_QUEUE_CANCELLED,
-                          memory_order_seq_cst); /* [end] */
+    uint32_t seen = load_state_word(queue);
+    while (!set_state(queue, &seen, CSHM_QUEUE_CANCELLED)) {
+    }
     wake_everybody(queue);
 }
 
@@ -89,8 +111,20 @@ static int open_token(cshm_queue *queue, uint64_t word, uint32_t *token)
     return -EUSERS;
 }
 
-/* `produced` after the token: a death between leaves a dead token that was never acknowledged. The
- * state after both: a stream that ended meanwhile has no producer. */
+/* A token that has become the caller's is counted in the state's word: whoever looks at all tokens
+ * sees by it that some came meanwhile. @returns 0, or the refusal: the stream ended before. */
+static int count_token(cshm_queue *queue, uint32_t token, uint64_t word)
+{
+    uint32_t before = atomic_fetch_add_explicit(&queue->shared->state, CSHM_QUEUE_ONE_TOKEN,
+                                                memory_order_seq_cst); /* [end], [token] */
+    if ((before & CSHM_QUEUE_STATES) == CSHM_QUEUE_OPEN) {
+        return 0;
+    }
+    (void)swap_token(queue, token, word, 0);
+    return refusal(queue);
+}
+
+/* `produced` after the token: a death between leaves a dead token that was never acknowledged. */
 static int open_with(cshm_queue *queue, uint64_t ticket, uint32_t *out)
 {
     uint64_t self = cshm_participant_self(queue->region);
@@ -103,13 +137,11 @@ static int open_with(cshm_queue *queue, uint64_t ticket, uint32_t *out)
         return status;
     }
     atomic_store_explicit(&queue->shared->produced, 1, memory_order_seq_cst);
-    status = refusal(queue);
-    if (status != 0) {
-        (void)swap_token(queue, token, ticket << 48 | self, 0);
-        return status;
+    status = count_token(queue, token, ticket << 48 | self);
+    if (status == 0) {
+        *out = token;
     }
-    *out = token;
-    return 0;
+    return status;
 }
 
 int cshm_queue_producer_open(cshm_queue *queue, uint32_t *token)
@@ -151,8 +183,11 @@ int cshm_queue_producer_receive(cshm_queue *queue, uint64_t ticket, uint32_t *to
         !swap_token(queue, index, seen, self)) {
         return -ENOENT;
     }
-    *token = index;
-    return 0;
+    status = count_token(queue, index, self);
+    if (status == 0) {
+        *token = index;
+    }
+    return status;
 }
 
 static bool nobody_produces(const cshm_queue *queue)
@@ -166,11 +201,15 @@ static bool nobody_produces(const cshm_queue *queue)
     return true;
 }
 
+/* The look at all tokens is no instant; but if none was opened or received since the state's word was
+ * loaded, then nobody had one at the end of the look, and nobody has when the word changes. */
 void cshm__queue_finish_if_abandoned(cshm_queue *queue)
 {
+    uint32_t seen = load_state_word(queue);
     if (atomic_load_explicit(&queue->shared->produced, memory_order_seq_cst) != 0 &&
-        cshm__queue_state(queue) == CSHM_QUEUE_OPEN && nobody_produces(queue)) {
-        cshm_queue_finish(queue);
+        (seen & CSHM_QUEUE_STATES) == CSHM_QUEUE_OPEN && nobody_produces(queue) &&
+        set_state(queue, &seen, CSHM_QUEUE_FINISHED)) {
+        close_and_tell(queue);
     }
 }
 

@@ -25,6 +25,7 @@
 enum {
     TAKEN = UINT32_MAX,
     NO_PORT = UINT32_MAX - 1,
+    LOOKS = 1000,
 };
 
 static const uint64_t FORGETTING = UINT64_MAX;
@@ -112,11 +113,12 @@ static uint32_t claim_dead(cshm_queue *queue, uint64_t self)
     (void)cshm__queue_rescue(queue); /* what was leased is marked, and so left alone here */
     for (uint32_t i = 0; i < queue->port_count; i++) {
         uint64_t owner = atomic_load_explicit(&queue->ports[i].owner, memory_order_relaxed);
-        if (owner == 0 || CSHM_OWNER_IS_SIDE(owner) || holds_message(queue, i) ||
+        if (owner == 0 || CSHM_OWNER_IS_SIDE(owner) ||
             !cshm_participant_is_gone(queue->region, owner) || !claim(queue, i, owner, self)) {
             continue;
         }
-        if (settle(queue, i)) {
+        /* Only now: before it was known dead, it might have leased after the look. */
+        if (settle(queue, i) && !holds_message(queue, i)) {
             return i;
         }
         let_go(queue, i, owner);
@@ -242,14 +244,24 @@ bool cshm__queue_rescue(cshm_queue *queue)
     return any;
 }
 
+/* The dividing of a pack moves elements from port to port, so that a look at the ports is true for no
+ * instant if one was divided meanwhile. */
 uint64_t cshm__queue_leased(const cshm_queue *queue)
 {
-    uint64_t count = 0;
-    for (uint32_t i = 0; i < queue->port_count; i++) {
-        count += atomic_load_explicit(&queue->ports[i].owner, memory_order_acquire) != 0 &&
-                 holds_message(queue, i);
+    for (int look = 0; look < LOOKS; look++) {
+        uint64_t count = 0;
+        uint32_t side =
+            atomic_load_explicit(&queue->shared->side, memory_order_seq_cst); /* [side] */
+        for (uint32_t i = 0; i < queue->port_count; i++) {
+            count += atomic_load_explicit(&queue->ports[i].owner, memory_order_acquire) != 0 &&
+                     holds_message(queue, i);
+        }
+        if (count != 0 ||
+            side == atomic_load_explicit(&queue->shared->side, memory_order_seq_cst)) { /* [side] */
+            return count;
+        }
     }
-    return count;
+    return 1; /* so much is divided that there is something */
 }
 
 /* Some elements of a pack that waits in a port of ours; the rest waits on. For a plain taker the
@@ -269,6 +281,8 @@ static int divide(cshm_queue *queue, const struct cshm_message *pack, uint32_t m
     if (count > 0) {
         atomic_store_explicit(&from->left, pack->count - (uint32_t)count, memory_order_release);
     }
+    /* Before the rest can be taken and released, those who count leases know: see leased(). */
+    atomic_fetch_add_explicit(&queue->shared->side, 1, memory_order_seq_cst); /* [side] */
     let_go(queue, pack->port, kind);
     tell_of_side(queue);
     return count < 0 ? count : cshm__queue_show(queue, message->slot, (uint32_t)count, message);

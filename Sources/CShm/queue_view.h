@@ -93,7 +93,8 @@ static inline uint32_t cshm__queue_hand(const struct cshm_queue *queue, uint32_t
 
 static inline uint32_t cshm__queue_state(const struct cshm_queue *queue)
 {
-    return atomic_load_explicit(&queue->shared->state, memory_order_seq_cst); /* [end] */
+    return atomic_load_explicit(&queue->shared->state, memory_order_seq_cst) &
+           CSHM_QUEUE_STATES; /* [end] */
 }
 
 /* ---- queue_cells.c ---- */

@@ -30,6 +30,7 @@
     X(directory)   \
     X(ring)        \
     X(queue)       \
+    X(token)       \
     X(queue_pack)  \
     X(queue_lease) \
     X(broadcast)   \

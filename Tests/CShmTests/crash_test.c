@@ -216,6 +216,115 @@ static void crash_queue(void)
     cshm_region_close(region);
 }
 
+/* ---- queue: batches and leases ---- */
+
+enum { BATCH = 24, LEASE_MAX = 10 };
+
+static void produce_batches(cshm_region *region, void *context)
+{
+    struct job *job = context;
+    cshm_queue *queue = NULL;
+    uint64_t random = job->seed;
+    REQUIRE(cshm_queue_open(region, job->offset, 7, &queue) == 0);
+    while (atomic_load(&job->shared->stop) == 0) {
+        uint64_t ids[BATCH];
+        uint32_t count = 1 + (uint32_t)(next_random(&random) % BATCH);
+        uint64_t first = atomic_fetch_add(&job->shared->next, count);
+        if (first + count >= IDS) {
+            break;
+        }
+        for (uint32_t i = 0; i < count; i++) {
+            ids[i] = first + i;
+        }
+        for (uint32_t done = 0; done < count && atomic_load(&job->shared->stop) == 0;) {
+            int put = cshm_queue_put_many_until(queue, ids + done, 8, count - done,
+                                                after(20 * MILLISECOND));
+            REQUIRE(put > 0 || put == -ETIMEDOUT);
+            for (int i = 0; i < put; i++) {
+                atomic_store(&job->shared->acknowledged[ids[done++]], 1);
+            }
+        }
+        atomic_fetch_add(&job->shared->done, 1);
+    }
+    cshm_queue_close(queue);
+    cshm_region_close(region);
+}
+
+/* Each element once, but for those that are marked. */
+static void note_elements(struct shared *shared, const struct cshm_message *message)
+{
+    for (uint32_t i = 0; i < message->count; i++) {
+        uint64_t id = ((const uint64_t *)message->data)[i];
+        REQUIRE(message->length == 8 && id < IDS);
+        REQUIRE(atomic_fetch_add(&shared->taken[id], 1) == 0 || message->redelivered == 1);
+    }
+}
+
+static void consume_leases(cshm_region *region, void *context)
+{
+    struct job *job = context;
+    cshm_queue *queue = NULL;
+    uint64_t random = job->seed;
+    REQUIRE(cshm_queue_open(region, job->offset, 7, &queue) == 0);
+    while (atomic_load(&job->shared->stop) == 0) {
+        struct cshm_message message;
+        uint32_t max = 1 + (uint32_t)(next_random(&random) % LEASE_MAX);
+        int status = cshm_queue_lease_until(queue, max, &message, after(20 * MILLISECOND));
+        if (status == -ETIMEDOUT) {
+            continue;
+        }
+        REQUIRE(status == 0 && message.count <= max);
+        note_elements(job->shared, &message);
+        if (next_random(&random) % 16 == 0) {
+            cshm_queue_return(queue, &message);
+        } else {
+            cshm_queue_release(queue, &message);
+        }
+        atomic_fetch_add(&job->shared->done, 1);
+    }
+    cshm_queue_close(queue);
+    cshm_region_close(region);
+}
+
+static void crash_leases(void)
+{
+    static void (*const bodies[WORKERS])(cshm_region *, void *) = {produce_batches, produce_batches,
+                                                                   produce_batches, consume_leases,
+                                                                   consume_leases,  consume_leases};
+    struct cshm_queue_options options = {
+        .capacity = 100, .slot_size = 24, .pack = 32, .ports = PORTS, .type_tag = 7};
+    struct job job = {.shared = shared_memory(sizeof(struct shared)), .seed = make_seed()};
+    cshm_region *region = make_region(64u << 20);
+    uint64_t before = blocks_in_use(region);
+    cshm_queue *queue = NULL;
+    struct cshm_message message;
+    CHECK_EQ(cshm_queue_create(region, &options, &job.offset), 0);
+    CHECK_EQ(cshm_heap_share(region, job.offset), 0);
+    CHECK(massacre(region, &job, bodies) > 300);
+
+    CHECK_EQ(cshm_queue_open(region, job.offset, 7, &queue), 0);
+    CHECK(cshm_queue_count(queue) <= 100);
+    cshm_queue_finish(queue);
+    int status;
+    while ((status = cshm_queue_lease_until(queue, LEASE_MAX, &message, after(20 * SECOND))) == 0) {
+        note_elements(job.shared, &message);
+        cshm_queue_release(queue, &message);
+    }
+    CHECK_EQ(status, -EPIPE);
+    CHECK_EQ(cshm_queue_join_until(queue, after(20 * SECOND)), 0);
+    uint64_t again = 0;
+    for (uint64_t id = 0; id < atomic_load(&job.shared->next) && id < IDS; id++) {
+        CHECK(job.shared->acknowledged[id] == 0 || job.shared->taken[id] > 0);
+        again += job.shared->taken[id] > 1;
+    }
+    fprintf(stderr, "%llu delivered again\n", (unsigned long long)again);
+    CHECK(again > 0);
+    (void)cshm_region_reap(region);
+    cshm_queue_destroy(queue);
+    CHECK_EQ(blocks_in_use(region), before);
+    cshm_region_close(region);
+}
+
 /* ---- mutex ---- */
 
 struct counter {
@@ -414,6 +523,7 @@ const struct test crash_tests[] = {
     {"crash_queue_of_killed_producers_and_consumers_delivers_at_most_once_and_drains", crash_queue},
     {"crash_mutex_of_killed_holders_protects_a_counter", crash_mutex},
     {"crash_map_of_killed_writers_stays_whole_and_leaks_nothing", crash_map},
+    {"crash_queue_delivers_every_element_of_killed_lease_holders", crash_leases},
     {"crash_queue_is_not_delayed_by_stopped_processes", crash_stop},
     {NULL, NULL},
 };

@@ -56,8 +56,9 @@ uint64_t cshm__pid_namespace(void);
 uint64_t cshm__default_capacity(void);
 int cshm__random(void *bytes, size_t length);
 void cshm__pause(void);
-/* Whether this process may run on one CPU only: spinning then keeps the peer from answering. */
-bool cshm__is_alone_on_its_cpu(void);
+/* A counter of the CPU's that ticks some 1 to 4 times a ns, where reading the clock costs 70. */
+uint64_t cshm__ticks(void);
+bool cshm__has_one_cpu(void);
 /* Registers this process, so that the barrier of a sleeper reaches it; see [announce]. */
 void cshm__let_be_interrupted(void);
 /* A full barrier in every registered process that runs now. @returns false if the kernel refuses. */
@@ -91,6 +92,10 @@ static inline void cshm__park_wake_one_after_store(struct cshm_park *park)
  * of cshm/park.h, an acquire load or stronger. */
 int cshm__await(struct cshm_park *park, int (*attempt)(void *context), void *context,
                 int64_t deadline_ns);
+/* As cshm__await(), and before each sleep asks `is_over`, whether nobody lives who could end the
+ * wait: -EPIPE, after one more attempt. */
+int cshm__await_peer(struct cshm_park *park, int (*attempt)(void *context),
+                     bool (*is_over)(void *context), void *context, int64_t deadline_ns);
 /* How long cshm__await() spins and yields at most, in this process; 0 parks at once. */
 extern _Atomic int64_t cshm__patience_ns;
 

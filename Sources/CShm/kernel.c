@@ -9,7 +9,6 @@
 #include <fcntl.h>
 #include <linux/futex.h>
 #include <linux/membarrier.h>
-#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -146,14 +145,30 @@ void cshm__pause(void)
 #endif
 }
 
-/* Of the process that asks first: an affinity that changes later costs time, nothing else. */
-bool cshm__is_alone_on_its_cpu(void)
+uint64_t cshm__ticks(void)
+{
+#if defined(__x86_64__)
+    return __builtin_ia32_rdtsc();
+#elif defined(__aarch64__)
+    /* It ticks 25 MHz to 1 GHz. */
+    uint64_t count;
+    uint64_t frequency;
+    __asm__ volatile("mrs %0, cntvct_el0\n\tmrs %1, cntfrq_el0" : "=r"(count), "=r"(frequency));
+    return frequency == 0 ? count : count * (3000000000u / frequency);
+#else
+    return (uint64_t)cshm_now_ns() * 3;
+#endif
+}
+
+/* The machine's CPUs, not this process's: one that is bound to a CPU may have peers on others. */
+bool cshm__has_one_cpu(void)
 {
     static _Atomic int cpus; /* 0 unknown, 1 one, 2 several */
     int known = atomic_load_explicit(&cpus, memory_order_relaxed);
     if (known == 0) {
-        cpu_set_t set;
-        known = sched_getaffinity(0, sizeof set, &set) == 0 && CPU_COUNT(&set) == 1 ? 1 : 2;
+        int saved = errno;
+        known = sysconf(_SC_NPROCESSORS_ONLN) == 1 ? 1 : 2;
+        errno = saved;
         atomic_store_explicit(&cpus, known, memory_order_relaxed);
     }
     return known == 1;

@@ -19,7 +19,7 @@
 #include <cshm/park.h>
 #include <cshm/participant.h>
 
-#define CSHM_LAYOUT_VERSION 4u
+#define CSHM_LAYOUT_VERSION 5u
 /* 128, not 64: x86 prefetches lines in pairs. */
 #define CSHM_LINE           128u
 #define CSHM_PAGE           4096u
@@ -135,7 +135,7 @@ enum {
     CSHM_PARK_ONE = 4,
 };
 
-/* ---- a message's slot, in rings and queues ---- */
+/* ---- a message's slot, in queues ---- */
 struct cshm_slot {
     _Atomic uint64_t block; /* the heap block it owns, or 0 */
     uint64_t length;        /* bytes; with CSHM_SLOT_PACK if they begin with a struct cshm_pack */
@@ -144,20 +144,22 @@ struct cshm_slot {
 
 #define CSHM_SLOT_PACK (1ull << 63)
 
-/* ---- ring ---- */
+/* ---- ring: then the slots, then a block or 0 for each slot ---- */
 struct cshm_ring_shared {
     uint32_t magic;
     uint32_t capacity;
     uint32_t slot_size;
-    uint32_t stride;
-    uint8_t pad0[CSHM_LINE - 16];
+    _Atomic uint32_t state;    /* open, finished, cancelled */
+    _Atomic uint64_t producer; /* stamp of who puts, or 0 */
+    _Atomic uint64_t consumer; /* stamp of who takes, or 0 */
+    uint8_t pad0[CSHM_LINE - 32];
     _Atomic uint64_t tail; /* the producer's */
     uint8_t pad1[CSHM_LINE - 8];
     _Atomic uint64_t head; /* the consumer's */
     uint8_t pad2[CSHM_LINE - 8];
-    struct cshm_park items; /* consumers sleep here */
+    struct cshm_park items; /* the consumer sleeps here */
     uint8_t pad3[CSHM_LINE - 4];
-    struct cshm_park room; /* producers sleep here */
+    struct cshm_park room; /* the producer sleeps here */
     uint8_t pad4[CSHM_LINE - 4];
 };
 

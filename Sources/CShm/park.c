@@ -35,11 +35,12 @@
 enum {
     SLICE_NS = 25000000,
     UNSEEN_SLICE_NS = 1000000,
-    PAUSING_NS = 1000,   /* of the patience: looking as often as a CPU can */
-    PATIENCE_NS = 40000, /* the rest of it: giving the CPU to whoever wants it, between looks */
-    LONG_NS = 100000,    /* if waits usually take this long, patience does not pay */
-    LATE = 8,            /* so many waits in a row that outlasted the pausing: no more pausing */
-    PROBE = 16,          /* but for one wait in so many */
+    PAUSING_TICKS = 3000, /* 1 us, more or less: looking as often as a CPU can */
+    PATIENCE_NS = 40000,  /* then this long: giving the CPU to whoever wants it, between looks */
+    SHORT_PATIENCE_NS = 1000, /* or this, where waits are usually long */
+    LONG_NS = 100000,         /* if waits usually take this long, patience does not pay */
+    LATE = 8,   /* so many waits in a row that outlasted the pausing: no more pausing */
+    PROBE = 16, /* but for one wait in so many */
 };
 
 _Atomic int64_t cshm__patience_ns = PATIENCE_NS;
@@ -126,7 +127,7 @@ static struct habit *habit_of(const cshm_park *park)
 
 static bool pausing_pays(const struct habit *habit)
 {
-    return !cshm__is_alone_on_its_cpu() && (habit->late < LATE || habit->waits % PROBE == 0);
+    return !cshm__has_one_cpu() && (habit->late < LATE || habit->waits % PROBE == 0);
 }
 
 static int64_t min_of(int64_t a, int64_t b)
@@ -134,41 +135,51 @@ static int64_t min_of(int64_t a, int64_t b)
     return a < b ? a : b;
 }
 
-/* Looks again and again, for as long as recent waits say that this pays. */
-static int wait_awake(struct habit *habit, int64_t start, int (*attempt)(void *), void *context,
-                      int64_t deadline)
+/* Looks as often as it can; nothing but the looks and a counter register, which is read at once. */
+static int wait_pausing(int (*attempt)(void *), void *context)
 {
-    int64_t patience = atomic_load_explicit(&cshm__patience_ns, memory_order_relaxed);
-    if (pausing_pays(habit)) {
-        int64_t end = min_of(deadline, start + min_of(patience, PAUSING_NS));
-        for (uint32_t round = 1; round % 8 != 0 || cshm_now_ns() < end; round++) {
+    uint64_t start = cshm__ticks();
+    int status;
+    do {
+        for (int i = 0; i < 4; i++) {
             cshm__pause();
-            int status = attempt(context);
+            status = attempt(context);
             if (status != -EAGAIN) {
-                habit->late = 0;
                 return status;
             }
         }
-        habit->late += habit->late < LATE ? 1 : 0;
-    }
-    if (habit->usual_ns > LONG_NS) {
-        patience = min_of(patience, 2 * PAUSING_NS);
-    }
-    for (int64_t end = min_of(deadline, start + patience); cshm_now_ns() < end;) {
-        sched_yield();
-        int status = attempt(context);
-        if (status != -EAGAIN) {
-            return status;
-        }
-    }
-    return -EAGAIN;
+    } while (cshm__ticks() - start < PAUSING_TICKS);
+    return status;
 }
 
-static int wait_asleep(cshm_park *park, int (*attempt)(void *), void *context, int64_t deadline)
+/* Gives the CPU to whoever wants it, between looks. */
+static int wait_yielding(int (*attempt)(void *), void *context, int64_t end)
+{
+    int status = -EAGAIN;
+    while (status == -EAGAIN && cshm_now_ns() < end) {
+        sched_yield();
+        status = attempt(context);
+    }
+    return status;
+}
+
+/* The announced waiter's last look; @returns -EAGAIN if it must sleep. */
+static int look_once_more(int (*attempt)(void *), bool (*is_over)(void *), void *context)
+{
+    int status = attempt(context);
+    if (status != -EAGAIN || is_over == NULL || !is_over(context)) {
+        return status;
+    }
+    status = attempt(context); /* what the dead did last */
+    return status == -EAGAIN ? -EPIPE : status;
+}
+
+static int wait_asleep(cshm_park *park, int (*attempt)(void *), bool (*is_over)(void *),
+                       void *context, int64_t deadline)
 {
     for (;;) {
         uint32_t seen = cshm_park_prepare(park);
-        int status = attempt(context);
+        int status = look_once_more(attempt, is_over, context);
         if (status == -EAGAIN) {
             status = cshm_park_wait(park, seen, deadline);
             if (status == 0) {
@@ -185,18 +196,31 @@ int cshm__await(struct cshm_park *park, int (*attempt)(void *context), void *con
                 int64_t deadline_ns)
 {
     int status = attempt(context);
-    if (status != -EAGAIN) {
-        return status;
-    }
+    return status == -EAGAIN ? cshm__await_peer(park, attempt, NULL, context, deadline_ns) : status;
+}
+
+/* The first attempt was the caller's, who saved a call where it succeeded. */
+int cshm__await_peer(struct cshm_park *park, int (*attempt)(void *context),
+                     bool (*is_over)(void *context), void *context, int64_t deadline_ns)
+{
+    int64_t patience = atomic_load_explicit(&cshm__patience_ns, memory_order_relaxed);
     struct habit *habit = habit_of(park);
-    int64_t start = cshm_now_ns();
     habit->waits++;
-    status = wait_awake(habit, start, attempt, context, deadline_ns);
-    if (status == -EAGAIN) {
-        status = wait_asleep(park, attempt, context, deadline_ns);
+    if (patience != 0 && pausing_pays(habit)) {
+        int status = wait_pausing(attempt, context);
+        if (status != -EAGAIN) {
+            habit->late = 0;
+            habit->usual_ns -= habit->usual_ns / 8;
+            return status;
+        }
+        habit->late += habit->late < LATE ? 1 : 0;
     }
-    /* A wait that pausing was enough for is not timed: its caller has the message to see to. */
-    int64_t took = habit->late == 0 ? 0 : min_of(cshm_now_ns() - start, 4 * LONG_NS);
-    habit->usual_ns += (took - habit->usual_ns) / 8;
+    int64_t start = cshm_now_ns();
+    patience = habit->usual_ns > LONG_NS ? min_of(patience, SHORT_PATIENCE_NS) : patience;
+    int status = wait_yielding(attempt, context, min_of(deadline_ns, start + patience));
+    if (status == -EAGAIN) {
+        status = wait_asleep(park, attempt, is_over, context, deadline_ns);
+    }
+    habit->usual_ns += (min_of(cshm_now_ns() - start, 4 * LONG_NS) - habit->usual_ns) / 8;
     return status;
 }

@@ -28,10 +28,9 @@ static const struct unreached unreached[] = {
     {"map.c", "undo", "&shard->pending_new, 0", "an item's hash was changed"},
     /* private, and only on some machines or at some times */
     {"kernel.c", "cgroup_room", "char text", "private"},
-    {"kernel.c", "cshm__is_alone_on_its_cpu", "&cpus", "private"},
+    {"kernel.c", "cshm__has_one_cpu", "", "private"},
     {"park.c", "cshm_park_prepare", "&is_unseen", "private"},
-    {"park.c", "wait_awake", "habit->late", "private"},
-    {"park.c", "cshm__await", "habit->", "private"},
+    {"park.c", "cshm__await_peer", "habit->", "private"},
     {"map.c", "cshm_map_next", "cursor->position = 0", "private"},
     /* scenarios to come */
     {"ring.c", NULL, "", "ring"},

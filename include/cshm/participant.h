@@ -36,8 +36,9 @@ CSHM_EXPORT uint64_t cshm_participant_self(const cshm_region *region);
 /**
  * Whether the process with that stamp is dead or has left.
  *
- * @returns 1 if certainly so, 0 if it may be alive (a stopped process is). At most two system
- *          calls. Thread-safe.
+ * @returns 1 if certainly so, 0 if it may be alive (a stopped process is; a dead one may seem to
+ *          be at the moment that another takes its entry over). At most two system calls.
+ *          Thread-safe.
  */
 CSHM_EXPORT int cshm_participant_is_gone(const cshm_region *region, uint64_t stamp);
 

@@ -8,22 +8,45 @@
  *
  * Model
  * -----
- * Two 64-bit counters only ever grow: `tail` counts messages put, `head` messages released. Each
- * side keeps its last sight of the other's counter and looks again only when that says full or
- * empty (Rigtorp's cached indices). A message up to the slot's size lies in the slot; a longer one
- * in a heap block that belongs to the slot.
+ * A row of slots, used round and round. Each slot has one word beside its bytes: which lap its
+ * message belongs to, and how long it is. A message is put by storing that word, so that the
+ * consumer finds bytes and word in the same cache line and needs to look nowhere else. `head`
+ * counts messages released; the producer looks at it only when its last sight of it says full.
+ * A message up to the slot's size lies in the slot; a longer one in a heap block that belongs to
+ * the slot. Neither side ever does a read-modify-write.
+ *
+ * To put or to get, a handle needs the role: cshm_ring_become_producer(), _consumer(). A role has
+ * one owner at a time; it passes on when the owner closes its handle or, certified by the kernel,
+ * is dead. Time-outs pass on nothing: a stopped owner is alive.
+ *
+ *     cshm_ring_become_producer(ring);              cshm_ring_become_consumer(ring);
+ *     cshm_ring_put_until(ring, &x, 8, deadline);   cshm_ring_get_until(ring, &x, 8, &n, deadline);
+ *     cshm_ring_finish(ring);                       // -EPIPE, when all are taken
+ *
+ * Batches: claim or peek at index 0, 1, 2, ..., then commit or release that many at once.
  *
  * Who may touch what
  * ------------------
  *   tail, and slots head + capacity > i >= tail    the producer
  *   head, and slots tail > i >= head               the consumer
+ *   state                                          the producer to finish, anybody to cancel
  *
  * If a process dies
  * -----------------
- * The store of `tail` or `head` is each operation's last step. A producer that dies before it put
- * nothing; a consumer that dies before it released nothing, and whoever takes over the role is
- * given the same message again: exactly-once hand-over is the caller's, at-least-once is the
- * ring's. A block of a message that was never published is freed with the slot's next use.
+ *   producer, before a slot's word says this lap    nothing was put; the slot's next use frees the
+ *                                                   block of a long message
+ *   producer, between the words of a batch          those before are put, those after are not
+ *   producer, after the word                        the message is put; who becomes the producer
+ *                                                   next counts it
+ *   consumer, before head                           its successor is given the message again
+ *   consumer, after head                            the message is released
+ *   either, before it woke the other                the sleeper finds out after at most 25 ms
+ *   owner of a role                                 the role is free, once the kernel certifies it
+ *
+ * So a hand-over to a new consumer is at-least-once, and one to a new producer loses nothing that
+ * a put has returned for. A consumer that waits on an empty ring whose producer is dead is given
+ * -EPIPE, as is a producer that waits on a full ring whose consumer is dead. That is true of the
+ * moment: if a successor takes over, the ring works again.
  */
 #ifndef CSHM_RING_H
 #define CSHM_RING_H
@@ -32,66 +55,166 @@
 
 CSHM_BEGIN_DECLS
 
-/** One process's view of a ring. A handle serves one side at a time. */
+/** One process's view of a ring. Each role of it serves one thread at a time. */
 typedef struct cshm_ring cshm_ring;
 
 /**
  * Lays out a new ring as one heap block of this process's; share it with cshm_heap_share().
  *
  * @param capacity   Messages; a power of two, 2 to 2^20.
- * @param slot_size  Bytes of a message that fit without a heap block, 1 to 65536.
+ * @param slot_size  Bytes of a message that fit without a heap block, 1 to 65536. Up to 56 they
+ *                   share a cache line with the slot's word.
  * @param offset     Receives its place.
  * @returns 0, -EINVAL, -ENOSPC, -ECHILD.
  */
 CSHM_EXPORT CSHM_MUST_CHECK int cshm_ring_create(cshm_region *region, uint32_t capacity,
                                                  uint32_t slot_size, uint64_t *offset);
 
-/** Opens a ring at its place. @returns 0, -EPROTO (no ring there), -ENOMEM. */
+/** Opens a ring at its place, without a role. @returns 0, -EPROTO (no ring there), -ENOMEM. */
 CSHM_EXPORT CSHM_MUST_CHECK int cshm_ring_open(cshm_region *region, uint64_t offset,
                                                cshm_ring **out);
 
-/** Drops this process's view. */
+/** Gives up the roles of this view, and drops it. The stream goes on: see cshm_ring_finish(). */
 CSHM_EXPORT void cshm_ring_close(cshm_ring *ring);
 
 /** Frees the ring and every message in it. Nobody may use it any more. Closes this view too. */
 CSHM_EXPORT void cshm_ring_destroy(cshm_ring *ring);
 
+/* ---- roles, and the end ---- */
+
 /**
- * Producer: room for one message, to be written in place.
+ * Makes this view the one that puts.
+ *
+ * @returns 0 (nobody had the role), 1 (whoever had it is dead; all that it put is in the ring, all
+ *          that it only claimed is not), -EBUSY (it lives, or is another view of this process;
+ *          for a moment also of one who is just being buried),
+ *          -EALREADY, -ECHILD (this process has not joined the region), -EPROTO (damaged).
+ */
+CSHM_EXPORT CSHM_MUST_CHECK int cshm_ring_become_producer(cshm_ring *ring);
+
+/**
+ * Makes this view the one that takes.
+ *
+ * @returns as cshm_ring_become_producer(); 1 means that the first message, or the first few, may
+ *          have been worked on already by the dead.
+ */
+CSHM_EXPORT CSHM_MUST_CHECK int cshm_ring_become_consumer(cshm_ring *ring);
+
+/**
+ * Producer: ends the stream. The consumer takes what is in the ring, then gets -EPIPE; every put,
+ * a successor's too, gets -EPIPE at once.
+ *
+ * @returns 0, also if it has ended already; -EPERM (not the producer).
+ */
+CSHM_EXPORT int cshm_ring_finish(cshm_ring *ring);
+
+/** Anybody: ends it now. From here on, every call of either side returns -ECANCELED. */
+CSHM_EXPORT void cshm_ring_cancel(cshm_ring *ring);
+
+/* ---- the producer ---- */
+
+/**
+ * Room for one message, to be written in place.
  *
  * @param length  Bytes.
- * @param data    Receives where to write them.
- * @returns 0, -EAGAIN (full), -ENOSPC (no memory for a long message), -EPROTO (damaged).
+ * @param data    Receives where to write them; aligned to 16, from a length of 128 beyond the
+ *                slot's size on to 128.
+ * @returns 0, -EAGAIN (full), -ENOSPC (no memory for a long message), -EPIPE (finished),
+ *          -ECANCELED, -EPERM (not the producer; a child of fork() is not), -EPROTO (damaged).
  */
 CSHM_EXPORT CSHM_MUST_CHECK int cshm_ring_try_claim(cshm_ring *ring, uint64_t length, void **data);
 
-/** Producer: publishes the claimed message and wakes the consumer if it sleeps. */
+/**
+ * As cshm_ring_try_claim(), for the message that is to be put `index` messages after the next.
+ * Claim each index of a batch once, then commit them together.
+ *
+ * @returns as cshm_ring_try_claim(); -EINVAL (not below the capacity).
+ */
+CSHM_EXPORT CSHM_MUST_CHECK int cshm_ring_try_claim_at(cshm_ring *ring, uint32_t index,
+                                                       uint64_t length, void **data);
+
+/** Puts the claimed message, and wakes the consumer if it sleeps. */
 CSHM_EXPORT void cshm_ring_commit(cshm_ring *ring);
 
-/** Producer: claim, copy and commit. @returns as cshm_ring_try_claim(). */
+/** Puts the messages claimed at the indices below `count`, in order; one wake for all. */
+CSHM_EXPORT void cshm_ring_commit_many(cshm_ring *ring, uint32_t count);
+
+/** Claims, copies and commits. @returns as cshm_ring_try_claim(). */
 CSHM_EXPORT CSHM_MUST_CHECK int cshm_ring_try_put(cshm_ring *ring, const void *data,
                                                   uint64_t length);
 
-/** Producer: as cshm_ring_try_put(), waiting for room. @returns -ETIMEDOUT in place of -EAGAIN. */
+/**
+ * Puts up to `count` messages of `length` bytes each, which lie side by side.
+ *
+ * @returns how many, at least 1; or as cshm_ring_try_claim(); -EINVAL (a count of 0, or above
+ *          INT32_MAX).
+ */
+CSHM_EXPORT CSHM_MUST_CHECK int cshm_ring_try_put_many(cshm_ring *ring, const void *data,
+                                                       uint64_t length, uint32_t count);
+
+/**
+ * As cshm_ring_try_put(), waiting for room.
+ *
+ * @returns -ETIMEDOUT in place of -EAGAIN; -EPIPE also if the consumer is dead. With a deadline
+ *          that has passed it does not sleep, but does ask whether the consumer lives.
+ */
 CSHM_EXPORT CSHM_MUST_CHECK int cshm_ring_put_until(cshm_ring *ring, const void *data,
                                                     uint64_t length, int64_t deadline_ns);
 
+/* ---- the consumer ---- */
+
 /**
- * Consumer: the oldest message, in place, until cshm_ring_release().
+ * The oldest message, in place, until it is released.
  *
- * @returns 0, -EAGAIN (empty), -EPROTO (damaged).
+ * @returns 0, -EAGAIN (empty), -EPIPE (finished, and empty), -ECANCELED, -EPERM (not the
+ *          consumer; a child of fork() is not), -EPROTO (damaged).
  */
 CSHM_EXPORT CSHM_MUST_CHECK int cshm_ring_try_peek(cshm_ring *ring, const void **data,
                                                    uint64_t *length);
 
-/** Consumer: as cshm_ring_try_peek(), waiting. @returns -ETIMEDOUT in the place of -EAGAIN. */
+/** As cshm_ring_try_peek(), for the message `index` after the oldest. */
+CSHM_EXPORT CSHM_MUST_CHECK int cshm_ring_try_peek_at(cshm_ring *ring, uint32_t index,
+                                                      const void **data, uint64_t *length);
+
+/**
+ * As cshm_ring_try_peek(), waiting.
+ *
+ * @returns -ETIMEDOUT in place of -EAGAIN; -EPIPE also if the producer is dead and the ring empty.
+ *          With a deadline that has passed it does not sleep, but does ask whether it lives.
+ */
 CSHM_EXPORT CSHM_MUST_CHECK int cshm_ring_peek_until(cshm_ring *ring, const void **data,
                                                      uint64_t *length, int64_t deadline_ns);
 
-/** Consumer: done with the message. The block of a long one goes back with its slot's next use. */
+/** Done with the oldest message. The block of a long one goes back with its slot's next use. */
 CSHM_EXPORT void cshm_ring_release(cshm_ring *ring);
 
-/** Messages in it at some instant of the call. */
+/** Done with the `count` oldest messages, each of which was peeked at. */
+CSHM_EXPORT void cshm_ring_release_many(cshm_ring *ring, uint32_t count);
+
+/**
+ * Peeks, copies and releases.
+ *
+ * @param size    Bytes that fit into `data`.
+ * @param length  Receives the message's.
+ * @returns as cshm_ring_try_peek(); -EMSGSIZE (it does not fit, and stays).
+ */
+CSHM_EXPORT CSHM_MUST_CHECK int cshm_ring_try_get(cshm_ring *ring, void *data, uint64_t size,
+                                                  uint64_t *length);
+
+/**
+ * Takes up to `count` messages of exactly `length` bytes each, and lays them side by side.
+ *
+ * @returns how many, at least 1; or as cshm_ring_try_peek(); -EMSGSIZE (the oldest has another
+ *          length, and stays); -EINVAL (a count of 0, or above INT32_MAX).
+ */
+CSHM_EXPORT CSHM_MUST_CHECK int cshm_ring_try_get_many(cshm_ring *ring, void *data, uint64_t length,
+                                                       uint32_t count);
+
+/** As cshm_ring_try_get(), waiting. @returns as cshm_ring_peek_until(); -EMSGSIZE. */
+CSHM_EXPORT CSHM_MUST_CHECK int cshm_ring_get_until(cshm_ring *ring, void *data, uint64_t size,
+                                                    uint64_t *length, int64_t deadline_ns);
+
+/** Messages in it at some instant of the call. Anybody; thread-safe, process-safe. */
 CSHM_EXPORT uint64_t cshm_ring_count(const cshm_ring *ring);
 
 CSHM_END_DECLS

@@ -59,8 +59,10 @@ private final class WorkerMemory: Sendable {
         running = try SharedBlock(128, in: region)
         let (tasks, taskPlace) = unsafe try Self.makeRing(region, capacity: 4)
         unsafe self.tasks = tasks
+        try unsafe check(cshm_ring_become_producer(tasks), "cshm_ring_become_producer")
         let (results, resultPlace) = unsafe try Self.makeRing(region, capacity: 8)
         unsafe self.results = results
+        try unsafe check(cshm_ring_become_consumer(results), "cshm_ring_become_consumer")
         places = WorkerPlaces(
             tasks: taskPlace, results: resultPlace, running: running.offset,
             doorbell: doorbell.offset)

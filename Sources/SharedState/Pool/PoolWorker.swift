@@ -55,6 +55,8 @@ internal enum PoolWorker {
         let initializer = try reader.prefixed()
         let tasks = unsafe try openRing(region, places.tasks)
         let results = unsafe try openRing(region, places.results)
+        try unsafe check(cshm_ring_become_consumer(tasks), "cshm_ring_become_consumer")
+        try unsafe check(cshm_ring_become_producer(results), "cshm_ring_become_producer")
         guard
             let running = unsafe cshm_heap_pointer(region.pointer, places.running, 8),
             let bell = unsafe cshm_heap_pointer(region.pointer, places.doorbell, 4)

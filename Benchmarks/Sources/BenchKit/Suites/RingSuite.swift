@@ -4,6 +4,13 @@ extension Suites {
     internal static let ring: [Row] = [
         stream("ring/spsc/8/1x1", "ring, tried", "ring", 8, ["cached-index-ring"]),
         stream("ring/spsc/64/1x1", "ring, tried", "ring", 64, ["cached-index-ring"]),
+        batch(8), batch(64),
+        Row(
+            "ring/roundtrip/8/1x1", .nanoseconds, "there and back, tried",
+            ChannelProbe("ring").with {
+                $0.mode = .roundTrip
+                $0.size = 8
+            }, against: [pingPong]),
         Row(
             "ring/roundtrip/64/1x1", .nanoseconds, "there and back, tried",
             ChannelProbe("ring").with { $0.mode = .roundTrip },
@@ -29,6 +36,16 @@ extension Suites {
             "ring/parked-roundtrip/64/1x1", .nanoseconds, "there and back, both asleep",
             ChannelProbe("ring-waiting").with { $0.mode = .parkedRoundTrip }, against: [futex]),
     ]
+
+    /// Batches of 32, against single messages.
+    private static func batch(_ size: UInt32) -> Row {
+        Row(
+            "ring/batch-32/\(size)/1x1", .perSecond, "ring, tried, 32 at a time",
+            ChannelProbe("ring").with {
+                $0.size = size
+                $0.batch = 32
+            }, against: [ChannelProbe("cached-index-ring").with { $0.size = size }])
+    }
 
     /// Times one way at a fixed rate, from when each message was due.
     internal static func paced(

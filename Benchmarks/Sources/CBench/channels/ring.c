@@ -22,13 +22,15 @@ static int ring_open(void *state, bool producer, void **handle)
 {
     struct subject *subject = state;
     cshm_ring *ring = NULL;
-    (void)producer;
     int status = bench_subject_join(subject);
     if (status == 0) {
         status = cshm_ring_open(subject->region, subject->offset, &ring);
     }
+    if (status == 0) {
+        status = producer ? cshm_ring_become_producer(ring) : cshm_ring_become_consumer(ring);
+    }
     *handle = ring;
-    return status;
+    return status < 0 ? status : 0;
 }
 
 BENCH_INLINE uint32_t receive(cshm_ring *ring, int status, const void *data, uint64_t length,
@@ -46,17 +48,21 @@ BENCH_INLINE uint32_t receive(cshm_ring *ring, int status, const void *data, uin
 
 BENCH_INLINE uint32_t put(void *handle, uint8_t *bytes, uint32_t size, uint32_t count)
 {
-    (void)count;
-    return cshm_ring_try_put(handle, bytes, size) == 0;
+    if (count == 1) {
+        return cshm_ring_try_put(handle, bytes, size) == 0;
+    }
+    int moved = cshm_ring_try_put_many(handle, bytes, size, count);
+    return moved > 0 ? (uint32_t)moved : 0;
 }
 
 BENCH_INLINE uint32_t take(void *handle, uint8_t *bytes, uint32_t size, uint32_t count)
 {
-    const void *data = NULL;
     uint64_t length = 0;
-    (void)count;
-    int status = cshm_ring_try_peek(handle, &data, &length);
-    return receive(handle, status, data, length, bytes, size);
+    if (count == 1) {
+        return cshm_ring_try_get(handle, bytes, size, &length) == 0;
+    }
+    int moved = cshm_ring_try_get_many(handle, bytes, size, count);
+    return moved > 0 ? (uint32_t)moved : 0;
 }
 
 BENCH_CHANNEL(bench_ring, "ring", ring_create, bench_subject_destroy, ring_open, put, take);

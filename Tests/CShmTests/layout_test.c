@@ -14,7 +14,7 @@
 extern const struct test layout_tests[];
 
 /* To change the layout: raise CSHM_LAYOUT_VERSION, then this number and what the test names. */
-enum { VERSION = 4 };
+enum { VERSION = 5 };
 
 struct fact {
     const char *owner;
@@ -81,7 +81,9 @@ static const struct fact facts[] = {
     FIELD(cshm_ring_shared, magic, 0),
     FIELD(cshm_ring_shared, capacity, 4),
     FIELD(cshm_ring_shared, slot_size, 8),
-    FIELD(cshm_ring_shared, stride, 12),
+    FIELD(cshm_ring_shared, state, 12),
+    FIELD(cshm_ring_shared, producer, 16),
+    FIELD(cshm_ring_shared, consumer, 24),
     FIELD(cshm_ring_shared, tail, 128),
     FIELD(cshm_ring_shared, head, 256),
     FIELD(cshm_ring_shared, items, 384),

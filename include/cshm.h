@@ -7,6 +7,7 @@
 #define CSHM_H
 
 #include "cshm/base.h"
+#include "cshm/bell.h"
 #include "cshm/broadcast.h"
 #include "cshm/directory.h"
 #include "cshm/heap.h"

@@ -11,6 +11,7 @@
 #include <stdbool.h>
 #include <sys/types.h>
 
+#include <cshm/bell.h>
 #include <cshm/region.h>
 
 #include "layout.h"
@@ -65,7 +66,25 @@ void cshm__let_be_interrupted(void);
 bool cshm__interrupt_publishers(void);
 extern _Atomic bool cshm__is_interruptible; /* whether this process is registered */
 
+/* Until one of the words changes, is woken, or the deadline; at most CSHM_WAIT_MAX of them. */
+void cshm__futex_wait_any(uint32_t *const *words, const uint32_t *seen, uint32_t count,
+                          int64_t deadline_ns);
+int cshm__bell_sender(void);
+int cshm__bell_listen(uint64_t number);
+int cshm__bell_send(int sender, uint64_t number);
+void cshm__bell_drain(int fd);
+void cshm__close(int fd);
+
+/* ---- bell.c ---- */
+bool cshm__bell_ring(struct cshm_park *park);
+
 /* ---- park.c ---- */
+/* The two halves of cshm_park_prepare(): the second is once for all that were announced.
+ * @returns how long a sleep may last. */
+uint32_t cshm__park_announce(struct cshm_park *park);
+int64_t cshm__park_interrupt(void);
+/* Announces bells, which are in the word's line already. */
+void cshm__park_arm(struct cshm_park *park);
 /* Between the store that makes a condition true and cshm__park_wake_one_after_store(). */
 static inline void cshm__publish_barrier(void)
 {

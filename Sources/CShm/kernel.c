@@ -13,8 +13,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -36,6 +38,26 @@ int cshm__futex_wait(uint32_t *word, uint32_t seen, int64_t deadline_ns)
     int result = status == 0 ? 0 : -errno;
     errno = saved;
     return result;
+}
+
+/* Where futex_waitv is missing or refused, a short sleep on the first: the caller looks again. */
+void cshm__futex_wait_any(uint32_t *const *words, const uint32_t *seen, uint32_t count,
+                          int64_t deadline_ns)
+{
+    struct futex_waitv waiters[CSHM_WAIT_MAX];
+    int saved = errno;
+    struct timespec until = {.tv_sec = deadline_ns / 1000000000,
+                             .tv_nsec = deadline_ns % 1000000000};
+    for (uint32_t i = 0; i < count; i++) {
+        waiters[i] =
+            (struct futex_waitv){.val = seen[i], .uaddr = (uintptr_t)words[i], .flags = FUTEX_32};
+    }
+    if (syscall(SYS_futex_waitv, waiters, count, 0, &until, CLOCK_MONOTONIC) < 0 &&
+        (errno == ENOSYS || errno == EPERM || errno == EINVAL)) {
+        int64_t soon = cshm_now_ns() + 1000000;
+        (void)cshm__futex_wait(words[0], seen[0], soon < deadline_ns ? soon : deadline_ns);
+    }
+    errno = saved;
 }
 
 int cshm__futex_wake(uint32_t *word, int count)
@@ -198,4 +220,69 @@ void cshm__let_be_interrupted(void)
 bool cshm__interrupt_publishers(void)
 {
     return membarrier(MEMBARRIER_CMD_GLOBAL_EXPEDITED) == 0;
+}
+
+/* ---- bells: datagram sockets with abstract names, which the kernel takes back from the dead ---- */
+
+static socklen_t bell_address(uint64_t number, struct sockaddr_un *address)
+{
+    char name[32];
+    int length = snprintf(name, sizeof name, "cshm.bell.%016llx", (unsigned long long)number);
+    memset(address, 0, sizeof *address);
+    address->sun_family = AF_UNIX;
+    memcpy(address->sun_path + 1, name, (size_t)length);
+    return (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + (size_t)length);
+}
+
+int cshm__bell_sender(void)
+{
+    int saved = errno;
+    int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    int result = fd >= 0 ? fd : -errno;
+    errno = saved;
+    return result;
+}
+
+int cshm__bell_listen(uint64_t number)
+{
+    int saved = errno;
+    struct sockaddr_un address;
+    socklen_t length = bell_address(number, &address);
+    int result = cshm__bell_sender();
+    if (result >= 0 && bind(result, (struct sockaddr *)&address, length) != 0) {
+        int status = -errno;
+        close(result);
+        result = status;
+    }
+    errno = saved;
+    return result;
+}
+
+/* A full socket was rung already. */
+int cshm__bell_send(int sender, uint64_t number)
+{
+    int saved = errno;
+    struct sockaddr_un address;
+    socklen_t length = bell_address(number, &address);
+    ssize_t sent =
+        sendto(sender, "", 1, MSG_DONTWAIT | MSG_NOSIGNAL, (struct sockaddr *)&address, length);
+    int result = sent == 1 || errno == EAGAIN ? 0 : -errno;
+    errno = saved;
+    return result;
+}
+
+void cshm__bell_drain(int fd)
+{
+    int saved = errno;
+    char byte;
+    while (recv(fd, &byte, 1, MSG_DONTWAIT) >= 0) {
+    }
+    errno = saved;
+}
+
+void cshm__close(int fd)
+{
+    int saved = errno;
+    close(fd);
+    errno = saved;
 }

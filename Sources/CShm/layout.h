@@ -15,11 +15,12 @@
 #include <stdint.h>
 
 #include <cshm/base.h>
+#include <cshm/bell.h>
 #include <cshm/mutex.h>
 #include <cshm/park.h>
 #include <cshm/participant.h>
 
-#define CSHM_LAYOUT_VERSION 5u
+#define CSHM_LAYOUT_VERSION 6u
 /* 128, not 64: x86 prefetches lines in pairs. */
 #define CSHM_LINE           128u
 #define CSHM_PAGE           4096u
@@ -131,8 +132,16 @@ enum {
 /* ---- parking word: bits; the rest counts wakes ---- */
 enum {
     CSHM_PARK_ASLEEP = 1, /* somebody may be asleep */
-    CSHM_PARK_CALLS = CSHM_PARK_ASLEEP,
+    CSHM_PARK_ARMED = 2,  /* somebody's bell is to be rung; only in a line as below */
+    CSHM_PARK_CALLS = CSHM_PARK_ASLEEP | CSHM_PARK_ARMED,
     CSHM_PARK_ONE = 4,
+};
+
+/* The line that a channel's parking word begins; all zeroes without bells. */
+struct cshm_park_line {
+    struct cshm_park park;
+    uint32_t pad;
+    _Atomic uint64_t bells[CSHM_BELLS_MAX]; /* numbers of those to ring, or 0 */
 };
 
 /* ---- a message's slot, in queues ---- */
@@ -157,10 +166,8 @@ struct cshm_ring_shared {
     uint8_t pad1[CSHM_LINE - 8];
     _Atomic uint64_t head; /* the consumer's */
     uint8_t pad2[CSHM_LINE - 8];
-    struct cshm_park items; /* the consumer sleeps here */
-    uint8_t pad3[CSHM_LINE - 4];
-    struct cshm_park room; /* the producer sleeps here */
-    uint8_t pad4[CSHM_LINE - 4];
+    struct cshm_park_line items; /* the consumer sleeps here */
+    struct cshm_park_line room;  /* the producer sleeps here */
 };
 
 /* ---- queue ---- */
@@ -326,6 +333,7 @@ _Static_assert(sizeof(struct cshm_mutex_shared) == sizeof(struct cshm_mutex), "m
 _Static_assert(sizeof(struct cshm_span) == 32, "span: size");
 _Static_assert(sizeof(struct cshm_cell) == 16, "cell: size");
 _Static_assert(sizeof(struct cshm_slot) == 16, "slot: size");
+_Static_assert(sizeof(struct cshm_park_line) == CSHM_LINE, "parking line: size");
 _Static_assert(sizeof(struct cshm_ring_shared) == 5 * CSHM_LINE, "ring: size");
 _Static_assert(sizeof(struct cshm_queue_shared) == 7 * CSHM_LINE, "queue: size");
 _Static_assert(sizeof(struct cshm_port) == CSHM_LINE, "port: size");
@@ -351,6 +359,7 @@ _Static_assert(ATOMIC_LLONG_LOCK_FREE == 2, "a lock-based atomic cannot cross pr
     X(cshm_span)              \
     X(cshm_cell)              \
     X(cshm_slot)              \
+    X(cshm_park_line)         \
     X(cshm_ring_shared)       \
     X(cshm_queue_shared)      \
     X(cshm_port)              \

@@ -52,15 +52,40 @@ static _Atomic uint32_t *word_of(cshm_park *park)
     return (_Atomic uint32_t *)(void *)&park->word;
 }
 
-uint32_t cshm_park_prepare(cshm_park *park)
+uint32_t cshm__park_announce(cshm_park *park)
 {
     /* seq_cst: [announce] */
-    uint32_t seen = atomic_fetch_or_explicit(word_of(park), CSHM_PARK_ASLEEP, memory_order_seq_cst);
-    if (!cshm__interrupt_publishers()) {
+    return atomic_fetch_or_explicit(word_of(park), CSHM_PARK_ASLEEP, memory_order_seq_cst) |
+           CSHM_PARK_ASLEEP;
+}
+
+int64_t cshm__park_interrupt(void)
+{
+    bool refused = !cshm__interrupt_publishers();
+    if (refused) {
         atomic_store_explicit(&is_unseen, true, memory_order_relaxed);
     }
     atomic_thread_fence(memory_order_seq_cst); /* [announce] */
-    return seen | CSHM_PARK_ASLEEP;
+    return refused ? UNSEEN_SLICE_NS : SLICE_NS;
+}
+
+uint32_t cshm_park_prepare(cshm_park *park)
+{
+    uint32_t seen = cshm__park_announce(park);
+    (void)cshm__park_interrupt();
+    return seen;
+}
+
+void cshm__park_arm(cshm_park *park)
+{
+    _Atomic uint32_t *word = word_of(park);
+    uint32_t seen = atomic_load_explicit(word, memory_order_relaxed);
+    /* seq_cst: [announce]; counted, so that a waker in the middle of its wake does not drop it */
+    while (!atomic_compare_exchange_weak_explicit(word, &seen,
+                                                  (seen + CSHM_PARK_ONE) | CSHM_PARK_ARMED,
+                                                  memory_order_seq_cst, memory_order_relaxed)) {
+    }
+    (void)cshm__park_interrupt();
 }
 
 int cshm_park_wait(cshm_park *park, uint32_t seen, int64_t deadline_ns)
@@ -77,17 +102,24 @@ int cshm_park_wait(cshm_park *park, uint32_t seen, int64_t deadline_ns)
     return 0;
 }
 
+/* Bells that were rung, and sleepers of whom nobody is left, need not be called again. */
 void cshm__park_wake(cshm_park *park, int count)
 {
     _Atomic uint32_t *word = word_of(park);
     uint32_t now = atomic_fetch_add_explicit(word, CSHM_PARK_ONE, memory_order_seq_cst) +
-                   CSHM_PARK_ONE; /* [wake] */
-    if (cshm__futex_wake(&park->word, count) > 0 && count == 1) {
+                   CSHM_PARK_ONE; /* [wake], [arm] */
+    uint32_t over = (now & CSHM_PARK_ARMED) != 0 && cshm__bell_ring(park) ? CSHM_PARK_ARMED : 0;
+    if ((now & CSHM_PARK_ASLEEP) != 0 &&
+        !(cshm__futex_wake(&park->word, count) > 0 && count == 1)) {
+        over |= CSHM_PARK_ASLEEP;
+    }
+    if (over == 0) {
         return;
     }
-    uint32_t cleared = (now + CSHM_PARK_ONE) & ~(uint32_t)CSHM_PARK_CALLS;
+    uint32_t cleared = (now + CSHM_PARK_ONE) & ~over;
     if (atomic_compare_exchange_strong_explicit(word, &now, cleared, memory_order_seq_cst,
-                                                memory_order_relaxed)) {
+                                                memory_order_relaxed) &&
+        (over & CSHM_PARK_ASLEEP) != 0) {
         (void)cshm__futex_wake(&park->word, INT_MAX); /* [wake] */
     }
 }

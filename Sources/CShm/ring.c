@@ -325,8 +325,8 @@ static uint32_t state_of(const cshm_ring *ring)
 
 static void wake_both(cshm_ring *ring)
 {
-    cshm_park_wake_all(&ring->shared->items);
-    cshm_park_wake_all(&ring->shared->room);
+    cshm_park_wake_all(&ring->shared->items.park);
+    cshm_park_wake_all(&ring->shared->room.park);
 }
 
 int cshm_ring_finish(cshm_ring *ring)
@@ -449,7 +449,7 @@ static void publish(cshm_ring *ring, uint64_t tail, uint32_t count, uint64_t fir
     store_word(ring, tail, first_word);
     atomic_store_explicit(&ring->shared->tail, tail + count, memory_order_release);
     cshm__publish_barrier();
-    cshm__park_wake_one_after_store(&ring->shared->items);
+    cshm__park_wake_one_after_store(&ring->shared->items.park);
 }
 
 /* A word at a time where that is the whole of it: a call of memcpy costs more than the ring. */
@@ -565,7 +565,7 @@ int cshm_ring_put_until(cshm_ring *ring, const void *data, uint64_t length, int6
     int status = cshm_ring_try_put(ring, data, length);
     if (status == -EAGAIN) {
         struct put put = {ring, data, length};
-        status = cshm__await_peer(&ring->shared->room, attempt_put, consumer_has_died, &put,
+        status = cshm__await_peer(&ring->shared->room.park, attempt_put, consumer_has_died, &put,
                                   deadline_ns);
     }
     return status;
@@ -637,7 +637,7 @@ static void release(cshm_ring *ring, uint64_t head)
 {
     atomic_store_explicit(&ring->shared->head, head, memory_order_release); /* [recycle] */
     cshm__publish_barrier();
-    cshm__park_wake_one_after_store(&ring->shared->room);
+    cshm__park_wake_one_after_store(&ring->shared->room.park);
 }
 
 int cshm_ring_try_peek(cshm_ring *ring, const void **data, uint64_t *length)
@@ -736,7 +736,7 @@ int cshm_ring_peek_until(cshm_ring *ring, const void **data, uint64_t *length, i
     int status = cshm_ring_try_peek(ring, data, length);
     if (status == -EAGAIN) {
         struct peek call = {ring, data, length};
-        status = cshm__await_peer(&ring->shared->items, attempt_peek, producer_has_died, &call,
+        status = cshm__await_peer(&ring->shared->items.park, attempt_peek, producer_has_died, &call,
                                   deadline_ns);
     }
     return status;
@@ -770,4 +770,27 @@ uint64_t cshm_ring_count(const cshm_ring *ring)
         }
         head = again;
     }
+}
+
+static int has_item(const void *object)
+{
+    const cshm_ring *ring = object;
+    return state_of(ring) != OPEN || is_put_at(ring, head_of(ring));
+}
+
+static int has_room(const void *object)
+{
+    const cshm_ring *ring = object;
+    uint64_t head = atomic_load_explicit(&ring->shared->head, memory_order_acquire); /* [recycle] */
+    return state_of(ring) != OPEN || tail_of(ring) - head <= ring->mask;
+}
+
+void cshm_ring_items(cshm_ring *ring, struct cshm_waitable *out)
+{
+    *out = (struct cshm_waitable){&ring->shared->items.park, has_item, ring};
+}
+
+void cshm_ring_room(cshm_ring *ring, struct cshm_waitable *out)
+{
+    *out = (struct cshm_waitable){&ring->shared->room.park, has_room, ring};
 }

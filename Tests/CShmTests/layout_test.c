@@ -14,7 +14,7 @@
 extern const struct test layout_tests[];
 
 /* To change the layout: raise CSHM_LAYOUT_VERSION, then this number and what the test names. */
-enum { VERSION = 5 };
+enum { VERSION = 6 };
 
 struct fact {
     const char *owner;
@@ -77,6 +77,9 @@ static const struct fact facts[] = {
     FIELD(cshm_slot, block, 0),
     FIELD(cshm_slot, length, 8),
     FIELD(cshm_slot, bytes, 16),
+    SIZE(cshm_park_line, 128),
+    FIELD(cshm_park_line, park, 0),
+    FIELD(cshm_park_line, bells, 8),
     SIZE(cshm_ring_shared, 640),
     FIELD(cshm_ring_shared, magic, 0),
     FIELD(cshm_ring_shared, capacity, 4),

@@ -25,6 +25,7 @@
     X(region)      \
     X(participant) \
     X(park)        \
+    X(bell)        \
     X(mutex)       \
     X(heap)        \
     X(directory)   \

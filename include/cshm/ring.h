@@ -52,6 +52,7 @@
 #define CSHM_RING_H
 
 #include "base.h"
+#include "bell.h"
 
 CSHM_BEGIN_DECLS
 
@@ -213,6 +214,14 @@ CSHM_EXPORT CSHM_MUST_CHECK int cshm_ring_try_get_many(cshm_ring *ring, void *da
 /** As cshm_ring_try_get(), waiting. @returns as cshm_ring_peek_until(); -EMSGSIZE. */
 CSHM_EXPORT CSHM_MUST_CHECK int cshm_ring_get_until(cshm_ring *ring, void *data, uint64_t size,
                                                     uint64_t *length, int64_t deadline_ns);
+
+/* ---- anybody ---- */
+
+/** Consumer: to wait for a message, or for the end, beside other things; see cshm/bell.h. */
+CSHM_EXPORT void cshm_ring_items(cshm_ring *ring, struct cshm_waitable *out);
+
+/** Producer: to wait for room, or for the end, beside other things. */
+CSHM_EXPORT void cshm_ring_room(cshm_ring *ring, struct cshm_waitable *out);
 
 /** Messages in it at some instant of the call. Anybody; thread-safe, process-safe. */
 CSHM_EXPORT uint64_t cshm_ring_count(const cshm_ring *ring);

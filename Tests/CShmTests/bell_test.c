@@ -1,0 +1,303 @@
+/*
+ * SPDX-License-Identifier: Apache-2.0
+ *
+ * Tests of cshm/bell.h.
+ */
+#include "support.h"
+
+#include <poll.h>
+
+#include <cshm/bell.h>
+#include <cshm/ring.h>
+
+#include "internal.h"
+
+extern const struct test bell_tests[];
+
+static cshm_ring *make_ring(cshm_region *region, uint64_t *offset)
+{
+    cshm_ring *ring = NULL;
+    CHECK_EQ(cshm_ring_create(region, 8, 8, offset), 0);
+    CHECK_EQ(cshm_heap_share(region, *offset), 0);
+    CHECK_EQ(cshm_ring_open(region, *offset, &ring), 0);
+    return ring;
+}
+
+static bool is_rung(const cshm_bell *bell, int timeout_ms)
+{
+    struct pollfd poll_fd = {.fd = cshm_bell_descriptor(bell), .events = POLLIN};
+    return poll(&poll_fd, 1, timeout_ms) == 1;
+}
+
+static void rings_once(void)
+{
+    cshm_region *region = make_region(1u << 20);
+    struct cshm_waitable items;
+    cshm_bell *bell = NULL;
+    uint64_t offset = 0;
+    uint64_t value = 1;
+    uint64_t length = 0;
+    cshm_ring *ring = make_ring(region, &offset);
+    CHECK_EQ(cshm_ring_become_producer(ring), 0);
+    CHECK_EQ(cshm_ring_become_consumer(ring), 0);
+    CHECK_EQ(cshm_bell_create(&bell), 0);
+    cshm_ring_items(ring, &items);
+    for (int round = 0; round < 100; round++) {
+        CHECK_EQ(cshm_bell_arm(bell, &items), 0);
+        CHECK(!is_rung(bell, 0));
+        CHECK_EQ(cshm_ring_try_put(ring, &value, 8), 0);
+        CHECK(is_rung(bell, 0));
+        cshm_bell_clear(bell);
+        CHECK_EQ(cshm_ring_try_put(ring, &value, 8), 0); /* not armed again: not rung again */
+        CHECK(!is_rung(bell, 0));
+        CHECK_EQ(cshm_bell_arm(bell, &items), 1);
+        cshm_bell_disarm(bell, &items);
+        CHECK_EQ(cshm_ring_try_put(ring, &value, 8), 0);
+        CHECK(!is_rung(bell, 0));
+        for (int i = 0; i < 3; i++) {
+            CHECK_EQ(cshm_ring_try_get(ring, &value, 8, &length), 0);
+        }
+    }
+    CHECK_EQ(cshm_bell_arm(bell, &items), 0);
+    CHECK_EQ(cshm_ring_finish(ring), 0);
+    CHECK(is_rung(bell, 0));
+    CHECK_EQ(cshm_bell_arm(bell, &items), 1);
+    cshm_park alone[2] = {{0}, {0}};
+    items.park = (uintptr_t)&alone[0] % CSHM_LINE == 0 ? &alone[1] : &alone[0];
+    CHECK_EQ(cshm_bell_arm(bell, &items), -EINVAL);
+    cshm_bell_close(bell);
+    cshm_ring_destroy(ring);
+    cshm_region_close(region);
+}
+
+enum { BELL_MESSAGES = 20000, SOURCES = 3 };
+
+struct source {
+    uint64_t offsets[SOURCES];
+    _Atomic uint32_t ready;
+    uint32_t number;
+};
+
+static void put_now_and_then(cshm_region *region, void *context)
+{
+    struct source *source = context;
+    cshm_ring *ring = NULL;
+    uint64_t random = source->number;
+    if (cshm_ring_open(region, source->offsets[source->number], &ring) != 0 ||
+        cshm_ring_become_producer(ring) != 0) {
+        _exit(1);
+    }
+    for (uint64_t i = 0; i < BELL_MESSAGES; i++) {
+        for (uint64_t pause = next_random(&random) % 256; pause > 0; pause--) {
+            cshm__pause();
+        }
+        if (cshm_ring_put_until(ring, &i, 8, after(30 * SECOND)) != 0) {
+            _exit(2);
+        }
+    }
+    if (cshm_ring_finish(ring) != 0) {
+        _exit(3);
+    }
+}
+
+/* Takes all there is. @returns whether the stream has ended. */
+static bool drain(cshm_ring *ring, uint64_t *next)
+{
+    uint64_t value = 0;
+    uint64_t length = 0;
+    int status;
+    while ((status = cshm_ring_try_get(ring, &value, 8, &length)) == 0) {
+        CHECK_EQ(value, *next);
+        ++*next;
+    }
+    CHECK(status == -EAGAIN || status == -EPIPE);
+    return status == -EPIPE;
+}
+
+static void take_from_processes(bool by_bell)
+{
+    cshm_region *region = make_region(4u << 20);
+    struct source *source = shared_memory(sizeof *source);
+    struct cshm_waitable items[SOURCES];
+    cshm_ring *rings[SOURCES];
+    uint64_t next[SOURCES] = {0};
+    bool ended[SOURCES] = {false};
+    pid_t children[SOURCES];
+    cshm_bell *bell = NULL;
+    uint32_t left = SOURCES;
+    CHECK_EQ(cshm_bell_create(&bell), 0);
+    for (uint32_t i = 0; i < SOURCES; i++) {
+        rings[i] = make_ring(region, &source->offsets[i]);
+        CHECK_EQ(cshm_ring_become_consumer(rings[i]), 0);
+        cshm_ring_items(rings[i], &items[i]);
+    }
+    for (uint32_t i = 0; i < SOURCES; i++) {
+        source = memcpy(shared_memory(sizeof *source), source, sizeof *source);
+        source->number = i;
+        children[i] = spawn(region, put_now_and_then, source);
+    }
+    while (left > 0) {
+        if (!by_bell) {
+            struct cshm_waitable wanted[SOURCES];
+            uint32_t which[SOURCES];
+            uint32_t count = 0;
+            for (uint32_t i = 0; i < SOURCES; i++) {
+                if (!ended[i]) {
+                    which[count] = i;
+                    wanted[count++] = items[i];
+                }
+            }
+            int found = cshm_wait_any(wanted, count, after(30 * SECOND));
+            CHECK(found >= 0 && found < (int)count);
+            uint32_t i = which[found];
+            CHECK(wanted[found].is_ready(wanted[found].object) != 0);
+            ended[i] = drain(rings[i], &next[i]);
+            left -= ended[i];
+            continue;
+        }
+        bool idle = true;
+        for (uint32_t i = 0; i < SOURCES; i++) {
+            if (!ended[i]) {
+                ended[i] = drain(rings[i], &next[i]);
+                left -= ended[i];
+                idle = (ended[i] || cshm_bell_arm(bell, &items[i]) == 0) && idle;
+            }
+        }
+        if (idle && left > 0) {
+            CHECK(is_rung(bell, 30000)); /* a lost ring would be waited for that long */
+            cshm_bell_clear(bell);
+        }
+    }
+    for (uint32_t i = 0; i < SOURCES; i++) {
+        CHECK_EQ(next[i], BELL_MESSAGES);
+        expect_success(children[i]);
+        cshm_ring_destroy(rings[i]);
+    }
+    cshm_bell_close(bell);
+    cshm_region_close(region);
+}
+
+static void never_misses(void)
+{
+    take_from_processes(true);
+}
+
+static void wait_any(void)
+{
+    take_from_processes(false);
+}
+
+static void wait_any_alone(void)
+{
+    cshm_region *region = make_region(1u << 20);
+    struct cshm_waitable items[2];
+    uint64_t offsets[2];
+    cshm_ring *rings[2];
+    for (int i = 0; i < 2; i++) {
+        rings[i] = make_ring(region, &offsets[i]);
+        CHECK_EQ(cshm_ring_become_producer(rings[i]), 0);
+        CHECK_EQ(cshm_ring_become_consumer(rings[i]), 0);
+        cshm_ring_items(rings[i], &items[i]);
+    }
+    CHECK_EQ(cshm_wait_any(items, 0, 0), -EINVAL);
+    CHECK_EQ(cshm_wait_any(items, CSHM_WAIT_MAX + 1, 0), -EINVAL);
+    int64_t deadline = after(40 * MILLISECOND);
+    CHECK_EQ(cshm_wait_any(items, 2, deadline), -ETIMEDOUT);
+    CHECK(cshm_now_ns() >= deadline);
+    CHECK_EQ(cshm_ring_try_put(rings[1], &offsets[0], 8), 0);
+    CHECK_EQ(cshm_wait_any(items, 2, 0), 1);
+    CHECK_EQ(cshm_ring_try_put(rings[0], &offsets[0], 8), 0);
+    CHECK_EQ(cshm_wait_any(items, 2, 0), 0);
+    for (int i = 0; i < 8; i++) {
+        (void)!cshm_ring_try_put(rings[0], &offsets[0], 8);
+    }
+    cshm_ring_room(rings[0], &items[0]);
+    CHECK_EQ(cshm_wait_any(items, 1, 0), -ETIMEDOUT);
+    cshm_ring_release(rings[0]);
+    CHECK_EQ(cshm_wait_any(items, 1, 0), 0);
+    for (int i = 0; i < 2; i++) {
+        cshm_ring_destroy(rings[i]);
+    }
+    cshm_region_close(region);
+}
+
+static void arm_and_hang(cshm_region *region, void *context)
+{
+    struct source *source = context;
+    struct cshm_waitable items;
+    cshm_ring *ring = NULL;
+    cshm_bell *bell = NULL;
+    bool ok =
+        cshm_ring_open(region, source->offsets[0], &ring) == 0 && cshm_bell_create(&bell) == 0;
+    if (ok) {
+        cshm_ring_items(ring, &items);
+        ok = cshm_bell_arm(bell, &items) == 0;
+    }
+    if (ok) {
+        atomic_fetch_add(&source->ready, 1);
+    }
+    for (; ok;) {
+        pause();
+    }
+    _exit(1);
+}
+
+static void dead_watchers(void)
+{
+    cshm_region *region = make_region(1u << 20);
+    struct source *source = shared_memory(sizeof *source);
+    struct cshm_waitable items;
+    cshm_bell *bell = NULL;
+    pid_t children[CSHM_BELLS_MAX];
+    uint64_t value = 0;
+    uint64_t length = 0;
+    cshm_ring *ring = make_ring(region, &source->offsets[0]);
+    CHECK_EQ(cshm_ring_become_producer(ring), 0);
+    CHECK_EQ(cshm_ring_become_consumer(ring), 0);
+    CHECK_EQ(cshm_bell_create(&bell), 0);
+    cshm_ring_items(ring, &items);
+    for (uint32_t i = 0; i < CSHM_BELLS_MAX; i++) {
+        children[i] = spawn(region, arm_and_hang, source);
+    }
+    wait_until_set(&source->ready, CSHM_BELLS_MAX);
+    for (int i = 0; i < 20; i++) { /* living ones hold their places, rung or not, stopped or not */
+        stop_child(children[0]);
+        CHECK_EQ(cshm_bell_arm(bell, &items), -EUSERS);
+        kill(children[0], SIGCONT);
+    }
+    kill_child(children[3]);
+    CHECK_EQ(cshm_bell_arm(bell, &items), 0);
+    for (uint32_t i = 0; i < CSHM_BELLS_MAX; i++) {
+        if (i != 3) {
+            kill_child(children[i]);
+        }
+    }
+    CHECK_EQ(cshm_ring_try_put(ring, &value, 8), 0);
+    CHECK(is_rung(bell, 0));
+    cshm_bell_clear(bell);
+    CHECK_EQ(cshm_ring_try_get(ring, &value, 8, &length), 0);
+    for (int i = 0; i < 300; i++) { /* killed anywhere from the fork to the sleep */
+        pid_t child = spawn(region, arm_and_hang, source);
+        usleep((useconds_t)(i * 3));
+        kill(child, SIGKILL);
+        int status = 0;
+        CHECK_EQ(waitpid(child, &status, 0), child);
+        CHECK(cshm_bell_arm(bell, &items) == 0);
+        CHECK_EQ(cshm_ring_try_put(ring, &value, 8), 0);
+        CHECK(is_rung(bell, 0));
+        cshm_bell_clear(bell);
+        CHECK_EQ(cshm_ring_try_get(ring, &value, 8, &length), 0);
+    }
+    cshm_bell_close(bell);
+    cshm_ring_destroy(ring);
+    cshm_region_close(region);
+}
+
+const struct test bell_tests[] = {
+    {"is_rung_once_for_each_time_it_was_armed", rings_once},
+    {"misses_nothing_that_processes_put", never_misses},
+    {"forgets_watchers_that_were_killed", dead_watchers},
+    {"wait_for_any_channel_finds_the_one_that_is_ready", wait_any_alone},
+    {"wait_for_any_channel_of_several_processes", wait_any},
+    {NULL, NULL},
+};

@@ -1,0 +1,103 @@
+/*
+ * SPDX-License-Identifier: Apache-2.0
+ *
+ * Waiting for several channels at once, and a descriptor that an event loop can watch.
+ *
+ * Use cshm_wait_any() in a thread that may block; a bell where something else blocks: epoll, poll,
+ * an event loop.
+ *
+ * Model
+ * -----
+ * A channel can be waited for wherever it has a parking word (cshm/park.h) and a question, "is it
+ * ready?": that is a cshm_waitable. A bell is a datagram socket with a random abstract name. To arm
+ * a waitable writes the bell's number beside its parking word and sets a bit in it; a waker that
+ * finds the bit sends each bell there a byte, and drops the bit. While nobody has armed anything a
+ * waker looks at one word, as always.
+ *
+ *     for (;;) {
+ *         while (cshm_ring_try_get(ring, ...) == 0) { ... }
+ *         if (cshm_bell_arm(bell, &items) == 0) {     // not ready, and armed
+ *             epoll_wait(...);                        // cshm_bell_descriptor() is readable
+ *             cshm_bell_clear(bell);
+ *         }
+ *     }
+ *
+ * Armed once, rung once; a ring may be about something that another has taken meanwhile.
+ *
+ * If a process dies
+ * -----------------
+ *   who armed                  its socket is gone: the next waker's byte is refused, and it clears
+ *                              the number
+ *   a waker, before it rang    the bit stays: the next waker rings. If there is none, who sleeps in
+ *                              epoll is not told; look now and then where that matters.
+ *                              cshm_wait_any() does, every 25 ms
+ *   a waker, after it rang     the bit stays: one needless ring
+ * The death of a channel's other side makes nothing ready; ask for it as the channel's header says.
+ * Processes in different network namespaces do not hear each other's bells.
+ */
+#ifndef CSHM_BELL_H
+#define CSHM_BELL_H
+
+#include "base.h"
+#include "park.h"
+
+CSHM_BEGIN_DECLS
+
+enum {
+    /** Bells that one waitable can be armed for at a time. */
+    CSHM_BELLS_MAX = 15,
+    /** Waitables in one call of cshm_wait_any(). */
+    CSHM_WAIT_MAX = 128,
+};
+
+/** Something to wait for; filled by the channel, as by cshm_ring_items(). */
+struct cshm_waitable {
+    /** Where its waiters sleep. */
+    cshm_park *park;
+    /** Whether a try would now answer something else than -EAGAIN. */
+    int (*is_ready)(const void *object);
+    /** What to ask it of. */
+    const void *object;
+};
+
+/** A descriptor of this process's. */
+typedef struct cshm_bell cshm_bell;
+
+/** Makes a bell. @returns 0, -ENOMEM, -EMFILE, or the kernel's. */
+CSHM_EXPORT CSHM_MUST_CHECK int cshm_bell_create(cshm_bell **out);
+
+/** Drops it. What it was armed for forgets it at the next wake. */
+CSHM_EXPORT void cshm_bell_close(cshm_bell *bell);
+
+/** Readable when the bell was rung; owned by the bell. Closed on exec. */
+CSHM_EXPORT int cshm_bell_descriptor(const cshm_bell *bell);
+
+/**
+ * Has the bell rung when the waitable may have become ready.
+ *
+ * @returns 1 (it is ready now; the bell may ring all the same), 0 (armed), -EUSERS (CSHM_BELLS_MAX
+ *          others of living processes are), -EINVAL (this parking word has no room for bells).
+ *          Thread-safe, process-safe.
+ */
+CSHM_EXPORT CSHM_MUST_CHECK int cshm_bell_arm(cshm_bell *bell,
+                                              const struct cshm_waitable *waitable);
+
+/** Takes the bell away from the waitable. One last ring may be on its way. */
+CSHM_EXPORT void cshm_bell_disarm(cshm_bell *bell, const struct cshm_waitable *waitable);
+
+/** Makes the descriptor unreadable until the next ring. Then look at what was armed. */
+CSHM_EXPORT void cshm_bell_clear(cshm_bell *bell);
+
+/**
+ * Sleeps until one of several is ready.
+ *
+ * @param waitables    1 to CSHM_WAIT_MAX of them.
+ * @param deadline_ns  Absolute; INT64_MAX for ever.
+ * @returns the index of one that is ready, the first if several are; -ETIMEDOUT, -EINVAL.
+ */
+CSHM_EXPORT CSHM_MUST_CHECK int cshm_wait_any(const struct cshm_waitable *waitables, uint32_t count,
+                                              int64_t deadline_ns);
+
+CSHM_END_DECLS
+
+#endif /* CSHM_BELL_H */

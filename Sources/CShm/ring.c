@@ -78,7 +78,7 @@ struct cshm_ring {
  * in two that lie side by side; large ones begin with it, so that it is in one line with a small
  * message. Slots do not straddle lines needlessly. Between those of several lines one stays empty:
  * reading a slot makes the CPU prefetch what follows, which would take the next slot's first line
- * away from the producer (a round trip of 64 bytes takes 1.2 times a bare one, without it 1.7). */
+ * away from the producer (two lines there and back take 1.2 times a bare one, without it 1.7). */
 static bool word_comes_last(uint32_t slot_size)
 {
     return slot_size <= 120;

@@ -17,6 +17,7 @@
 #define MODELS(X) \
     X(park)       \
     X(queue)      \
+    X(lease)      \
     X(tokens)     \
     X(broadcast)  \
     X(slot)       \

@@ -105,6 +105,12 @@ public struct Runner {
     }
 }
 
+/// Who comes first on a CPU.
+public enum Priority {
+    /// Asks for more of the CPUs than others get, for everything that is measured from now on.
+    public static func raise() { bench_raise_priority() }
+}
+
 /// Ctrl-C.
 public enum Interrupt {
     /// From now on it ends the measurement, not the program.

@@ -93,6 +93,11 @@ int bench_pin(int32_t cpu)
     return sched_setaffinity(0, sizeof set, &set) == 0 ? 0 : -errno;
 }
 
+void bench_raise_priority(void)
+{
+    (void)setpriority(PRIO_PROCESS, 0, -15);
+}
+
 /* ---- Ctrl-C ---- */
 
 static void note_interrupt(int signal)
@@ -167,7 +172,9 @@ static int work(struct session *session, uint32_t index)
         prefault(session->samples, SAMPLE_BYTES);
     }
     wait_for_start(session->control);
-    if (trips) {
+    if (plan->mode == BENCH_WORK) {
+        channel->work(there, &worker);
+    } else if (trips) {
         (producer ? channel->ping : channel->pong)(there, back, &worker);
     } else {
         (producer ? channel->produce : channel->consume)(there, &worker);
@@ -276,10 +283,12 @@ static int await_end(struct session *session)
     }
 }
 
-static uint64_t received(const struct session *session)
+/* Operations of those who count: the consumers, or everybody who works. */
+static uint64_t done(const struct session *session)
 {
+    const struct bench_plan *plan = session->plan;
     uint64_t total = 0;
-    for (uint32_t i = session->plan->producers; i < session->count; i++) {
+    for (uint32_t i = plan->mode == BENCH_WORK ? 0 : plan->producers; i < session->count; i++) {
         total += __atomic_load_n(&session->control->tallies[i].operations, __ATOMIC_RELAXED);
     }
     return total;
@@ -299,6 +308,16 @@ static int check_stream(const struct session *session)
         errors += tally->errors;
     }
     return balance == 0 && sums == 0 && errors == 0 ? 0 : -EIO;
+}
+
+static int check_work(const struct session *session)
+{
+    for (uint32_t i = 0; i < session->count; i++) {
+        if (session->control->tallies[i].errors != 0) {
+            return -EIO;
+        }
+    }
+    return session->channel->holds(session->there, done(session)) ? 0 : -EIO;
 }
 
 static int by_value(const void *left, const void *right)
@@ -347,10 +366,10 @@ static int run(struct session *session, struct bench_figure *out)
     __atomic_store_n(&control->go, 1, __ATOMIC_RELEASE);
     sleep_ns(session->plan->duration_ns / 10);
     control->first_sample = __atomic_load_n(&control->samples, __ATOMIC_RELAXED);
-    uint64_t before = received(session);
+    uint64_t before = done(session);
     uint64_t start_ns = bench_now_ns();
     sleep_ns(session->plan->duration_ns);
-    uint64_t after = received(session);
+    uint64_t after = done(session);
     uint64_t elapsed = bench_now_ns() - start_ns;
     __atomic_store_n(&control->stop, 1, __ATOMIC_RELEASE);
     status = interrupted ? -EINTR : await_end(session);
@@ -360,7 +379,7 @@ static int run(struct session *session, struct bench_figure *out)
     if (makes_trips(session->plan)) {
         return control->tallies[0].errors == 0 ? median_time(session, out) : -EIO;
     }
-    status = check_stream(session);
+    status = session->plan->mode == BENCH_WORK ? check_work(session) : check_stream(session);
     if (status != 0) {
         return status;
     }
@@ -381,7 +400,7 @@ static int make(struct session *session)
     if (session->control == NULL) {
         return -ENOMEM;
     }
-    if (plan->mode != BENCH_STREAM) {
+    if (plan->mode != BENCH_STREAM && plan->mode != BENCH_WORK) {
         session->samples = bench_shared(SAMPLE_BYTES);
         if (session->samples == NULL) {
             return -ENOMEM;
@@ -399,12 +418,13 @@ static int make(struct session *session)
 static bool is_valid(const struct bench_plan *plan)
 {
     bool single = plan->producers == 1 && plan->consumers == 1;
-    return plan->producers >= 1 && plan->consumers >= 1 &&
+    return plan->producers >= 1 && (plan->consumers == 0) == (plan->mode == BENCH_WORK) &&
            plan->producers + plan->consumers <= BENCH_WORKERS && plan->size >= 8 &&
            plan->size <= 1u << 24 && plan->batch >= 1 && plan->batch <= BENCH_BATCH_MAX &&
            plan->capacity >= 2 && (plan->capacity & (plan->capacity - 1)) == 0 &&
            (plan->mode != BENCH_PACED || plan->interval_ns > 0) &&
-           (single || (plan->batch == 1 && plan->mode == BENCH_STREAM));
+           (single ||
+            (plan->batch == 1 && (plan->mode == BENCH_STREAM || plan->mode == BENCH_WORK)));
 }
 
 int bench_measure(const struct bench_plan *plan, struct bench_figure *out)
@@ -413,7 +433,7 @@ int bench_measure(const struct bench_plan *plan, struct bench_figure *out)
         return -EINVAL;
     }
     struct session session = {.plan = plan, .channel = find(plan->channel)};
-    if (session.channel == NULL) {
+    if (session.channel == NULL || (session.channel->work == NULL) == (plan->mode == BENCH_WORK)) {
         return -ENOENT;
     }
     struct bench_figure figure = {0};

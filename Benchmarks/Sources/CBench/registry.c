@@ -8,6 +8,7 @@ extern const struct bench_channel bench_cached_index, bench_cached_index_lent;
 extern const struct bench_channel bench_vyukov, bench_vyukov_padded, bench_robust_mutex;
 extern const struct bench_channel bench_ring, bench_ring_waiting, bench_ring_lent;
 extern const struct bench_channel bench_queue, bench_queue_waiting;
+extern const struct bench_channel bench_lock, bench_robust_lock;
 
 const struct bench_channel *const bench_registry[] = {
     &bench_ping_pong,
@@ -23,5 +24,7 @@ const struct bench_channel *const bench_registry[] = {
     &bench_ring_lent,
     &bench_queue,
     &bench_queue_waiting,
+    &bench_lock,
+    &bench_robust_lock,
 };
 const uint32_t bench_registry_count = sizeof bench_registry / sizeof *bench_registry;

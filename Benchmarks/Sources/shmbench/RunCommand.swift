@@ -62,6 +62,7 @@ internal struct RunCommand: ParsableCommand {
         let sink = try Sink(output)
         let showing = format == .table ? sink : nil
         Interrupt.catch()
+        Priority.raise()
         let report = measure(rows, settings, showing)
         switch format {
         case .table: sink.write(Table.footer(report))

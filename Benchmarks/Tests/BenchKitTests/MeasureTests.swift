@@ -46,6 +46,15 @@ struct MeasureTests {
         #expect(try measure(probe).value > 0)
     }
 
+    @Test("locks count right, alone and contended", arguments: ["lock", "robust-mutex"], [1, 2])
+    func locks(_ lock: String, _ processes: UInt32) throws {
+        let probe = ChannelProbe(lock).with {
+            $0.mode = .work
+            $0.processes = processes
+        }
+        #expect(try measure(probe).value > 0)
+    }
+
     @Test("a paced stream gives its single times")
     func paced() throws {
         let probe = ChannelProbe("queue-waiting").with { $0.mode = .paced(interval: 100_000) }

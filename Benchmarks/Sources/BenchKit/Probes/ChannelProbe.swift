@@ -25,6 +25,8 @@ internal struct ChannelProbe: Probe {
         case parkedRoundTrip
         /// Nanoseconds one way, one message due each so many nanoseconds.
         case paced(interval: UInt64)
+        /// Operations a second of all processes together.
+        case work
     }
 
     var name: String
@@ -97,7 +99,8 @@ internal struct ChannelProbe: Probe {
     ) -> bench_plan {
         let cpus = cpus(settings)
         return unsafe bench_plan(
-            channel: channel, mode: kernelMode, producers: processes, consumers: processes,
+            channel: channel, mode: kernelMode, producers: processes,
+            consumers: kernelMode == BENCH_WORK ? 0 : processes,
             size: size, batch: batch, capacity: capacity, producer_cpu: cpus.producer,
             consumer_cpu: cpus.consumer, wait: settings.wait == .spin ? BENCH_SPIN : BENCH_HYBRID,
             duration_ns: settings.durationInNanoseconds, interval_ns: interval,
@@ -114,6 +117,7 @@ internal struct ChannelProbe: Probe {
         case .roundTrip: BENCH_ROUND_TRIP
         case .parkedRoundTrip: BENCH_PARKED_ROUND_TRIP
         case .paced: BENCH_PACED
+        case .work: BENCH_WORK
         }
     }
 

@@ -21,6 +21,16 @@ internal struct PythonProbe: Probe {
     let script: String
     let arguments: [String]
 
+    init(_ name: String, _ script: String, _ arguments: String...) {
+        self.init(name: name, script: script, arguments: arguments)
+    }
+
+    init(name: String, script: String, arguments: [String]) {
+        self.name = name
+        self.script = script
+        self.arguments = arguments
+    }
+
     func reasonToSkip(_ settings: Settings) -> String? {
         let found = try? Command(["python3", "-c", "import multiprocessing"]).run()
         return found?.status == 0 ? nil : "no python3 with multiprocessing"
@@ -38,5 +48,18 @@ internal struct PythonProbe: Probe {
             throw MeasurementFailure("\(name): exit status \(ended.status)")
         }
         return Measurement(value: value)
+    }
+}
+
+/// Another probe's rate as the time that one operation takes.
+internal struct TimeOfOne: Probe {
+    let rate: any Probe
+
+    var name: String { rate.name }
+
+    func reasonToSkip(_ settings: Settings) -> String? { rate.reasonToSkip(settings) }
+
+    func measure(_ settings: Settings) throws -> Measurement {
+        Measurement(value: 1e9 / (try rate.measure(settings).value))
     }
 }

@@ -7,7 +7,7 @@ extension Suites {
             "Queue<Element>, put and get, waiting as by default", SwiftQueueProbe(),
             against: [
                 ChannelProbe("queue-waiting", as: "c-queue"),
-                PythonProbe(name: "python-queue", script: "mp_queue.py", arguments: ["64"]),
+                PythonProbe("python-queue", "mp_queue.py", "64"),
             ])
     ]
 }

@@ -78,7 +78,7 @@ static void line_pong(void *there, void *back, struct bench_worker *worker)
 }
 
 const struct bench_channel bench_ping_pong = {
-    "ping-pong", line_create, line_open, NULL, NULL, line_ping, line_pong, line_destroy,
+    "ping-pong", line_create, line_open, NULL, NULL, line_ping, line_pong, line_destroy, NULL, NULL,
 };
 
 /* ---- futex: a word that says full, and nobody spins ---- */

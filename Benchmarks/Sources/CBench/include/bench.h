@@ -24,6 +24,8 @@ enum bench_mode {
     BENCH_PARKED_ROUND_TRIP,
     /** Nanoseconds one way at a fixed rate, from when a message was due: the median. */
     BENCH_PACED,
+    /** Operations a second of all the producers; there are no consumers. */
+    BENCH_WORK,
 };
 
 /** What a side does between two tries of a channel that does not wait by itself. */
@@ -42,7 +44,7 @@ struct bench_plan {
     enum bench_mode mode;
     /** Processes that put, 1 to 16; 1 unless a stream is measured. */
     uint32_t producers;
-    /** Processes that take, 1 to 16; 1 unless a stream is measured. */
+    /** Processes that take, 1 to 16; 1 unless a stream is measured, 0 for work. */
     uint32_t consumers;
     /** Bytes of a message, 8 to 16 MiB. */
     uint32_t size;
@@ -98,6 +100,9 @@ bool bench_has(const char *channel);
 
 /** Loads a peer: a shared object with a `bench_peer`. @returns 0 or -ENOENT. */
 int bench_load(const char *path);
+
+/** Asks for more of the CPUs than others get, for this process and its children, where allowed. */
+void bench_raise_priority(void);
 
 /** Bytes a second of copying `size` bytes within this process, for about `duration_ns`. */
 double bench_memcpy(size_t size, uint64_t duration_ns);

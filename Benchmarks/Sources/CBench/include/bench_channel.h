@@ -79,6 +79,7 @@ struct bench_worker {
     bool spinning; /* never gives its CPU away */
 };
 
+/** A channel, or something else that processes share: then it has `work` and `holds` alone. */
 struct bench_channel {
     const char *name;
     int (*create)(const struct bench_shape *shape, void **state);
@@ -88,6 +89,10 @@ struct bench_channel {
     void (*ping)(void *there, void *back, struct bench_worker *worker);
     void (*pong)(void *there, void *back, struct bench_worker *worker);
     void (*destroy)(void *state);
+    /** Does the same thing until it is stopped, and counts in its tally. */
+    void (*work)(void *handle, struct bench_worker *worker);
+    /** Whether the state is what so many operations leave. */
+    bool (*holds)(void *state, uint64_t operations);
 };
 
 /** Moves up to `count` messages of `size` bytes from or to `bytes`. @returns how many. */
@@ -348,37 +353,38 @@ BENCH_INLINE void bench_pong(bench_move *put, bench_move *take, void *there, voi
 }
 
 /** Defines the channel `id` from how it is made, unmade and opened, and its two moves. */
-#define BENCH_CHANNEL(id, title, constructor, destructor, opener, put, take)                      \
-    static void id##_produce(void *handle, struct bench_worker *worker)                           \
-    {                                                                                             \
-        if (worker->interval_ns != 0) {                                                           \
-            bench_produce_paced(put, handle, worker);                                             \
-        } else if (worker->batch == 1) {                                                          \
-            bench_produce(put, handle, worker, 1);                                                \
-        } else {                                                                                  \
-            bench_produce(put, handle, worker, worker->batch);                                    \
-        }                                                                                         \
-    }                                                                                             \
-    static void id##_consume(void *handle, struct bench_worker *worker)                           \
-    {                                                                                             \
-        if (worker->interval_ns != 0) {                                                           \
-            bench_consume_paced(take, handle, worker);                                            \
-        } else if (worker->batch == 1) {                                                          \
-            bench_consume(take, handle, worker, 1);                                               \
-        } else {                                                                                  \
-            bench_consume(take, handle, worker, worker->batch);                                   \
-        }                                                                                         \
-    }                                                                                             \
-    static void id##_ping(void *there, void *back, struct bench_worker *worker)                   \
-    {                                                                                             \
-        bench_ping(put, take, there, back, worker);                                               \
-    }                                                                                             \
-    static void id##_pong(void *there, void *back, struct bench_worker *worker)                   \
-    {                                                                                             \
-        bench_pong(put, take, there, back, worker);                                               \
-    }                                                                                             \
-    const struct bench_channel id = {                                                             \
-        title, constructor, opener, id##_produce, id##_consume, id##_ping, id##_pong, destructor, \
+#define BENCH_CHANNEL(id, title, constructor, destructor, opener, put, take)    \
+    static void id##_produce(void *handle, struct bench_worker *worker)         \
+    {                                                                           \
+        if (worker->interval_ns != 0) {                                         \
+            bench_produce_paced(put, handle, worker);                           \
+        } else if (worker->batch == 1) {                                        \
+            bench_produce(put, handle, worker, 1);                              \
+        } else {                                                                \
+            bench_produce(put, handle, worker, worker->batch);                  \
+        }                                                                       \
+    }                                                                           \
+    static void id##_consume(void *handle, struct bench_worker *worker)         \
+    {                                                                           \
+        if (worker->interval_ns != 0) {                                         \
+            bench_consume_paced(take, handle, worker);                          \
+        } else if (worker->batch == 1) {                                        \
+            bench_consume(take, handle, worker, 1);                             \
+        } else {                                                                \
+            bench_consume(take, handle, worker, worker->batch);                 \
+        }                                                                       \
+    }                                                                           \
+    static void id##_ping(void *there, void *back, struct bench_worker *worker) \
+    {                                                                           \
+        bench_ping(put, take, there, back, worker);                             \
+    }                                                                           \
+    static void id##_pong(void *there, void *back, struct bench_worker *worker) \
+    {                                                                           \
+        bench_pong(put, take, there, back, worker);                             \
+    }                                                                           \
+    const struct bench_channel id = {                                           \
+        title,     constructor, opener,     id##_produce, id##_consume,         \
+        id##_ping, id##_pong,   destructor, NULL,         NULL,                 \
     }
 
 #endif /* BENCH_CHANNEL_H */

@@ -7,6 +7,8 @@ internal struct RunCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "run", abstract: "Measures rows and prints them.",
         discussion: """
+            Exits with 2 if a row gave no figure, with 130 after Ctrl-C.
+
             Examples:
               shmbench run --filter queue/mpmc
               shmbench run --filter ring/spsc/64 --repeat 9 --duration 0.3
@@ -72,6 +74,7 @@ internal struct RunCommand: ParsableCommand {
         }
         if let html { try Sink(html).write(report.page) }
         if Interrupt.happened { throw ExitCode(130) }
+        if !report.skipped.isEmpty { throw ExitCode(2) }
     }
 
     /// Measures row after row until all are done or Ctrl-C, and shows each when it is done.

@@ -234,9 +234,11 @@ bool cshm__queue_rescue(cshm_queue *queue)
         if (owner == 0 || !holds_message(queue, i)) {
             continue;
         }
-        any = any || CSHM_OWNER_IS_SIDE(owner) ||
-              (cshm_participant_is_gone(queue->region, owner) &&
-               claim(queue, i, owner, CSHM_PORT_RETURNED));
+        /* All of them: what one of the dead had may not be known before another one's is. */
+        if (CSHM_OWNER_IS_SIDE(owner) || (cshm_participant_is_gone(queue->region, owner) &&
+                                          claim(queue, i, owner, CSHM_PORT_RETURNED))) {
+            any = true;
+        }
     }
     if (any) {
         tell_of_side(queue);

@@ -27,6 +27,7 @@
     X(value)       \
     X(heap)        \
     X(directory)   \
+    X(queue)       \
     X(broadcast)   \
     X(slot)        \
     X(map)

@@ -24,7 +24,6 @@
 
 enum {
     TAKEN = UINT32_MAX,
-    NO_PORT = UINT32_MAX - 1,
     LOOKS = 1000,
 };
 
@@ -104,7 +103,7 @@ static uint32_t claim_free(const cshm_queue *queue, uint64_t self)
             let_go(queue, i, 0);
         }
     }
-    return NO_PORT;
+    return CSHM_QUEUE_NO_PORT;
 }
 
 /* A port of the dead, if no message is in it. */
@@ -123,7 +122,7 @@ static uint32_t claim_dead(cshm_queue *queue, uint64_t self)
         }
         let_go(queue, i, owner);
     }
-    return NO_PORT;
+    return CSHM_QUEUE_NO_PORT;
 }
 
 /* The child of a fork has its parent's view, but none of its ports: its first thread here forgets
@@ -144,8 +143,8 @@ static void forget_parent(cshm_queue *queue, uint64_t self)
     }
 }
 
-/* Makes a keeper the calling thread's. @returns the port in it, NO_PORT if it is empty; or TAKEN: it
- * is another thread's. */
+/* Makes a keeper the calling thread's. @returns the port in it, CSHM_QUEUE_NO_PORT if it is empty;
+ * or TAKEN: it is another thread's. */
 static uint32_t take_keeper(cshm_queue *queue, uint32_t keeper)
 {
     if (atomic_load_explicit(&queue->kept[keeper], memory_order_relaxed) == TAKEN) {
@@ -153,7 +152,7 @@ static uint32_t take_keeper(cshm_queue *queue, uint32_t keeper)
     }
     /* acquire: [kept]. Whoever finds TAKEN has changed nothing. */
     uint32_t kept = atomic_exchange_explicit(&queue->kept[keeper], TAKEN, memory_order_acquire);
-    return kept == TAKEN ? TAKEN : kept == 0 ? NO_PORT : kept - 1;
+    return kept == TAKEN ? TAKEN : kept == 0 ? CSHM_QUEUE_NO_PORT : kept - 1;
 }
 
 int cshm__queue_take_port(cshm_queue *queue, struct cshm_message *message)
@@ -171,13 +170,13 @@ int cshm__queue_take_port(cshm_queue *queue, struct cshm_message *message)
         port = take_keeper(queue, i);
         message->keeper = port == TAKEN ? 0 : i + 1;
     }
-    if (message->keeper == 0 || port == NO_PORT) {
+    if (message->keeper == 0 || port == CSHM_QUEUE_NO_PORT) {
         port = claim_free(queue, self);
     }
-    if (port == NO_PORT) {
+    if (port == CSHM_QUEUE_NO_PORT) {
         port = claim_dead(queue, self);
     }
-    if (port != NO_PORT) {
+    if (port != CSHM_QUEUE_NO_PORT) {
         message->port = port;
         message->slot = cshm__queue_hand(queue, port);
         if (message->slot < queue->slot_count) {
@@ -187,7 +186,7 @@ int cshm__queue_take_port(cshm_queue *queue, struct cshm_message *message)
     if (message->keeper != 0) {
         atomic_store_explicit(&queue->kept[message->keeper - 1], 0, memory_order_release);
     }
-    return port == NO_PORT ? -EUSERS : -EPROTO;
+    return port == CSHM_QUEUE_NO_PORT ? -EUSERS : -EPROTO;
 }
 
 void cshm__queue_give_port(cshm_queue *queue, const struct cshm_message *message)
@@ -304,6 +303,10 @@ static int deliver(cshm_queue *queue, uint32_t port, uint32_t max, uint64_t kind
         return status;
     }
     message->redelivered = kind == CSHM_PORT_RETURNED;
+    if (found.count > max && message->port == CSHM_QUEUE_NO_PORT) { /* a part needs a port */
+        let_go(queue, port, kind);
+        return -EUSERS;
+    }
     if (found.count > max) {
         return divide(queue, &found, max, kind, message);
     }
@@ -312,7 +315,9 @@ static int deliver(cshm_queue *queue, uint32_t port, uint32_t max, uint64_t kind
                               memory_order_release); /* [settle]: taken from here on */
     }
     found.redelivered = message->redelivered;
-    cshm__queue_give_port(queue, message);
+    if (message->port != CSHM_QUEUE_NO_PORT) {
+        cshm__queue_give_port(queue, message);
+    }
     *message = found;
     return 0;
 }

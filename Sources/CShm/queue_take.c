@@ -94,6 +94,18 @@ static void drop_lease(cshm_queue *queue, uint32_t port)
                           memory_order_seq_cst); /* [settle], [done] */
 }
 
+/* No port is free. But all of them may hold what is to be delivered again, which comes with its
+ * port. */
+static int take_with_port(cshm_queue *queue, uint32_t max, struct cshm_message *out)
+{
+    if (cshm__queue_state(queue) == CSHM_QUEUE_CANCELLED) {
+        return -ECANCELED;
+    }
+    out->port = CSHM_QUEUE_NO_PORT;
+    int status = cshm__queue_adopt(queue, max, out);
+    return status == -EAGAIN ? -EUSERS : status;
+}
+
 static int try_take(cshm_queue *queue, uint32_t max, bool lease, struct cshm_message *out)
 {
     if (max == 0) {
@@ -104,11 +116,11 @@ static int try_take(cshm_queue *queue, uint32_t max, bool lease, struct cshm_mes
     }
     for (;;) { /* `out` is filled as it goes: see cshm_queue_claim_many() */
         int status = cshm__queue_take_port(queue, out);
-        if (status != 0) {
-            return status;
-        }
         out->leased = lease;
         out->redelivered = 0;
+        if (status != 0) {
+            return status == -EUSERS ? take_with_port(queue, max, out) : status;
+        }
         status = take(queue, max, out);
         if (status != 0) {
             if (status == -EPROTO) { /* the slot may be ours, but what is in it is of no use */

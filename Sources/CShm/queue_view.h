@@ -17,6 +17,9 @@
 
 #include "internal.h"
 
+/* In the place of a message's port. */
+#define CSHM_QUEUE_NO_PORT (UINT32_MAX - 1)
+
 enum {
     CSHM_QUEUE_KEPT = 16,
     CSHM_QUEUE_LEFT_BITS = 6,
@@ -124,8 +127,8 @@ void cshm__queue_give_port(struct cshm_queue *queue, const struct cshm_message *
 /* Turns the message's port into one that holds a message to be delivered again. */
 void cshm__queue_set_aside(struct cshm_queue *queue, const struct cshm_message *message,
                            uint64_t kind);
-/* Takes a message that is to be delivered again, if there is one; else -EAGAIN, and the message
- * keeps its port. */
+/* Takes a message that is to be delivered again, if there is one, and its port for the message's, which
+ * may be CSHM_QUEUE_NO_PORT; else -EAGAIN, and the message keeps its port. */
 int cshm__queue_adopt(struct cshm_queue *queue, uint32_t max, struct cshm_message *message);
 /* Finds what dead consumers had leased. @returns whether there is any. */
 bool cshm__queue_rescue(struct cshm_queue *queue);

@@ -111,6 +111,8 @@ static void make(struct world *world, const struct cshm_queue_options *options)
 
 static const struct cshm_queue_options PLAIN = {
     .capacity = 4, .slot_size = ELEMENT, .ports = PORTS, .type_tag = TAG};
+static const struct cshm_queue_options PLAIN_OF_THREE = {
+    .capacity = 4, .slot_size = ELEMENT, .ports = 3, .type_tag = TAG};
 static const struct cshm_queue_options LIMITED = {
     .capacity = 4, .slot_size = ELEMENT, .ports = PORTS, .type_tag = TAG, .byte_limit = 2 * LONG};
 static const struct cshm_queue_options PACKED = {
@@ -209,6 +211,19 @@ static void make_sampling(struct world *world)
     make_worn(world, 64);
 }
 
+/* The survivor has no port, and there are as many messages as ports. */
+static void make_without_port(struct world *world)
+{
+    struct scene *scene;
+    make_shared(world, &PLAIN_OF_THREE);
+    for (uint32_t i = 0; i < 3; i++) {
+        put_next(world, ELEMENT);
+    }
+    scene = scene_of(world);
+    cshm_queue_close(scene->queue);
+    CHECK_EQ(cshm_queue_open(world->region, world->place[0], TAG, &scene->queue), 0);
+}
+
 static void claim_one(struct world *world)
 {
     struct scene *scene = scene_of(world);
@@ -249,6 +264,13 @@ static void lease_a_pack(struct world *world)
     struct scene *scene = scene_of(world);
     CHECK_EQ(cshm_queue_try_lease(scene->queue, 4, &scene->message), 0);
     CHECK_EQ(scene->message.count, 4);
+}
+
+static void lease_by_every_port(struct world *world)
+{
+    for (uint32_t i = 0; i < 3; i++) {
+        lease_one(world);
+    }
 }
 
 static void return_one(struct world *world)
@@ -694,6 +716,17 @@ static void check_cancelled(struct world *world)
     check_ended(world, -ECANCELED, 2);
 }
 
+/* Told that it has no port; the messages come all the same, and with them their ports. */
+static void check_all_again(struct world *world)
+{
+    struct scene *scene = scene_of(world);
+    CHECK(!returned(world) || world->report->status == -EUSERS);
+    CHECK_EQ(drain(scene), -ETIMEDOUT);
+    CHECK_EQ(missing(scene), 0);
+    check_capacity(scene->queue);
+    end(world);
+}
+
 /* The only producer has ended, in one way or another. */
 static void check_abandoned(struct world *world)
 {
@@ -781,6 +814,11 @@ const struct scenario queue_scenarios[] = {
     {ROW("lease", make_two, NULL, lease, check_nothing), .pairs = 1},
     {ROW("lease_a_part_of_a_pack", make_packs, NULL, lease_two, check_nothing), .pairs = 1},
     {ROW("lease_what_was_returned", make_two, return_one, lease, check_nothing), .pairs = 1},
+    {.name = "lease_by_every_port",
+     .setup = make_without_port,
+     .prepare = lease_by_every_port,
+     .operate = lease,
+     .check = check_all_again},
     {ROW("release_of_a_lease", make_two_long, lease_one, release, check_one_taken), .pairs = 1},
     {ROW("release_of_a_leased_pack", make_packs, lease_a_pack, release, check_four_taken)},
     {ROW("return", make_two, lease_one, give_back, check_nothing), .pairs = 1},

@@ -173,7 +173,8 @@ CSHM_EXPORT void cshm_queue_destroy(cshm_queue *queue);
  *
  * @param length  Bytes.
  * @returns 0, -EAGAIN (the byte limit is reached), -EMSGSIZE (it never fits the byte limit),
- *          -ENOSPC (no memory for a long message), -EUSERS (every port is a live thread's),
+ *          -ENOSPC (no memory for a long message), -EUSERS (every port is a live thread's, or
+ *          holds a message to be delivered again),
  *          -EPIPE (finished), -ECANCELED, -ECHILD, -EPROTO.
  */
 CSHM_EXPORT CSHM_MUST_CHECK int cshm_queue_claim(cshm_queue *queue, uint64_t length,

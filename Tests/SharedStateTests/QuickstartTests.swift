@@ -76,6 +76,7 @@ struct QuickstartTests {
         let output = try await Program.run("TopLevelTrap")
         #expect(output.status == 0)
         #expect(output.out == "[0, 0, 0]\n")
+        #expect(output.err == "")
     }
 }
 

@@ -66,14 +66,15 @@ internal enum PoolWorker {
         while true {
             var data: UnsafeRawPointer?
             var length: UInt64 = 0
-            try unsafe check(
-                cshm_ring_peek_until(tasks, &data, &length, .max), "cshm_ring_peek_until")
+            let peeked = unsafe cshm_ring_peek_until(tasks, &data, &length, .max)
+            if peeked == -EPIPE { return }  // the pool's process is dead
+            try check(peeked, "cshm_ring_peek_until")
             let message = unsafe UnsafeRawBufferPointer(start: data, count: Int(length))
             if unsafe message.isEmpty { return }
             let result = unsafe perform(message, &jobs, running)
-            try unsafe check(
-                cshm_ring_put_until(results, result, UInt64(result.count), .max),
-                "cshm_ring_put_until")
+            let put = unsafe cshm_ring_put_until(results, result, UInt64(result.count), .max)
+            if put == -EPIPE { return }
+            try check(put, "cshm_ring_put_until")
             unsafe cshm_word_store(running, 0)
             unsafe cshm_ring_release(tasks)
             unsafe cshm_park_wake_all(bell.assumingMemoryBound(to: cshm_park.self))

@@ -11,6 +11,7 @@
 #include "cshm/broadcast.h"
 #include "cshm/directory.h"
 #include "cshm/heap.h"
+#include "cshm/lanes.h"
 #include "cshm/map.h"
 #include "cshm/mutex.h"
 #include "cshm/park.h"

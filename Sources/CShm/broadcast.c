@@ -124,7 +124,8 @@ int cshm_broadcast_open(cshm_region *region, uint64_t offset, uint64_t type_tag,
 {
     struct cshm_broadcast_shared *shared =
         cshm_heap_pointer(region, offset, sizeof(struct cshm_broadcast_shared));
-    if (shared == NULL || shared->magic != MAGIC || shared->type_tag != type_tag) {
+    if (shared == NULL || offset % CSHM_LINE != 0 || shared->magic != MAGIC ||
+        shared->type_tag != type_tag) {
         return -EPROTO;
     }
     uint32_t capacity = shared->capacity;
@@ -244,8 +245,8 @@ int cshm__broadcast_close_tail(cshm_broadcast *broadcast)
         if (atomic_compare_exchange_strong_explicit(
                 cshm__cell_at(broadcast, tail), &seen, seen | cshm__end_bit(broadcast),
                 memory_order_seq_cst, memory_order_relaxed)) { /* [swap]: the end */
-            cshm_park_wake_all(&broadcast->shared->items);
-            cshm_park_wake_all(&broadcast->shared->room);
+            cshm_park_wake_all(&broadcast->shared->items.park);
+            cshm_park_wake_all(&broadcast->shared->room.park);
             return 0;
         }
     }
@@ -263,8 +264,8 @@ void cshm_broadcast_cancel(cshm_broadcast *broadcast)
 {
     atomic_fetch_or_explicit(&broadcast->shared->stream,
                              CSHM_STREAM_FINISHED | CSHM_STREAM_CANCELLED, memory_order_seq_cst);
-    cshm_park_wake_all(&broadcast->shared->items);
-    cshm_park_wake_all(&broadcast->shared->room);
+    cshm_park_wake_all(&broadcast->shared->items.park);
+    cshm_park_wake_all(&broadcast->shared->room.park);
 }
 
 struct search {

@@ -140,6 +140,10 @@ int cshm__heap_hold(cshm_region *region, uint64_t offset, const _Atomic uint64_t
 /* Frees a block only if its cell still names that holder; clears nothing. Idempotent. */
 void cshm__heap_free_from(cshm_region *region, uint64_t offset, const _Atomic uint64_t *holder);
 
+/* ---- ring.c ---- */
+/* Takes a role whose owner's stamp is in the word. @returns 0, 1 (its owner is dead), -EBUSY. */
+int cshm__take_role(cshm_region *region, _Atomic uint64_t *owner);
+
 /* ---- stream.c ---- */
 enum {
     CSHM__DEATH_CHECK_NS = 10000000, /* how often, at most, who waits asks the kernel who lives */

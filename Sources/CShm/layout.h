@@ -20,7 +20,7 @@
 #include <cshm/park.h>
 #include <cshm/participant.h>
 
-#define CSHM_LAYOUT_VERSION 6u
+#define CSHM_LAYOUT_VERSION 7u
 /* 128, not 64: x86 prefetches lines in pairs. */
 #define CSHM_LINE           128u
 #define CSHM_PAGE           4096u
@@ -226,6 +226,45 @@ struct cshm_pack {
     uint64_t pad;
 };
 
+/* ---- a stream's word, in lanes and broadcasts ---- */
+enum {
+    CSHM_STREAM_FINISHED = 1,
+    CSHM_STREAM_CANCELLED = 2,
+    CSHM_STREAM_JOINED = 256, /* one join */
+};
+
+/* ---- lanes: then a line for each lane ---- */
+#define CSHM_LANES_MAX 1024u
+
+struct cshm_lanes_shared {
+    uint32_t magic;
+    uint32_t capacity;
+    uint32_t slot_size;
+    uint32_t lanes;
+    uint32_t budget;
+    uint32_t reserved;
+    uint64_t type_tag;
+    uint8_t pad0[CSHM_LINE - 32];
+    _Atomic uint64_t stream;   /* {producers that ever joined:56, CSHM_STREAM_*:8} */
+    _Atomic uint64_t consumer; /* stamp of who takes, or 0 */
+    uint8_t pad1[CSHM_LINE - 16];
+    struct cshm_park_line items;                 /* the consumer sleeps here */
+    _Atomic uint64_t ready[CSHM_LANES_MAX / 64]; /* lanes that may have messages */
+};
+
+struct cshm_lane_shared {
+    _Atomic uint64_t owner; /* {kind:8, 0:8, stamp:48} */
+    _Atomic uint64_t ring;  /* its place, or 0: none yet */
+    _Atomic uint64_t seal;  /* 1 + the position at which the finished lane ends, or 0 */
+    uint8_t pad[CSHM_LINE - 24];
+};
+
+enum {
+    CSHM_LANE_FREE = 0,
+    CSHM_LANE_LIVE = 1,
+    CSHM_LANE_LEFT = 2, /* may have to be drained */
+};
+
 /* ---- broadcast ---- */
 /* After it, in this order: publishers' lines, subscribers' lines, cells, spares, slots. */
 struct cshm_broadcast_shared {
@@ -246,15 +285,9 @@ struct cshm_broadcast_shared {
      * last on: the others need not be looked at. They only grow. */
     _Atomic uint32_t overwriting;
     _Atomic uint32_t lossless;
-    struct cshm_park items; /* subscribers sleep here */
-    struct cshm_park room;  /* publishers sleep here */
-    uint8_t pad3[CSHM_LINE - 24];
-};
-
-enum {
-    CSHM_STREAM_FINISHED = 1,
-    CSHM_STREAM_CANCELLED = 2,
-    CSHM_STREAM_JOINED = 256, /* one join */
+    uint8_t pad3[CSHM_LINE - 16];
+    struct cshm_park_line items; /* subscribers sleep here */
+    struct cshm_park_line room;  /* publishers sleep here */
 };
 
 struct cshm_publisher_shared {
@@ -337,7 +370,9 @@ _Static_assert(sizeof(struct cshm_park_line) == CSHM_LINE, "parking line: size")
 _Static_assert(sizeof(struct cshm_ring_shared) == 5 * CSHM_LINE, "ring: size");
 _Static_assert(sizeof(struct cshm_queue_shared) == 7 * CSHM_LINE, "queue: size");
 _Static_assert(sizeof(struct cshm_port) == CSHM_LINE, "port: size");
-_Static_assert(sizeof(struct cshm_broadcast_shared) == 4 * CSHM_LINE, "broadcast: size");
+_Static_assert(sizeof(struct cshm_lanes_shared) == 4 * CSHM_LINE, "lanes: size");
+_Static_assert(sizeof(struct cshm_lane_shared) == CSHM_LINE, "lane: size");
+_Static_assert(sizeof(struct cshm_broadcast_shared) == 6 * CSHM_LINE, "broadcast: size");
 _Static_assert(sizeof(struct cshm_publisher_shared) == CSHM_LINE, "publisher: size");
 _Static_assert(sizeof(struct cshm_subscriber_shared) == CSHM_LINE, "subscriber: size");
 _Static_assert(sizeof(struct cshm_pack) == 16, "pack: size");
@@ -364,6 +399,8 @@ _Static_assert(ATOMIC_LLONG_LOCK_FREE == 2, "a lock-based atomic cannot cross pr
     X(cshm_queue_shared)      \
     X(cshm_port)              \
     X(cshm_pack)              \
+    X(cshm_lanes_shared)      \
+    X(cshm_lane_shared)       \
     X(cshm_broadcast_shared)  \
     X(cshm_publisher_shared)  \
     X(cshm_subscriber_shared) \

@@ -145,7 +145,7 @@ void cshm_publisher_leave(cshm_publisher *publisher)
     if (cshm_participant_self(broadcast->region) == publisher->stamp) {
         cshm_publisher_abort(publisher);
         atomic_store_explicit(&publisher->line->owner, 0, memory_order_seq_cst); /* [settle] */
-        cshm_park_wake_all(&broadcast->shared->items); /* it may have been the last */
+        cshm_park_wake_all(&broadcast->shared->items.park); /* it may have been the last */
     }
     free(publisher);
 }
@@ -367,7 +367,7 @@ int cshm_publisher_try_commit(cshm_publisher *publisher)
 {
     int status = try_publish(publisher);
     if (status == 0) {
-        cshm_park_wake_all(&publisher->broadcast->shared->items);
+        cshm_park_wake_all(&publisher->broadcast->shared->items.park);
     }
     return status;
 }
@@ -379,7 +379,8 @@ static int attempt_commit(void *context)
 
 int cshm_publisher_commit_until(cshm_publisher *publisher, int64_t deadline_ns)
 {
-    return cshm__await(&publisher->broadcast->shared->room, attempt_commit, publisher, deadline_ns);
+    return cshm__await(&publisher->broadcast->shared->room.park, attempt_commit, publisher,
+                       deadline_ns);
 }
 
 int cshm_publisher_try_put(cshm_publisher *publisher, const void *data, uint64_t length)
@@ -433,7 +434,7 @@ static int attempt_batch(void *context)
     uint32_t before = batch->left;
     int status = put_all(batch);
     if (batch->left != before) {
-        cshm_park_wake_all(&batch->publisher->broadcast->shared->items);
+        cshm_park_wake_all(&batch->publisher->broadcast->shared->items.park);
     }
     return status;
 }
@@ -466,6 +467,6 @@ int cshm_publisher_put_many_until(cshm_publisher *publisher, const void *data, u
     }
     struct batch batch = {publisher, data, length, count, false};
     int status =
-        cshm__await(&publisher->broadcast->shared->room, attempt_batch, &batch, deadline_ns);
+        cshm__await(&publisher->broadcast->shared->room.park, attempt_batch, &batch, deadline_ns);
     return end_batch(&batch, count, status);
 }

@@ -240,8 +240,7 @@ static bool has_role(const cshm_ring *ring, uint64_t stamp)
     return atomic_load_explicit(&ring->region->stamp, memory_order_relaxed) == stamp;
 }
 
-/* @returns 0, 1 (its owner is dead), or why not. */
-static int take_role(cshm_region *region, _Atomic uint64_t *owner)
+int cshm__take_role(cshm_region *region, _Atomic uint64_t *owner)
 {
     uint64_t self = cshm_participant_self(region);
     if (self == 0) {
@@ -292,7 +291,7 @@ int cshm_ring_become_producer(cshm_ring *ring)
     if (has_role(ring, ring->put_as)) {
         return -EALREADY;
     }
-    int status = take_role(ring->region, &ring->shared->producer);
+    int status = cshm__take_role(ring->region, &ring->shared->producer);
     if (status < 0) {
         return status;
     }
@@ -310,7 +309,7 @@ int cshm_ring_become_consumer(cshm_ring *ring)
     if (has_role(ring, ring->get_as)) {
         return -EALREADY;
     }
-    int status = take_role(ring->region, &ring->shared->consumer);
+    int status = cshm__take_role(ring->region, &ring->shared->consumer);
     if (status >= 0) {
         ring->get_as = cshm_participant_self(ring->region);
         ring->seen = atomic_load_explicit(&ring->shared->head, memory_order_relaxed);

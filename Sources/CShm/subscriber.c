@@ -85,7 +85,7 @@ static int begin_lossless(cshm_subscriber *subscriber, uint64_t history)
     uint64_t wanted = history < tail ? tail - history : 0;
     subscriber->cursor = wanted < safe ? safe : wanted;
     atomic_store_explicit(&subscriber->line->cursor, subscriber->cursor, memory_order_seq_cst);
-    cshm_park_wake_all(&broadcast->shared->room); /* who the first cursor held up */
+    cshm_park_wake_all(&broadcast->shared->room.park); /* who the first cursor held up */
     return 0;
 }
 
@@ -152,7 +152,7 @@ void cshm_subscriber_leave(cshm_subscriber *subscriber)
     if (cshm_participant_self(broadcast->region) == subscriber->stamp) {
         atomic_store_explicit(&subscriber->line->pin, 0, memory_order_seq_cst);   /* [retire] */
         atomic_store_explicit(&subscriber->line->owner, 0, memory_order_seq_cst); /* [retire] */
-        cshm_park_wake_all(&broadcast->shared->room);
+        cshm_park_wake_all(&broadcast->shared->room.park);
     }
     free(subscriber);
 }
@@ -340,7 +340,8 @@ int cshm_subscriber_peek_until(cshm_subscriber *subscriber, struct cshm_broadcas
                                int64_t deadline_ns)
 {
     struct peek_context peek = {subscriber, out};
-    return cshm__await(&subscriber->broadcast->shared->items, attempt_peek, &peek, deadline_ns);
+    return cshm__await(&subscriber->broadcast->shared->items.park, attempt_peek, &peek,
+                       deadline_ns);
 }
 
 /* ---- release ---- */
@@ -368,7 +369,7 @@ void cshm_subscriber_release_many(cshm_subscriber *subscriber, uint32_t count)
                           memory_order_seq_cst); /* [retire] */
     /* Only the one at the floor can hold a publisher up: see has_room() in publisher.c. */
     if (before <= atomic_load_explicit(&shared->floor, memory_order_seq_cst)) {
-        cshm_park_wake_all(&shared->room);
+        cshm_park_wake_all(&shared->room.park);
     }
 }
 
@@ -409,7 +410,7 @@ int cshm_subscriber_get_until(cshm_subscriber *subscriber, void *data, uint64_t 
                               uint64_t *length, int64_t deadline_ns)
 {
     struct get_context get = {subscriber, data, room, length};
-    return cshm__await(&subscriber->broadcast->shared->items, attempt_get, &get, deadline_ns);
+    return cshm__await(&subscriber->broadcast->shared->items.park, attempt_get, &get, deadline_ns);
 }
 
 /* ---- looking ---- */

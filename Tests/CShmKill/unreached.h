@@ -32,6 +32,11 @@ static const struct unreached unreached[] = {
     {"park.c", "cshm__park_interrupt", "&is_unseen", "private"},
     {"park.c", "cshm__await_peer", "habit->", "private"},
     {"map.c", "cshm_map_next", "cursor->position = 0", "private"},
+    {"drain.c", "interrupt_producers", "word = 0", "private, if membarrier is refused"},
+    {"drain.c", "take_rest", "lanes->", "private"},
+    {"drain.c", "look_everywhere", "lanes->rounds", "private"},
+    {"lane.c", "cshm_lane_put_until", "put = {lane", "private"},
+    {"drain.c", "cshm_lanes_get_until", "get = {lanes", "private"},
     {"queue_put.c", "attempt_one", "put->claimed = false", "private"},
     {"queue_put.c", "attempt_one", "put->singly = true", "private"},
     /* scenarios to come */

@@ -14,7 +14,7 @@
 extern const struct test layout_tests[];
 
 /* To change the layout: raise CSHM_LAYOUT_VERSION, then this number and what the test names. */
-enum { VERSION = 6 };
+enum { VERSION = 7 };
 
 struct fact {
     const char *owner;
@@ -120,7 +120,22 @@ static const struct fact facts[] = {
     SIZE(cshm_pack, 16),
     FIELD(cshm_pack, count, 0),
     FIELD(cshm_pack, length, 4),
-    SIZE(cshm_broadcast_shared, 512),
+    SIZE(cshm_lanes_shared, 512),
+    FIELD(cshm_lanes_shared, magic, 0),
+    FIELD(cshm_lanes_shared, capacity, 4),
+    FIELD(cshm_lanes_shared, slot_size, 8),
+    FIELD(cshm_lanes_shared, lanes, 12),
+    FIELD(cshm_lanes_shared, budget, 16),
+    FIELD(cshm_lanes_shared, type_tag, 24),
+    FIELD(cshm_lanes_shared, stream, 128),
+    FIELD(cshm_lanes_shared, consumer, 136),
+    FIELD(cshm_lanes_shared, items, 256),
+    FIELD(cshm_lanes_shared, ready, 384),
+    SIZE(cshm_lane_shared, 128),
+    FIELD(cshm_lane_shared, owner, 0),
+    FIELD(cshm_lane_shared, ring, 8),
+    FIELD(cshm_lane_shared, seal, 16),
+    SIZE(cshm_broadcast_shared, 768),
     FIELD(cshm_broadcast_shared, magic, 0),
     FIELD(cshm_broadcast_shared, capacity, 4),
     FIELD(cshm_broadcast_shared, slot_size, 8),
@@ -133,8 +148,8 @@ static const struct fact facts[] = {
     FIELD(cshm_broadcast_shared, stream, 384),
     FIELD(cshm_broadcast_shared, overwriting, 392),
     FIELD(cshm_broadcast_shared, lossless, 396),
-    FIELD(cshm_broadcast_shared, items, 400),
-    FIELD(cshm_broadcast_shared, room, 404),
+    FIELD(cshm_broadcast_shared, items, 512),
+    FIELD(cshm_broadcast_shared, room, 640),
     SIZE(cshm_publisher_shared, 128),
     FIELD(cshm_publisher_shared, own, 0),
     FIELD(cshm_publisher_shared, owner, 8),

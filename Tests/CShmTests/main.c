@@ -34,6 +34,7 @@
     X(token)       \
     X(queue_pack)  \
     X(queue_lease) \
+    X(lanes)       \
     X(broadcast)   \
     X(map)         \
     X(history)     \

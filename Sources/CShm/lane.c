@@ -1,0 +1,257 @@
+/*
+ * SPDX-License-Identifier: Apache-2.0
+ *
+ * See cshm/lanes.h for the model, lanes_parts.h for the pairs. Here: producers.
+ */
+#include "lanes_parts.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cshm/heap.h>
+#include <cshm/participant.h>
+
+struct cshm_lane {
+    cshm_lanes *lanes;
+    struct cshm_lane_shared *line;
+    cshm_ring *ring;
+    struct cshm_ring_shared *shared;
+    uint64_t stamp;
+    uint32_t index;
+};
+
+/* ---- join, leave ---- */
+
+/* Whether nothing is in the lane of one who has left or died. */
+static bool is_drained(cshm_lanes *lanes, uint32_t index)
+{
+    uint64_t place = 0;
+    cshm_ring *ring = NULL;
+    if (cshm__lane_place(lanes, index, &place) != 0) {
+        return false;
+    }
+    if (place == 0) {
+        return true;
+    }
+    if (cshm_ring_open(lanes->region, place, &ring) != 0) {
+        return false;
+    }
+    bool drained = cshm_ring_count(ring) == 0;
+    cshm_ring_close(ring);
+    return drained;
+}
+
+/* Takes a lane that is free; or, with `of_gone`, a drained one whose producer has left or died. */
+static bool take_lane(cshm_lanes *lanes, uint64_t self, bool of_gone, uint32_t *index)
+{
+    for (uint32_t i = 0; i < lanes->count; i++) {
+        _Atomic uint64_t *word = &lanes->lanes[i].owner;
+        uint64_t owner = atomic_load_explicit(word, memory_order_acquire);
+        uint32_t kind = CSHM__KIND(owner);
+        bool free_now = kind == CSHM_LANE_FREE;
+        if (of_gone && !free_now) {
+            free_now = (kind != CSHM_LANE_LIVE || cshm__lane_owner_is_gone(lanes, owner)) &&
+                       is_drained(lanes, i);
+        }
+        if (free_now && atomic_compare_exchange_strong_explicit(
+                            word, &owner, CSHM__OWNER(CSHM_LANE_LIVE, self), memory_order_seq_cst,
+                            memory_order_relaxed)) { /* [join] */
+            *index = i;
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Opens the lane's ring, which is made if there is none yet. */
+static int open_ring(cshm_lane *lane)
+{
+    cshm_lanes *lanes = lane->lanes;
+    _Atomic uint64_t *word = &lane->line->ring;
+    uint64_t place = 0;
+    int status = cshm__lane_place(lanes, lane->index, &place);
+    if (status != 0) {
+        return status;
+    }
+    if (place == 0) {
+        status = cshm_ring_create(lanes->region, lanes->capacity, lanes->slot_size, &place);
+        if (status != 0) {
+            return status;
+        }
+        (void)cshm__heap_hold(lanes->region, place, word); /* cannot fail: it was just made */
+        atomic_store_explicit(word, place, memory_order_release); /* [lane] */
+        cshm__heap_link(lanes->region, place);
+    }
+    status = cshm_ring_open(lanes->region, place, &lane->ring);
+    if (status == 0) {
+        status = cshm_ring_become_producer(lane->ring);
+    }
+    return status < 0 ? status : cshm__lane_ring(lanes, lane->index, &lane->shared);
+}
+
+int cshm_lanes_join(cshm_lanes *lanes, cshm_lane **out)
+{
+    uint64_t self = cshm_participant_self(lanes->region);
+    if (self == 0) {
+        return -ECHILD;
+    }
+    cshm_lane *lane = calloc(1, sizeof *lane);
+    if (lane == NULL) {
+        return -ENOMEM;
+    }
+    if (!take_lane(lanes, self, false, &lane->index) &&
+        !take_lane(lanes, self, true, &lane->index)) {
+        free(lane);
+        return -EUSERS;
+    }
+    lane->lanes = lanes;
+    lane->line = &lanes->lanes[lane->index];
+    lane->stamp = self;
+    int status = open_ring(lane);
+    if (status == 0) {
+        status = cshm__stream_join(&lanes->shared->stream); /* [join] */
+    }
+    if (status != 0) {
+        cshm_lane_leave(lane);
+        return status;
+    }
+    *out = lane;
+    return 0;
+}
+
+void cshm_lane_leave(cshm_lane *lane)
+{
+    cshm_lanes *lanes = lane->lanes;
+    if (lane->ring != NULL) {
+        cshm_ring_close(lane->ring);
+    }
+    if (cshm_participant_self(lanes->region) == lane->stamp) {
+        atomic_store_explicit(&lane->line->owner, CSHM__OWNER(CSHM_LANE_LEFT, lane->stamp),
+                              memory_order_seq_cst);
+        cshm__lane_set_ready(lanes, lane->index); /* to be drained, and freed */
+        cshm_park_wake_all(&lanes->shared->items.park);
+    }
+    free(lane);
+}
+
+/* ---- claim ---- */
+
+static int check_stream(const cshm_lane *lane)
+{
+    /* relaxed: looked at again after the message is stored, and exactly */
+    return cshm__stream_status(
+        atomic_load_explicit(&lane->lanes->shared->stream, memory_order_relaxed));
+}
+
+int cshm_lane_try_claim(cshm_lane *lane, uint64_t length, void **data)
+{
+    int status = check_stream(lane);
+    return status != 0 ? status : cshm_ring_try_claim(lane->ring, length, data);
+}
+
+int cshm_lane_try_claim_at(cshm_lane *lane, uint32_t index, uint64_t length, void **data)
+{
+    int status = check_stream(lane);
+    return status != 0 ? status : cshm_ring_try_claim_at(lane->ring, index, length, data);
+}
+
+/* ---- commit ---- */
+
+/* The stream ended while `count` messages were stored: how many of them are before the end. Either
+ * the lane is sealed after them, here, or the consumer had sealed it. */
+static int seal(cshm_lane *lane, uint32_t count)
+{
+    /* relaxed: this thread stored it */
+    uint64_t tail = atomic_load_explicit(&lane->shared->tail, memory_order_relaxed);
+    uint64_t sealed = 0;
+    if (atomic_compare_exchange_strong_explicit(&lane->line->seal, &sealed, tail + 1,
+                                                memory_order_acq_rel,
+                                                memory_order_acquire)) { /* [seal] */
+        return (int)count;
+    }
+    uint64_t refused = tail - (sealed - 1);
+    return refused < count ? (int)(count - (uint32_t)refused) : -EPIPE;
+}
+
+/* After the ring's commit, which ends with the barrier of [ready] and [finish]. */
+static int tell_consumer(cshm_lane *lane, uint32_t count)
+{
+    struct cshm_lanes_shared *shared = lane->lanes->shared;
+    int status = cshm__stream_status(
+        atomic_load_explicit(&shared->stream, memory_order_relaxed)); /* [finish] */
+    if (__builtin_expect(status != 0, 0)) {
+        return status == -EPIPE ? seal(lane, count) : status;
+    }
+    cshm__lane_set_ready(lane->lanes, lane->index); /* [ready] */
+    cshm__park_wake_one_after_store(&shared->items.park);
+    return (int)count;
+}
+
+int cshm_lane_commit(cshm_lane *lane)
+{
+    cshm_ring_commit(lane->ring);
+    int status = tell_consumer(lane, 1);
+    return status > 0 ? 0 : status;
+}
+
+int cshm_lane_commit_many(cshm_lane *lane, uint32_t count)
+{
+    if (count == 0 || count > lane->lanes->capacity) {
+        return -EINVAL;
+    }
+    cshm_ring_commit_many(lane->ring, count);
+    return tell_consumer(lane, count);
+}
+
+int cshm_lane_try_put(cshm_lane *lane, const void *data, uint64_t length)
+{
+    int status = check_stream(lane);
+    if (status == 0) {
+        status = cshm_ring_try_put(lane->ring, data, length);
+    }
+    if (status == 0) {
+        status = tell_consumer(lane, 1);
+    }
+    return status > 0 ? 0 : status;
+}
+
+int cshm_lane_try_put_many(cshm_lane *lane, const void *data, uint64_t length, uint32_t count)
+{
+    int status = check_stream(lane);
+    if (status == 0) {
+        status = cshm_ring_try_put_many(lane->ring, data, length, count);
+    }
+    return status > 0 ? tell_consumer(lane, (uint32_t)status) : status;
+}
+
+struct put {
+    cshm_lane *lane;
+    const void *data;
+    uint64_t length;
+};
+
+static int attempt_put(void *context)
+{
+    struct put *put = context;
+    return cshm_lane_try_put(put->lane, put->data, put->length);
+}
+
+static bool consumer_has_died(void *context)
+{
+    struct put *put = context;
+    cshm_lanes *lanes = put->lane->lanes;
+    uint64_t consumer = atomic_load_explicit(&lanes->shared->consumer, memory_order_acquire);
+    return consumer != 0 && cshm_participant_is_gone(lanes->region, consumer) == 1;
+}
+
+int cshm_lane_put_until(cshm_lane *lane, const void *data, uint64_t length, int64_t deadline_ns)
+{
+    int status = cshm_lane_try_put(lane, data, length);
+    if (status == -EAGAIN) {
+        struct put put = {lane, data, length};
+        status = cshm__await_peer(&lane->shared->room.park, attempt_put, consumer_has_died, &put,
+                                  deadline_ns);
+    }
+    return status;
+}

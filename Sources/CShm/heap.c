@@ -16,10 +16,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <cshm/mutex.h>
 #include <cshm/participant.h>
 
-#include "internal.h"
+#include "heap_view.h"
 
 /* From 128 on all are multiples of 128, which is then their alignment. */
 static const uint32_t CLASS_SIZE[CSHM_CLASSES] = {
@@ -28,14 +27,9 @@ static const uint32_t CLASS_SIZE[CSHM_CLASSES] = {
 };
 
 enum {
-    COMMIT_SPANS = 64, /* 4 MiB at a time */
-    NESTED_MAX = 8,    /* blocks held by blocks that are held */
+    NESTED_MAX = 8, /* blocks held by blocks that are held */
     SWEEP_PATIENCE_NS = 10000000,
 };
-
-#define WORD(kind, value) (((uint64_t)(kind) << 56) | (uint64_t)(value))
-#define KIND(word)        ((uint32_t)((word) >> 56))
-#define VALUE(word)       ((word) & 0xffffffffffffffull)
 
 static uint32_t blocks_in(uint32_t class)
 {
@@ -55,34 +49,13 @@ static uint32_t first_block(uint32_t class)
     return (cells + CSHM_LINE - 1) / CSHM_LINE * CSHM_LINE;
 }
 
-static uint64_t span_place(const cshm_region *region, uint64_t span)
-{
-    return region->header.heap_offset + span * CSHM_SPAN;
-}
-
 static struct cshm_cell *cells_of(const cshm_region *region, uint64_t span)
 {
     return (struct cshm_cell *)(void *)(region->base + span_place(region, span));
 }
 
-static uint64_t committed(const cshm_region *region)
-{
-    uint64_t count =
-        atomic_load_explicit(&region->live->committed_spans, memory_order_acquire); /* [span] */
-    return count <= region->header.span_count ? count : 0;
-}
-
-/* A block as found by its place: the words that say what it is. */
-struct block {
-    _Atomic uint64_t *state;
-    _Atomic uint64_t *holder;
-    struct cshm_span *span;
-    uint64_t start;
-    uint64_t size;
-};
-
 /* Finds the block that `offset` lies in, from checked numbers only. */
-static bool find_block(const cshm_region *region, uint64_t offset, struct block *out)
+bool cshm__heap_find(const cshm_region *region, uint64_t offset, struct block *out)
 {
     if (offset < region->header.heap_offset) {
         return false;
@@ -118,156 +91,6 @@ static bool find_block(const cshm_region *region, uint64_t offset, struct block 
         return offset < place + out->size;
     }
     return false;
-}
-
-/* ---- spans: under the heap lock ---- */
-
-/* After a holder's death: a run without its head, or reaching past it, or whose block has ended, was
- * half made or half freed; its spans are free. A head is stored last when making and cleared first when freeing. */
-static void rebuild_spans(cshm_region *region)
-{
-    uint64_t count = committed(region);
-    uint64_t covered = 0;
-    for (uint64_t i = 0; i < count; i++) {
-        uint64_t word = atomic_load_explicit(&region->spans[i].word, memory_order_relaxed);
-        uint64_t owner = atomic_load_explicit(&region->spans[i].owner, memory_order_relaxed);
-        if (KIND(word) == CSHM_SPAN_LARGE && KIND(owner) == CSHM_BLOCK_FREE) {
-            atomic_store_explicit(&region->spans[i].word, 0, memory_order_release);
-        } else if (KIND(word) == CSHM_SPAN_LARGE) {
-            covered = i + VALUE(word);
-        } else if (KIND(word) == CSHM_SPAN_CONTINUED && i >= covered) {
-            atomic_store_explicit(&region->spans[i].word, 0, memory_order_release);
-        }
-    }
-    atomic_store_explicit(&region->live->free_hint, 0, memory_order_relaxed);
-}
-
-static int lock_heap_until(cshm_region *region, int64_t deadline_ns)
-{
-    int status = cshm_mutex_acquire_until(&region->live->heap_lock, deadline_ns);
-    if (status == 1) {
-        rebuild_spans(region);
-        (void)cshm_mutex_repair(&region->live->heap_lock);
-        status = 0;
-    }
-    return status;
-}
-
-static int lock_heap(cshm_region *region)
-{
-    return lock_heap_until(region, INT64_MAX);
-}
-
-static void unlock_heap(cshm_region *region)
-{
-    (void)cshm_mutex_release(&region->live->heap_lock);
-}
-
-/* Commits at least `count` more spans: their table first, then themselves, then the watermark. */
-static int commit_spans(cshm_region *region, uint64_t count)
-{
-    uint64_t from = committed(region);
-    uint64_t room = region->header.span_count - from;
-    if (count > room) {
-        return -ENOSPC;
-    }
-    uint64_t step = count < COMMIT_SPANS ? (room < COMMIT_SPANS ? room : COMMIT_SPANS) : count;
-    for (;;) {
-        uint64_t table = region->header.spans_offset + from * sizeof(struct cshm_span);
-        int status = cshm__commit(region->share, table / CSHM_PAGE * CSHM_PAGE,
-                                  step * sizeof(struct cshm_span) + CSHM_PAGE);
-        for (uint64_t done = 0; status == 0 && done < step; done += 4ull * COMMIT_SPANS) {
-            uint64_t part = step - done < 4ull * COMMIT_SPANS ? step - done : 4ull * COMMIT_SPANS;
-            status = cshm__commit(region->share, span_place(region, from + done), part * CSHM_SPAN);
-        }
-        if (status == 0) {
-            atomic_store_explicit(&region->live->committed_spans, from + step,
-                                  memory_order_release); /* [span] */
-            return 0;
-        }
-        if (step == count) {
-            return status;
-        }
-        step = count; /* no room for the generous step: just what is needed */
-    }
-}
-
-/* First run of `count` free spans at or after `from`, or UINT64_MAX. */
-static uint64_t find_run(cshm_region *region, uint64_t from, uint64_t count)
-{
-    uint64_t end = committed(region);
-    uint64_t length = 0;
-    for (uint64_t i = from; i < end; i++) {
-        uint64_t word = atomic_load_explicit(&region->spans[i].word, memory_order_relaxed);
-        length = KIND(word) == CSHM_SPAN_FREE ? length + 1 : 0;
-        if (length == count) {
-            return i + 1 - count;
-        }
-    }
-    return UINT64_MAX;
-}
-
-static int take_run(cshm_region *region, uint64_t count, uint64_t *first)
-{
-    uint64_t hint = atomic_load_explicit(&region->live->free_hint, memory_order_relaxed);
-    uint64_t found = find_run(region, hint, count);
-    if (found == UINT64_MAX && hint != 0) {
-        found = find_run(region, 0, count);
-    }
-    if (found == UINT64_MAX) {
-        uint64_t end = committed(region);
-        uint64_t tail = 0; /* free spans at the end of what is committed */
-        while (tail < end && tail < count &&
-               KIND(atomic_load_explicit(&region->spans[end - 1 - tail].word,
-                                         memory_order_relaxed)) == CSHM_SPAN_FREE) {
-            tail++;
-        }
-        int status = commit_spans(region, count - tail);
-        if (status != 0) {
-            return status;
-        }
-        found = end - tail;
-    }
-    atomic_store_explicit(&region->live->free_hint, found + count, memory_order_relaxed);
-    *first = found;
-    return 0;
-}
-
-static void free_run(cshm_region *region, uint64_t first, uint64_t count)
-{
-    for (uint64_t i = 0; i < count; i++) { /* the head first: see rebuild_spans() */
-        atomic_store_explicit(&region->spans[first + i].word, 0, memory_order_release);
-    }
-    if (first < atomic_load_explicit(&region->live->free_hint, memory_order_relaxed)) {
-        atomic_store_explicit(&region->live->free_hint, first, memory_order_relaxed);
-    }
-}
-
-static int allocate_large(cshm_region *region, uint64_t size, uint64_t holder, uint64_t *offset)
-{
-    uint64_t count = (size + CSHM_SPAN - 1) / CSHM_SPAN;
-    uint64_t first = 0;
-    int status = lock_heap(region);
-    if (status != 0) {
-        return status;
-    }
-    status = take_run(region, count, &first);
-    if (status == 0) {
-        struct cshm_span *head = &region->spans[first];
-        for (uint64_t i = 1; i < count; i++) {
-            atomic_store_explicit(&region->spans[first + i].word, WORD(CSHM_SPAN_CONTINUED, i),
-                                  memory_order_relaxed);
-        }
-        atomic_store_explicit(&head->holder, holder, memory_order_relaxed);
-        atomic_store_explicit(&head->extra, size, memory_order_relaxed);
-        atomic_store_explicit(&head->owner, WORD(CSHM_BLOCK_OWNED, cshm_participant_self(region)),
-                              memory_order_relaxed);
-        atomic_store_explicit(&head->word, WORD(CSHM_SPAN_LARGE, count),
-                              memory_order_release); /* [span] */
-        *offset = span_place(region, first);
-    }
-    unlock_heap(region);
-    return status;
 }
 
 /* ---- small blocks: under this process's lock of the class ---- */
@@ -324,11 +147,11 @@ static bool adopt_span(cshm_region *region, uint32_t class, struct cshm_class *o
 static int new_span(cshm_region *region, uint32_t class, struct cshm_class *own)
 {
     uint64_t first = 0;
-    int status = lock_heap(region);
+    int status = cshm__heap_lock_until(region, INT64_MAX);
     if (status != 0) {
         return status;
     }
-    status = take_run(region, 1, &first);
+    status = cshm__heap_take_run(region, 1, &first);
     if (status == 0) {
         struct cshm_span *span = &region->spans[first];
         status = remember_span(own, first);
@@ -341,7 +164,7 @@ static int new_span(cshm_region *region, uint32_t class, struct cshm_class *own)
                                   memory_order_release); /* [span] */
         }
     }
-    unlock_heap(region);
+    cshm__heap_unlock(region);
     return status;
 }
 
@@ -406,7 +229,7 @@ static int allocate_small(cshm_region *region, uint64_t size, uint64_t holder, u
     if (status == 0) {
         uint64_t place = own->cache[--own->cached];
         struct block block;
-        if (find_block(region, place, &block)) {
+        if (cshm__heap_find(region, place, &block)) {
             atomic_store_explicit(block.holder, holder, memory_order_relaxed);
             atomic_store_explicit(block.state,
                                   WORD(CSHM_BLOCK_OWNED, cshm_participant_self(region)),
@@ -429,23 +252,9 @@ static int allocate(cshm_region *region, uint64_t size, uint64_t holder, uint64_
         return size == 0 ? -EINVAL : -ENOSPC;
     }
     if (size > CLASS_SIZE[CSHM_CLASSES - 1]) {
-        return allocate_large(region, size, holder, offset);
+        return cshm__heap_allocate_large(region, size, holder, offset);
     }
     return allocate_small(region, size, holder, offset);
-}
-
-/* Ends a large block, if its state is still `state`. Under the heap lock, so that the next holder
- * sees a death between the end of the block and that of its run: see rebuild_spans(). */
-static bool end_run(cshm_region *region, const struct block *block, uint64_t state)
-{
-    uint64_t word = atomic_load_explicit(&block->span->word, memory_order_relaxed);
-    bool ended = KIND(word) == CSHM_SPAN_LARGE &&
-                 atomic_compare_exchange_strong_explicit(
-                     block->state, &state, 0, memory_order_acq_rel, memory_order_relaxed);
-    if (ended) {
-        free_run(region, (uint64_t)(block->span - region->spans), VALUE(word));
-    }
-    return ended;
 }
 
 static bool end_cell(const struct block *block, uint64_t state)
@@ -466,15 +275,7 @@ static bool is_large(const struct block *block)
 /* Ends a block, if its state is still `state`. */
 static bool end_block(cshm_region *region, const struct block *block, uint64_t state)
 {
-    if (!is_large(block)) {
-        return end_cell(block, state);
-    }
-    if (lock_heap(region) != 0) {
-        return false;
-    }
-    bool ended = end_run(region, block, state);
-    unlock_heap(region);
-    return ended;
+    return is_large(block) ? cshm__heap_end_large(region, block, state) : end_cell(block, state);
 }
 
 /* ---- public ---- */
@@ -493,7 +294,7 @@ int cshm__heap_allocate_for(cshm_region *region, uint64_t size, _Atomic uint64_t
 void cshm__heap_link(cshm_region *region, uint64_t offset)
 {
     struct block block;
-    if (find_block(region, offset, &block)) {
+    if (cshm__heap_find(region, offset, &block)) {
         atomic_store_explicit(block.state, WORD(CSHM_BLOCK_LINKED, 0), memory_order_release);
     }
 }
@@ -501,7 +302,7 @@ void cshm__heap_link(cshm_region *region, uint64_t offset)
 int cshm__heap_hold(cshm_region *region, uint64_t offset, const _Atomic uint64_t *holder)
 {
     struct block block;
-    if (!find_block(region, offset, &block) || block.start != offset) {
+    if (!cshm__heap_find(region, offset, &block) || block.start != offset) {
         return -EINVAL;
     }
     uint64_t state = atomic_load_explicit(block.state, memory_order_acquire);
@@ -516,7 +317,7 @@ int cshm__heap_hold(cshm_region *region, uint64_t offset, const _Atomic uint64_t
 int cshm_heap_share(cshm_region *region, uint64_t offset)
 {
     struct block block;
-    if (!find_block(region, offset, &block) || block.start != offset) {
+    if (!cshm__heap_find(region, offset, &block) || block.start != offset) {
         return -EINVAL;
     }
     uint64_t state = atomic_load_explicit(block.state, memory_order_acquire);
@@ -530,7 +331,7 @@ int cshm_heap_share(cshm_region *region, uint64_t offset)
 int cshm_heap_free(cshm_region *region, uint64_t offset)
 {
     struct block block;
-    if (!find_block(region, offset, &block) || block.start != offset) {
+    if (!cshm__heap_find(region, offset, &block) || block.start != offset) {
         return -EINVAL;
     }
     uint64_t state = atomic_load_explicit(block.state, memory_order_acquire);
@@ -544,7 +345,7 @@ int cshm_heap_free(cshm_region *region, uint64_t offset)
 void cshm__heap_free_from(cshm_region *region, uint64_t offset, const _Atomic uint64_t *holder)
 {
     struct block block;
-    if (!find_block(region, offset, &block) || block.start != offset) {
+    if (!cshm__heap_find(region, offset, &block) || block.start != offset) {
         return;
     }
     bool ended = false;
@@ -562,7 +363,7 @@ void cshm__heap_free_from(cshm_region *region, uint64_t offset, const _Atomic ui
 void *cshm_heap_pointer(const cshm_region *region, uint64_t offset, uint64_t size)
 {
     struct block block;
-    if (!find_block(region, offset, &block) || size > block.size ||
+    if (!cshm__heap_find(region, offset, &block) || size > block.size ||
         offset - block.start > block.size - size) {
         return NULL;
     }
@@ -584,6 +385,8 @@ void cshm_heap_describe(const cshm_region *region, struct cshm_heap_usage *out)
         uint64_t word = atomic_load_explicit(&region->spans[i].word, memory_order_acquire);
         if (KIND(word) == CSHM_SPAN_FREE) {
             usage.free_spans++;
+        } else if (KIND(word) == CSHM_SPAN_LARGE && cshm__heap_is_kept(&region->spans[i])) {
+            usage.free_spans += VALUE(word);
         } else if (KIND(word) == CSHM_SPAN_LARGE) {
             usage.blocks++;
             usage.bytes += VALUE(word) * CSHM_SPAN;
@@ -627,7 +430,7 @@ static bool is_named(const cshm_region *region, const struct block *block)
     uint64_t holder = atomic_load_explicit(block->holder, memory_order_acquire);
     struct block around;
     return holder != 0 && holder % 8 == 0 &&
-           (holder < region->header.spans_offset || find_block(region, holder, &around)) &&
+           (holder < region->header.spans_offset || cshm__heap_find(region, holder, &around)) &&
            atomic_load_explicit((_Atomic uint64_t *)(void *)(region->base + holder),
                                 memory_order_acquire) == block->start;
 }
@@ -642,7 +445,7 @@ static bool goes_with(const cshm_region *region, const struct block *block, uint
         if (holder < region->header.heap_offset) {
             return false;
         }
-        if (!find_block(region, holder, &held)) {
+        if (!cshm__heap_find(region, holder, &held)) {
             return true;
         }
         uint64_t state = atomic_load_explicit(held.state, memory_order_acquire);
@@ -654,19 +457,13 @@ static bool goes_with(const cshm_region *region, const struct block *block, uint
     return false;
 }
 
-/* With the heap lock, if the block is large. */
-static void end_unlocked(cshm_region *region, const struct block *block, uint64_t state)
-{
-    (void)(is_large(block) ? end_run(region, block, state) : end_cell(block, state));
-}
-
 /* First visit: an object that was never shared goes with its owner, and so does what it holds. */
 static void end_held(cshm_region *region, const struct block *block, uint64_t stamp)
 {
     uint64_t state = atomic_load_explicit(block->state, memory_order_acquire);
     if ((state == WORD(CSHM_BLOCK_LINKED, 0) || state == WORD(CSHM_BLOCK_OWNED, stamp)) &&
         goes_with(region, block, stamp)) {
-        end_unlocked(region, block, state);
+        end_block(region, block, state);
     }
 }
 
@@ -674,6 +471,9 @@ static void end_held(cshm_region *region, const struct block *block, uint64_t st
 static void settle(cshm_region *region, const struct block *block, uint64_t stamp)
 {
     uint64_t state = atomic_load_explicit(block->state, memory_order_acquire);
+    if (state == WORD(CSHM_BLOCK_TAKEN, stamp)) {
+        (void)end_block(region, block, state);
+    }
     if (state != WORD(CSHM_BLOCK_OWNED, stamp)) {
         return;
     }
@@ -681,7 +481,7 @@ static void settle(cshm_region *region, const struct block *block, uint64_t stam
         atomic_compare_exchange_strong_explicit(block->state, &state, WORD(CSHM_BLOCK_LINKED, 0),
                                                 memory_order_acq_rel, memory_order_relaxed);
     } else {
-        end_unlocked(region, block, state);
+        end_block(region, block, state);
     }
 }
 
@@ -694,7 +494,8 @@ static void visit_large(cshm_region *region, visit *visit, uint64_t stamp)
     for (uint64_t i = 0; i < count; i++) {
         struct block block;
         uint64_t word = atomic_load_explicit(&region->spans[i].word, memory_order_relaxed);
-        if (KIND(word) == CSHM_SPAN_LARGE && find_block(region, span_place(region, i), &block)) {
+        if (KIND(word) == CSHM_SPAN_LARGE &&
+            cshm__heap_find(region, span_place(region, i), &block)) {
             visit(region, &block, stamp);
         }
     }
@@ -712,10 +513,12 @@ static void visit_small(cshm_region *region, visit *visit, uint64_t stamp, bool 
         }
         uint32_t class = (uint32_t)VALUE(word);
         uint64_t first = span_place(region, i) + first_block(class);
-        bool dead = atomic_load_explicit(&span->owner, memory_order_acquire) == stamp;
+        uint64_t owner = atomic_load_explicit(&span->owner, memory_order_acquire);
+        /* TAKEN: it took the span for a kept run, and died before it saw its mistake. */
+        bool dead = owner == stamp || owner == WORD(CSHM_BLOCK_TAKEN, stamp);
         for (uint32_t cell = 0; dead && cell < blocks_in(class); cell++) {
             struct block block;
-            if (find_block(region, first + cell * CLASS_SIZE[class], &block)) {
+            if (cshm__heap_find(region, first + cell * CLASS_SIZE[class], &block)) {
                 visit(region, &block, stamp);
             }
         }
@@ -738,12 +541,12 @@ static void visit_small(cshm_region *region, visit *visit, uint64_t stamp, bool 
 bool cshm__heap_sweep(cshm_region *region, uint64_t stamp)
 {
     visit_small(region, end_held, stamp, false);
-    if (lock_heap_until(region, cshm_now_ns() + SWEEP_PATIENCE_NS) != 0) {
+    if (cshm__heap_lock_until(region, cshm_now_ns() + SWEEP_PATIENCE_NS) != 0) {
         return false;
     }
     visit_large(region, end_held, stamp);
     visit_large(region, settle, stamp);
-    unlock_heap(region);
+    cshm__heap_unlock(region);
     visit_small(region, settle, stamp, true);
     return true;
 }

@@ -25,6 +25,7 @@
 #define CSHM_LINE           128u
 #define CSHM_PAGE           4096u
 #define CSHM_SPAN           65536u
+#define CSHM_KEPT_RUNS      8u
 
 /* ---- header page: written by the creator before anybody can see it, never after ---- */
 struct cshm_header {
@@ -53,6 +54,8 @@ struct cshm_live {
     struct cshm_mutex directory_lock;
     _Atomic uint64_t directory; /* the first page, or 0 */
     uint8_t pad2[CSHM_LINE - 8];
+    _Atomic uint64_t kept[CSHM_KEPT_RUNS]; /* hints: spans where kept runs begin, + 1 */
+    uint8_t pad3[CSHM_LINE - 8 * CSHM_KEPT_RUNS];
 };
 
 /* {kind:8, 0:24, generation:32}; written by who holds the entry's lock byte, or finds the owner
@@ -127,6 +130,7 @@ enum {
     CSHM_BLOCK_FREE = 0,
     CSHM_BLOCK_OWNED = 1,
     CSHM_BLOCK_LINKED = 2,
+    CSHM_BLOCK_TAKEN = 3, /* a large one only: neither kept nor a block yet */
 };
 
 /* ---- parking word: bits; the rest counts wakes ---- */
@@ -356,7 +360,7 @@ struct cshm_map_item {
 };
 
 _Static_assert(sizeof(struct cshm_header) <= CSHM_PAGE, "header: size");
-_Static_assert(sizeof(struct cshm_live) == 5 * CSHM_LINE, "live: size");
+_Static_assert(sizeof(struct cshm_live) == 6 * CSHM_LINE, "live: size");
 _Static_assert(CSHM_NAME_WORDS * 8 == CSHM_NAME_MAX, "a name is whole words");
 _Static_assert(sizeof(struct cshm_directory_slot) == 256, "directory slot: size");
 _Static_assert(sizeof(struct cshm_directory_page) == CSHM_LINE + 256 * CSHM_DIRECTORY_SLOTS,

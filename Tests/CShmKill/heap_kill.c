@@ -188,6 +188,27 @@ static void die_meanwhile(struct world *world)
     kill_after(world, do_nothing);
 }
 
+/* ---- kept runs ---- */
+
+static void keep_run(struct world *world, uint64_t size)
+{
+    uint64_t place = 0;
+    CHECK_EQ(cshm_heap_allocate(world->region, size, &place), 0);
+    CHECK_EQ(cshm_heap_free(world->region, place), 0);
+}
+
+static void keep_large(struct world *world)
+{
+    keep_run(world, LARGE);
+}
+
+/* All of the region but less than a large block is. */
+static void keep_nearly_all(struct world *world)
+{
+    use_small(world);
+    keep_run(world, 12 * SPAN);
+}
+
 static void have_small(struct world *world)
 {
     use_small(world);
@@ -218,6 +239,18 @@ const struct scenario heap_scenarios[] = {
      .check = check_gone},
     {.name = "allocate_large",
      .setup = have_small,
+     .operate = allocate_large,
+     .check = check_gone,
+     .meanwhile = die_meanwhile,
+     .pairs = 1},
+    {.name = "allocate_large_in_a_kept_run",
+     .setup = keep_large,
+     .operate = allocate_large,
+     .check = check_gone,
+     .meanwhile = die_meanwhile,
+     .pairs = 1},
+    {.name = "allocate_large_where_a_run_is_kept",
+     .setup = keep_nearly_all,
      .operate = allocate_large,
      .check = check_gone,
      .meanwhile = die_meanwhile,

@@ -213,6 +213,13 @@ static void check_region(cshm_region *region)
     for (uint64_t i = 0; i < count; i++) {
         uint64_t kind = atomic_load(&region->spans[i].word) >> 56;
         uint64_t owner = atomic_load(&region->spans[i].owner);
+        if (kind == CSHM_SPAN_LARGE) { /* a kept run, and whole */
+            CHECK_EQ(owner, 0);
+            for (uint64_t rest = atomic_load(&region->spans[i].word) & 0xffff; rest > 1; rest--) {
+                CHECK_EQ(atomic_load(&region->spans[++i].word) >> 56, CSHM_SPAN_CONTINUED);
+            }
+            continue;
+        }
         CHECK(kind == CSHM_SPAN_FREE || kind == CSHM_SPAN_SMALL);
         CHECK(kind == CSHM_SPAN_FREE || owner == 0 || owner == self);
     }

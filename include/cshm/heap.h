@@ -8,7 +8,9 @@
  * The heap is spans of 64 KiB. A small block lives in a span of one size class, whose first bytes
  * are one cell for each block: its state and its *holder*. A large block is a run of spans. Only
  * the participant that owns a span allocates from it, without contention; anybody frees, by one
- * store into the cell. There are no linked free lists to tear.
+ * store into the cell. There are no linked free lists to tear. The run of a freed large block is kept
+ * as it is for the next of its length, which costs a compare-and-swap, whatever the size; it is
+ * dissolved where spans are wanted and none are free.
  *
  * A block is FREE, OWNED by a participant, or LINKED: named by a holder word in shared memory.
  * Handing a block to shared memory is three stores: allocate it for a holder word, store its
@@ -23,6 +25,8 @@
  *                                              the holder's next user sees that the block's cell
  *                                              does not name the holder any more, and drops it
  *   freeing: before the span's owner is told   the sweep tells the owners of all spans
+ *   freeing a large block: before the hint     the run is kept, and found when spans are wanted
+ *   taking a kept run                          the sweep makes it a kept one again
  *   holding the lock over the spans            the next holder rebuilds runs without a head
  *   owning spans                               they are adopted by whoever needs the class
  *

@@ -27,6 +27,7 @@ enum {
     HINT_STEP = 16,
     SAMPLE_STEP = 64,
     LOOKS = 1000,
+    LOST = 100000,
 };
 
 /* ---- words and places ---- */
@@ -86,17 +87,38 @@ static uint64_t turn_at(const struct cshm_queue *queue, uint64_t position)
     return 2 * (position >> queue->log2_ring);
 }
 
-/* The next position of a side (0 putting, 1 taking) to look at after one that is done: its cell's
- * turn tells the lap in which it was done last. Bounded, whatever the cells say: nothing but a
- * higher turn leads on. */
-static uint64_t ahead(const struct cshm_queue *queue, const _Atomic uint64_t *hint,
-                      uint64_t position, uint64_t turn, uint64_t side)
+/* How far a cell's turn is from that of a position: turns wrap, the difference does not. */
+static int64_t lead(const struct cshm_queue *queue, uint64_t word, uint64_t position)
 {
-    uint64_t lap = (turn + 1 - side) / 2 - 1;
-    uint64_t next = (lap << queue->log2_ring | (position & (queue->ring - 1))) + 1;
-    uint64_t shared = atomic_load_explicit(hint, memory_order_relaxed);
-    return shared > next ? shared : next;
+    uint64_t ahead = turn_of(queue, word) - turn_at(queue, position);
+    return (int64_t)(ahead << queue->turn_shift) >> queue->turn_shift;
 }
+
+/* The next position of a side (0 putting, 1 taking) to look at after one that is done: its cell's
+ * lead tells the lap in which it was done last. */
+static uint64_t ahead(const struct cshm_queue *queue, uint64_t position, int64_t lead, int64_t side)
+{
+    uint64_t laps = (uint64_t)((lead + 1 - side) / 2 - 1);
+    return position + (laps << queue->log2_ring) + 1;
+}
+
+/* Whether a walk along the cells is longer than any that starts at a hint: they are damaged, and lead
+ * in a circle. Others move the end on, but not as fast as one walks. */
+static bool is_lost(const struct cshm_queue *queue, uint64_t *steps)
+{
+    return ++*steps > 4ull * queue->ring + LOST;
+}
+
+/* Where a side begins to look. The hint, though a line that others write at times, is asked each
+ * time: a guess of long ago could be a whole wrap of the turns behind. */
+static uint64_t begin(const _Atomic uint64_t *guess, const _Atomic uint64_t *hint)
+{
+    uint64_t own = atomic_load_explicit(guess, memory_order_relaxed);
+    uint64_t shared = atomic_load_explicit(hint, memory_order_relaxed);
+    return shared > own ? shared : own;
+}
+
+static const uint64_t NOWHERE = UINT64_MAX;
 
 static void advance(_Atomic uint64_t *guess, _Atomic uint64_t *hint, uint64_t position)
 {
@@ -116,20 +138,23 @@ static uint64_t cum_before(const struct cshm_queue *queue, uint64_t position)
                             : cum_of(queue, load_cell(queue, position - 1));
 }
 
-/* The first position of a side that is not done yet, from the best guess on, and its cell. */
+/* The first position of a side that is not done yet, from the best guess on, and its cell; or
+ * NOWHERE. */
 static uint64_t end_of(const struct cshm_queue *queue, const _Atomic uint64_t *guess,
-                       const _Atomic uint64_t *hint, uint64_t side, uint64_t *seen)
+                       const _Atomic uint64_t *hint, int64_t side, uint64_t *seen)
 {
-    uint64_t position = atomic_load_explicit(guess, memory_order_relaxed);
-    uint64_t shared = atomic_load_explicit(hint, memory_order_relaxed);
-    position = shared > position ? shared : position;
+    uint64_t steps = 0;
+    uint64_t position = begin(guess, hint);
     for (;;) {
         *seen = load_cell(queue, position);
-        uint64_t turn = turn_of(queue, *seen);
-        if (turn <= turn_at(queue, position) + side) {
+        int64_t leads = lead(queue, *seen, position);
+        if (leads <= side) {
             return position;
         }
-        position = ahead(queue, hint, position, turn, side);
+        if (is_lost(queue, &steps)) {
+            return NOWHERE;
+        }
+        position = ahead(queue, position, leads, side);
     }
 }
 
@@ -139,7 +164,7 @@ static uint64_t taken_by(const struct cshm_queue *queue, uint64_t before)
 {
     uint64_t seen = 0;
     uint64_t head = end_of(queue, &queue->head, &queue->shared->head, 1, &seen);
-    if (turn_of(queue, seen) != turn_at(queue, head) + 1) {
+    if (lead(queue, seen, head) != 1) {
         return before; /* the head is the tail */
     }
     return (cum_of(queue, seen) - elements_of(left_of(queue, seen))) & queue->cum_mask;
@@ -152,7 +177,7 @@ uint64_t cshm__queue_count(const struct cshm_queue *queue)
         uint64_t first = 0;
         uint64_t last = 0;
         uint64_t head = end_of(queue, &queue->head, &queue->shared->head, 1, &first);
-        if (turn_of(queue, first) != turn_at(queue, head) + 1) {
+        if (head == NOWHERE || lead(queue, first, head) != 1) {
             return 0;
         }
         uint64_t tail = end_of(queue, &queue->tail, &queue->shared->tail, 0, &last);
@@ -246,19 +271,23 @@ int cshm__queue_push(struct cshm_queue *queue, const struct cshm_message *messag
 {
     uint32_t count = message->count;
     bool by_number = queue->pack != 1 || queue->capacity != queue->ring;
-    uint64_t position = atomic_load_explicit(&queue->tail, memory_order_relaxed);
+    uint64_t steps = 0;
+    uint64_t position = begin(&queue->tail, &queue->shared->tail);
     for (;;) {
         uint64_t seen = load_cell(queue, position);
-        uint64_t turn = turn_of(queue, seen);
-        if (turn > turn_at(queue, position)) { /* not "== + 1": it may have been taken since */
-            position = ahead(queue, &queue->shared->tail, position, turn, 0);
+        int64_t leads = lead(queue, seen, position);
+        if (is_lost(queue, &steps)) {
+            return -EPROTO;
+        }
+        if (leads > 0) { /* not "== 1": it may have been taken since */
+            position = ahead(queue, position, leads, 0);
             continue;
         }
         /* Never beyond the true end, so this load is the instant at which it was full, closed or
          * empty. But a damaged hint would be. */
         atomic_store_explicit(&queue->tail, position, memory_order_relaxed);
-        if (turn < turn_at(queue, position)) {
-            return turn + 1 == turn_at(queue, position) ? -EAGAIN : -EPROTO;
+        if (leads < 0) {
+            return leads == -1 ? -EAGAIN : -EPROTO;
         }
         if (left_of(queue, seen) == CSHM_QUEUE_CLOSED) {
             return -EPIPE;
@@ -274,8 +303,8 @@ int cshm__queue_push(struct cshm_queue *queue, const struct cshm_message *messag
         if (status != 0) {
             return status;
         }
-        uint64_t wanted =
-            word_of(queue, turn + 1, before + count, cshm__queue_left(message), message->slot);
+        uint64_t wanted = word_of(queue, turn_of(queue, seen) + 1, before + count,
+                                  cshm__queue_left(message), message->slot);
         if (exchange(queue, message->port, cell_at(queue, position), seen, wanted, 0)) {
             prepare_to_write(cshm__queue_bytes_of(queue, slot_of(queue, seen)));
             advance(&queue->tail, &queue->shared->tail, position + 1);
@@ -410,21 +439,25 @@ int cshm__queue_pop(struct cshm_queue *queue, uint32_t max, struct cshm_message 
 {
     uint32_t port = message->port;
     uint32_t lease = message->leased ? CSHM_OWN_LEASE : 0;
-    uint64_t position = atomic_load_explicit(&queue->head, memory_order_relaxed);
+    uint64_t steps = 0;
+    uint64_t position = begin(&queue->head, &queue->shared->head);
     for (;;) {
         _Atomic uint64_t *cell = cell_at(queue, position);
         uint64_t seen = load_cell(queue, position);
-        uint64_t turn = turn_of(queue, seen);
+        int64_t leads = lead(queue, seen, position);
         uint32_t left = left_of(queue, seen);
-        if (turn > turn_at(queue, position) + 1) {
-            position = ahead(queue, &queue->shared->head, position, turn, 1);
+        if (is_lost(queue, &steps)) {
+            return -EPROTO;
+        }
+        if (leads > 1) {
+            position = ahead(queue, position, leads, 1);
             continue;
         }
         atomic_store_explicit(&queue->head, position, memory_order_relaxed);
-        if (turn == turn_at(queue, position)) {
+        if (leads == 0) {
             return left == CSHM_QUEUE_CLOSED ? -EPIPE : -EAGAIN;
         }
-        if (turn < turn_at(queue, position) || slot_of(queue, seen) >= queue->slot_count) {
+        if (leads < 0 || slot_of(queue, seen) >= queue->slot_count) {
             return -EPROTO;
         }
         if (elements_of(left) > max && lease == 0) {
@@ -437,7 +470,8 @@ int cshm__queue_pop(struct cshm_queue *queue, uint32_t max, struct cshm_message 
         if (lease != 0) { /* relaxed: ordered by [settle], which makes it count */
             atomic_store_explicit(&queue->ports[port].left, left, memory_order_relaxed);
         }
-        uint64_t wanted = word_of(queue, turn + 1, cum_of(queue, seen), 0, message->slot);
+        uint64_t wanted =
+            word_of(queue, turn_of(queue, seen) + 1, cum_of(queue, seen), 0, message->slot);
         if (exchange(queue, port, cell, seen, wanted, lease)) {
             advance(&queue->head, &queue->shared->head, position + 1);
             return cshm__queue_show(queue, slot_of(queue, seen), left, message);
@@ -447,19 +481,23 @@ int cshm__queue_pop(struct cshm_queue *queue, uint32_t max, struct cshm_message 
 
 bool cshm__queue_close_tail(struct cshm_queue *queue)
 {
-    uint64_t position = atomic_load_explicit(&queue->tail, memory_order_relaxed);
+    uint64_t steps = 0;
+    uint64_t position = begin(&queue->tail, &queue->shared->tail);
     for (;;) {
         uint64_t seen = load_cell(queue, position);
-        uint64_t turn = turn_of(queue, seen);
-        if (turn > turn_at(queue, position)) {
-            position = ahead(queue, &queue->shared->tail, position, turn, 0);
-            continue;
-        }
-        if (turn < turn_at(queue, position)) {
+        int64_t leads = lead(queue, seen, position);
+        if (is_lost(queue, &steps)) {
             return false;
         }
-        uint64_t closed =
-            word_of(queue, turn, cum_of(queue, seen), CSHM_QUEUE_CLOSED, slot_of(queue, seen));
+        if (leads > 0) {
+            position = ahead(queue, position, leads, 0);
+            continue;
+        }
+        if (leads < 0) {
+            return false;
+        }
+        uint64_t closed = word_of(queue, turn_of(queue, seen), cum_of(queue, seen),
+                                  CSHM_QUEUE_CLOSED, slot_of(queue, seen));
         if (seen == closed || atomic_compare_exchange_strong_explicit(
                                   cell_at(queue, position), &seen, closed, memory_order_seq_cst,
                                   memory_order_relaxed)) { /* [swap] */

@@ -7,7 +7,7 @@
 
 #include <pthread.h>
 
-#include <cshm/queue.h>
+#include "queue_view.h"
 
 extern const struct test queue_pack_tests[];
 
@@ -192,6 +192,58 @@ static void byte_limit_after_kill(void)
     /* Its port is taken over, and the block in its hand given back. */
     CHECK_EQ(cshm_queue_put_until(queue, bytes, sizeof bytes, after(20 * SECOND)), 0);
     cshm_queue_close(queue);
+    cshm_region_close(region);
+}
+
+/* ---- the wrap of the turns ---- */
+
+/* As if so many laps had been put and taken that the next but two is the first turn again. */
+static void age(cshm_queue *queue)
+{
+    uint64_t turns = 1ull << (64 - queue->turn_shift);
+    uint64_t position = (turns / 2 - 2) << queue->log2_ring;
+    for (uint32_t i = 0; i < queue->ring; i++) {
+        uint64_t cum = queue->pack == 1 ? position & queue->cum_mask : 0;
+        atomic_store(&queue->cells[i], (turns - 4) << queue->turn_shift |
+                                           cum << (queue->slot_bits + CSHM_QUEUE_LEFT_BITS) | i);
+    }
+    atomic_store(&queue->shared->tail, position);
+    atomic_store(&queue->shared->head, position);
+}
+
+static void wrap(void)
+{
+    cshm_region *region = make_region(64u << 20);
+    for (uint32_t pack = 1; pack <= 32; pack += 31) {
+        for (uint32_t capacity = 2; capacity <= 2048; capacity *= 4) {
+            uint64_t offset = 0;
+            struct cshm_queue_options options = {
+                .capacity = capacity, .slot_size = 16, .pack = pack, .ports = 8};
+            cshm_queue *queue = make_queue(region, options, &offset);
+            uint64_t put = 0;
+            uint64_t taken = 0;
+            age(queue);
+            while (taken < 8ull * capacity) {
+                uint64_t values[3] = {put, put + 1, put + 2};
+                int done = cshm_queue_try_put_many(queue, values, 8, 3);
+                CHECK(done > 0 || done == -EAGAIN);
+                put += done > 0 ? (uint64_t)done : 0;
+                CHECK_EQ(cshm_queue_count(queue), put - taken);
+                if (done != 3) { /* full */
+                    CHECK_EQ(put - taken, capacity);
+                    for (uint32_t i = 0; i < capacity / 2 + 1; i++) {
+                        CHECK_EQ(take_one(queue), taken++);
+                    }
+                }
+            }
+            while (taken < put) {
+                CHECK_EQ(take_one(queue), taken++);
+            }
+            struct cshm_message message;
+            CHECK_EQ(cshm_queue_try_take(queue, &message), -EAGAIN);
+            cshm_queue_destroy(queue);
+        }
+    }
     cshm_region_close(region);
 }
 
@@ -381,6 +433,7 @@ static void corrupt(void)
 const struct test queue_pack_tests[] = {
     {"keeps_exact_numbers_of_elements", numbers},
     {"is_written_and_read_in_place", in_place},
+    {"goes_on_when_its_turns_wrap", wrap},
     {"holds_no_more_bytes_than_its_limit", byte_limit},
     {"byte_limit_forgets_a_killed_claimant", byte_limit_after_kill},
     {"delivers_exactly_once_between_processes", load},

@@ -98,6 +98,35 @@ public final class Region: Sendable {
         return names
     }
 
+    /// Takes an object's name away; those who have the object open keep it.
+    ///
+    /// - Throws: `notFound`, `invalidArgument`.
+    public func removeName(_ name: String) throws(SharedStateError) {
+        try unsafe check(
+            cshm_directory_remove(pointer, name, nil), "cshm_directory_remove", name)
+    }
+
+    /// The names of the objects in it.
+    ///
+    /// - Throws: `incompatible` (damaged bytes).
+    public func names() throws(SharedStateError) -> [String] {
+        var names: [String] = []
+        let status = unsafe withUnsafeMutablePointer(to: &names) { names in
+            unsafe cshm_directory_list(
+                pointer,
+                { entry, context in
+                    guard let entry = unsafe entry, let context = unsafe context else { return }
+                    let list = unsafe context.assumingMemoryBound(to: [String].self)
+                    unsafe list.pointee.append(
+                        withUnsafeBytes(of: entry.pointee.name) {
+                            unsafe String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self)
+                        })
+                }, names)
+        }
+        try check(status, "cshm_directory_list")
+        return names
+    }
+
     /// Bytes committed so far, whether in use or free.
     public var committedBytes: Int {
         var info = cshm_region_info()

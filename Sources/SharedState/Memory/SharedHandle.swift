@@ -35,6 +35,35 @@ internal final class SharedObject: Sendable {
         self.sent = Atomic(sent)
     }
 
+    /// Gives a new object its name; it then lives as long as its region.
+    convenience init(
+        _ region: Region, _ offset: UInt64, named name: String, kind: cshm_kind, tag: UInt64
+    ) throws(SharedStateError) {
+        do {
+            try unsafe check(
+                cshm_directory_add(region.pointer, name, kind.rawValue, tag, offset),
+                "cshm_directory_add", name)
+        } catch {
+            _ = unsafe cshm_heap_free(region.pointer, offset)
+            throw error
+        }
+        self.init(region, offset, sent: true)
+    }
+
+    /// Finds the object of a name; whoever opens it checks its type.
+    convenience init(
+        opening name: String, in region: Region?, kind: cshm_kind
+    ) throws(SharedStateError) {
+        let region = try Region.orFamily(region)
+        var entry = cshm_directory_entry()
+        try unsafe check(
+            cshm_directory_find(region.pointer, name, &entry), "cshm_directory_find", name)
+        guard entry.kind == kind.rawValue else {
+            throw SharedStateError(.incompatible, "\(name) is the name of another kind of object")
+        }
+        self.init(region, entry.offset, sent: true)
+    }
+
     var wasSent: Bool { sent.load(ordering: .acquiring) }
 
     /// The place to send; from now on the object outlives this process.

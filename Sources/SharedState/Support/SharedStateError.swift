@@ -32,8 +32,10 @@ public struct SharedStateError: Error, Hashable, Sendable, CustomStringConvertib
         case incompatible
         /// All entries of a bounded table are in use by live processes (`EUSERS`).
         case tooManyUsers
-        /// The object was closed, or the pool shut down (`ECANCELED`).
+        /// The object was cancelled or closed, or the pool shut down (`ECANCELED`).
         case closed
+        /// The stream has ended: nothing more is put, and all that was is delivered (`EPIPE`).
+        case finished
         /// This process was made by a `fork()` the library did not see (`ECHILD`).
         case forked
         /// The program cannot start workers: it was not linked, or not started, as one that can.
@@ -83,6 +85,7 @@ public struct SharedStateError: Error, Hashable, Sendable, CustomStringConvertib
         case EPROTO: .incompatible
         case EUSERS: .tooManyUsers
         case ECANCELED: .closed
+        case EPIPE: .finished
         case ECHILD: .forked
         default: .system
         }
@@ -109,7 +112,8 @@ public struct SharedStateError: Error, Hashable, Sendable, CustomStringConvertib
         case ENOTRECOVERABLE: "a holder died and the data was released without being repaired"
         case EPROTO: "the shared bytes are another build's, another type's, or damaged"
         case EUSERS: "every entry of the table is taken by a live process"
-        case ECANCELED: "it was closed"
+        case ECANCELED: "it was cancelled or closed"
+        case EPIPE: "the stream has ended: nothing more is put, and all that was is delivered"
         case ECHILD: "this process was forked without the library; use ChildProcess or Pool"
         case EXDEV: "it belongs to another PID namespace"
         case EBADMSG: "the descriptor is not a shared-memory region"
@@ -137,6 +141,14 @@ internal enum Answer {
     static let tooLarge: Int32 = -EMSGSIZE
     /// What was walked has been replaced: begin again.
     static let stale: Int32 = -ESTALE
+    /// The shared bytes are not what they should be.
+    static let damaged: Int32 = -EPROTO
+    /// The stream has ended.
+    static let finished: Int32 = -EPIPE
+    /// The deadline has passed.
+    static let timedOut: Int32 = -ETIMEDOUT
+    /// It was cancelled or closed.
+    static let closed: Int32 = -ECANCELED
     /// The lock is held, and its last holder died with it.
     static let inherited: Int32 = 1
 }

@@ -1,0 +1,180 @@
+// SPDX-License-Identifier: Apache-2.0
+
+internal import CShm
+
+extension Queue {
+    /// Puts an element in, waiting while the queue is full, without holding a thread.
+    ///
+    /// - Parameters:
+    ///   - element: What to put; it is copied.
+    ///   - timeout: The longest wait; `nil` waits without limit.
+    /// - Throws: As the blocking form, and `CancellationError`. Nothing was put then.
+    public func put(_ element: Element, timeout: Duration? = nil) async throws {
+        try await put(element, until: deadline(after: timeout))
+    }
+
+    private func put(_ element: Element, until: Int64) async throws {
+        try Task.checkCancellation()
+        if try tryPut(element) { return }
+        let bytes = try unsafe codec.withMessage(of: element) { unsafe [UInt8]($0) }
+        let status = try await Reactor.wait(at: core, .room, until: until) { [core] in
+            core.tryPut(bytes)
+        }
+        if status != 0 { throw core.failure(status, "cshm_queue_try_put") }
+    }
+
+    /// Puts elements in, in order, waiting for room until all are in, without holding a thread.
+    ///
+    /// - Parameters:
+    ///   - elements: What to put.
+    ///   - timeout: The longest wait for all of them; `nil` waits without limit.
+    /// - Returns: How many were put, the first ones. It is less than all only if the time was up, the
+    ///   task was cancelled or the queue ended after some had been put.
+    /// - Throws: As the blocking form, and `CancellationError`, if none was put.
+    @discardableResult
+    public func put(
+        contentsOf elements: some Sequence<Element>, timeout: Duration? = nil
+    ) async throws -> Int {
+        let until = deadline(after: timeout)
+        let elements = Array(elements)
+        var done = 0
+        do {
+            while done < elements.count {
+                // One that waits, then as many as there is room for.
+                try await put(elements[done], until: until)
+                done += 1
+                if done < elements.count {
+                    done += try put(contentsOf: elements[done...], timeout: .zero, ifAny: true)
+                }
+            }
+        } catch let error
+            where done > 0 && (error is SharedStateError || error is CancellationError)
+        {
+            return done
+        }
+        return done
+    }
+
+    /// The blocking form without a wait, which is not chosen by itself in `async` code.
+    private func put(
+        contentsOf elements: ArraySlice<Element>, timeout: Duration, ifAny: Bool
+    ) throws -> Int {
+        do {
+            return try put(contentsOf: elements, timeout: timeout)
+        } catch let error as SharedStateError where error.code == .timedOut {
+            return 0
+        }
+    }
+
+    /// Takes the oldest element, waiting while the queue is empty, without holding a thread.
+    ///
+    /// - Parameter timeout: The longest wait; `nil` waits without limit.
+    /// - Returns: The element.
+    /// - Throws: As the blocking form, and `CancellationError`; then nothing was taken.
+    public func get(timeout: Duration? = nil) async throws -> Element {
+        try Task.checkCancellation()
+        if let element = try tryGet() { return element }
+        let received = Received()
+        let status = try await Reactor.wait(at: core, .items, until: deadline(after: timeout)) {
+            [core] in
+            var message = unsafe cshm_message()
+            let status = unsafe cshm_queue_try_take(core.pointer, &message)
+            if status == 0 {
+                received.bytes.withLock { unsafe $0 = [UInt8](message.bytes) }
+                unsafe cshm_queue_release(core.pointer, &message)
+            }
+            return status
+        }
+        if status != 0 { throw core.failure(status, "cshm_queue_try_take") }
+        return try unsafe received.bytes.withLock { $0 }.withUnsafeBytes {
+            unsafe try codec.decode($0)
+        }
+    }
+
+    /// Takes up to `limit` elements, waiting until there is one, without holding a thread.
+    ///
+    /// - Parameters:
+    ///   - limit: The most to take, at least 1.
+    ///   - timeout: The longest wait for the first; `nil` waits without limit.
+    /// - Returns: The elements, at least one, the oldest first.
+    /// - Throws: As the blocking form, and `CancellationError`; then nothing was taken.
+    public func get(upTo limit: Int, timeout: Duration? = nil) async throws -> [Element] {
+        guard limit > 1 else {
+            return limit == 1 ? [try await get(timeout: timeout)] : try tryGet(upTo: limit)
+        }
+        let first = try await get(timeout: timeout)
+        // The end, if this is it, is for the next call to tell.
+        return [first] + ((try? tryGet(upTo: limit - 1)) ?? [])
+    }
+
+    /// Takes the oldest element until the lease says that it is done, waiting while there is none,
+    /// without holding a thread.
+    ///
+    /// - Parameter timeout: The longest wait; `nil` waits without limit.
+    /// - Returns: The element's lease.
+    /// - Throws: As the blocking form, and `CancellationError`; then nothing was leased.
+    public func lease(timeout: Duration? = nil) async throws -> Lease<Element> {
+        try Task.checkCancellation()
+        let leased = Leased()
+        let attempt = { @Sendable [core] in
+            var message = unsafe cshm_message()
+            let status = unsafe cshm_queue_try_lease(core.pointer, 1, &message)
+            if status == 0 { unsafe leased.message = message }
+            return status
+        }
+        var status = attempt()
+        if status == Answer.wouldWait {
+            status = try await Reactor.wait(
+                at: core, .items, until: deadline(after: timeout), attempt: attempt)
+        }
+        if status != 0 { throw core.failure(status, "cshm_queue_try_lease") }
+        return try unsafe Lease(leased.message, core, codec)
+    }
+
+    /// Runs `body` with the oldest element, which is gone from the queue when `body` returns, and is
+    /// delivered again if `body` throws or the process dies in it.
+    ///
+    /// - Parameters:
+    ///   - timeout: The longest wait for an element; `nil` waits without limit.
+    ///   - isolation: The caller's actor, on which `body` runs.
+    ///   - body: What to do with it.
+    /// - Returns: What `body` returns.
+    /// - Throws: As the blocking form, `CancellationError`, or what `body` throws.
+    public func withElement<Result>(
+        timeout: Duration? = nil, isolation: isolated (any Actor)? = #isolation,
+        _ body: (Element) async throws -> Result
+    ) async throws -> Result {
+        let lease = try await lease(timeout: timeout)
+        let result = try await body(lease.element)
+        lease.done()
+        return result
+    }
+}
+
+/// What an attempt took, on its way to the task.
+private final class Received: Sendable {
+    let bytes = Mutex<[UInt8]>([])
+}
+
+/// What an attempt leased, on its way to the task.
+@safe
+private final class Leased: Sendable {
+    /// Written by the one attempt that succeeds, before the task that reads it is resumed.
+    nonisolated(unsafe) var message = unsafe cshm_message()
+}
+
+extension QueueCore {
+    /// An attempt that copies the bytes only if there is room, or an answer other than waiting.
+    fileprivate func tryPut(_ bytes: [UInt8]) -> Int32 {
+        if unsafe cshm_queue_count(pointer) >= cshm_queue_capacity(pointer) {
+            var message = unsafe cshm_message()
+            let refusal = unsafe cshm_queue_claim(pointer, 0, &message)
+            if refusal != 0 { return refusal }
+            unsafe cshm_queue_abort(pointer, &message)
+            return Answer.wouldWait
+        }
+        return unsafe bytes.withUnsafeBytes {
+            unsafe cshm_queue_try_put(pointer, $0.baseAddress, UInt64(bytes.count))
+        }
+    }
+}

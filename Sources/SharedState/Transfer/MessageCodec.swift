@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/// How the elements of a channel become its messages.
+///
+/// Plain bits are a message of the element's stride. An array of plain bits is a message of its
+/// elements and nothing else, so that C reads it and so that it can be written in place. Everything
+/// else is encoded by its ``TransferPlan``.
+internal struct MessageCodec<Element>: Sendable {
+    internal let isBits: Bool
+    /// The element as an array of plain bits, if it is one.
+    private let array: (any (PlainArray & SendableMetatype).Type)?
+    private let plan: TransferPlan<Element>
+
+    internal init() throws(SharedStateError) {
+        plan = try TransferPlan<Element>.plan(for: Element.self)
+        isBits = plan.isBits
+        let type = Element.self as? any (PlainArray & SendableMetatype).Type
+        array = type?.elementsArePlain == true ? type : nil
+    }
+
+    /// Bytes of a message for which no block of its own is allocated.
+    internal var inlineSize: UInt32 {
+        guard isBits else { return 112 }
+        let stride = MemoryLayout<Element>.stride
+        return stride <= 4096 ? UInt32(stride) : 64
+    }
+
+    /// Elements that a batch puts into one slot.
+    internal var pack: UInt32 { isBits && MemoryLayout<Element>.stride <= 256 ? 32 : 1 }
+
+    internal func withMessage<Result>(
+        of element: Element, _ body: (UnsafeRawBufferPointer) throws -> Result
+    ) throws -> Result {
+        if isBits {
+            return try unsafe withUnsafeTemporaryAllocation(of: Element.self, capacity: 1) { room in
+                unsafe room.initializeElement(at: 0, to: element)
+                return try unsafe body(UnsafeRawBufferPointer(room))
+            }
+        }
+        if array != nil, let array = element as? any PlainArray {
+            return try unsafe array.withPlainBytes(body)
+        }
+        var writer = ByteWriter()
+        try plan.encode(element, into: &writer)
+        return try unsafe writer.bytes.withUnsafeBytes(body)
+    }
+
+    internal func decode(_ bytes: UnsafeRawBufferPointer) throws -> Element {
+        if isBits {
+            guard bytes.count == MemoryLayout<Element>.stride else {
+                throw SharedStateError.truncated
+            }
+            return unsafe bytes.loadUnaligned(unchecked: Element.self)
+        }
+        if let array, let element = try unsafe array.make(plainBytes: bytes) as? Element {
+            return element
+        }
+        var reader = unsafe ByteReader(bytes)
+        return try plan.decode(from: &reader)
+    }
+}
+
+/// An array whose elements may be plain bits.
+internal protocol PlainArray {
+    static var elementsArePlain: Bool { get }
+    static func make(plainBytes: UnsafeRawBufferPointer) throws -> Self
+    func withPlainBytes<Result>(
+        _ body: (UnsafeRawBufferPointer) throws -> Result
+    ) rethrows -> Result
+}
+
+extension Array: PlainArray {
+    internal static var elementsArePlain: Bool {
+        MemoryLayout<Element>.size > 0 && PlainBits.describe(Element.self)
+    }
+
+    internal static func make(plainBytes: UnsafeRawBufferPointer) throws -> [Element] {
+        let (count, rest) = plainBytes.count.quotientAndRemainder(
+            dividingBy: MemoryLayout<Element>.stride)
+        guard rest == 0 else { throw SharedStateError.truncated }
+        return unsafe [Element](unsafeUninitializedCapacity: count) { memory, made in
+            unsafe UnsafeMutableRawBufferPointer(memory).copyMemory(from: plainBytes)
+            made = count
+        }
+    }
+
+    internal func withPlainBytes<Result>(
+        _ body: (UnsafeRawBufferPointer) throws -> Result
+    ) rethrows -> Result {
+        try unsafe withUnsafeBytes(body)
+    }
+}

@@ -74,7 +74,7 @@ extension Queue {
     public func get(timeout: Duration? = nil) async throws -> Element {
         try Task.checkCancellation()
         if let element = try tryGet() { return element }
-        let received = Received()
+        let received = ReceivedBytes()
         let status = try await Reactor.wait(at: core, .items, until: deadline(after: timeout)) {
             [core] in
             var message = unsafe cshm_message()
@@ -149,11 +149,6 @@ extension Queue {
         lease.done()
         return result
     }
-}
-
-/// What an attempt took, on its way to the task.
-private final class Received: Sendable {
-    let bytes = Mutex<[UInt8]>([])
 }
 
 /// What an attempt leased, on its way to the task.

@@ -140,6 +140,11 @@ internal final class Reactor: Sendable {
     }
 }
 
+/// The bytes that an attempt took, on their way to the task.
+internal final class ReceivedBytes: Sendable {
+    let bytes = Mutex<[UInt8]>([])
+}
+
 /// How long the reactor sleeps between two rounds of attempts.
 private struct Pause {
     private var rounds = 0

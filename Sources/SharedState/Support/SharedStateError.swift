@@ -147,8 +147,8 @@ internal enum Answer {
     static let finished: Int32 = -EPIPE
     /// The deadline has passed.
     static let timedOut: Int32 = -ETIMEDOUT
-    /// It was cancelled or closed.
-    static let closed: Int32 = -ECANCELED
+    /// Another thread is using it.
+    static let busy: Int32 = -EBUSY
     /// The lock is held, and its last holder died with it.
     static let inherited: Int32 = 1
 }

@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Glibc
+import SharedState
+import Testing
+
+private let long = Duration.seconds(30)
+
+private func code(_ body: () throws -> Void) -> SharedStateError.Code? {
+    do {
+        try body()
+    } catch {
+        return (error as? SharedStateError)?.code
+    }
+    return nil
+}
+
+@Suite("SharedPipe", .serialized)
+struct SharedPipeTests {
+    @Test func `messages stay whole, empty ones too, and close is the end`() throws {
+        let pipe = try SharedPipe.simplex(of: [UInt8].self)
+        let child = try ChildProcess.start(pipe.sender) { sender in
+            for length in [0, 1, 100, 1_000_000, 0] {
+                try sender.send([UInt8](repeating: 7, count: length))
+            }
+            sender.close()
+        }
+        for length in [0, 1, 100, 1_000_000, 0] {
+            #expect(try pipe.receiver.poll(timeout: long) && pipe.receiver.poll())
+            #expect(try pipe.receiver.receive(timeout: long).count == length)
+        }
+        #expect(code { _ = try pipe.receiver.receive(timeout: long) } == .finished)
+        #expect(try pipe.receiver.poll())
+        #expect(try child.join(timeout: long) == .exited(code: 0))
+    }
+
+    @Test func `two processes talk over a duplex pipe, handles among it`() throws {
+        let (mine, theirs) = try SharedPipe.duplex(of: Queue<Int>.self)
+        let child = try ChildProcess.start(theirs) { end in
+            let queue = try end.receive()
+            try queue.put(try queue.get() + 1)
+            try end.send(queue)
+        }
+        let queue = try Queue<Int>()
+        try queue.put(41)
+        try mine.send(queue)
+        #expect(try mine.receive(timeout: long).get() == 42)
+        #expect(try child.join(timeout: long) == .exited(code: 0))
+    }
+
+    @Test func `a killed peer is the end for both directions`() throws {
+        let (mine, theirs) = try SharedPipe.duplex(of: Int.self, capacity: 2)
+        let child = try ChildProcess.start(theirs) { end in
+            _ = try end.receive()
+            try end.send(1)
+            pause()
+        }
+        try mine.send(0)
+        try mine.send(0)
+        while !(try mine.poll(timeout: long)) {}
+        try child.kill()
+        #expect(try mine.receive(timeout: long) == 1)
+        #expect(code { _ = try mine.receive(timeout: long) } == .finished)
+        #expect(code { for _ in 0..<5 { try mine.send(2, timeout: long) } } == .finished)
+    }
+
+    @Test func `waits end in time, and an end in use elsewhere is refused`() throws {
+        let pipe = try SharedPipe.simplex(of: Int.self, capacity: 2)
+        #expect(try !pipe.receiver.poll() && !pipe.receiver.poll(timeout: .milliseconds(-1)))
+        let started = ContinuousClock.now
+        #expect(code { _ = try pipe.receiver.receive(timeout: .milliseconds(30)) } == .timedOut)
+        #expect(ContinuousClock.now - started >= .milliseconds(30))
+        let child = try ChildProcess.start(pipe.receiver) { receiver in
+            do {
+                _ = try receiver.receive()
+            } catch let error as SharedStateError where error.code == .invalidArgument {
+                exit(7)
+            }
+        }
+        #expect(try child.join(timeout: long) == .exited(code: 7))
+        pipe.receiver.close()
+        #expect(code { try pipe.sender.send(1) } == .closed)
+    }
+
+    @Test func `a task receives, and cancelling it takes nothing`() async throws {
+        let pipe = try SharedPipe.simplex(of: String.self)
+        let task = Task { try await pipe.receiver.receive() }
+        try await Task.sleep(for: .milliseconds(10))
+        task.cancel()
+        await #expect(throws: CancellationError.self) { try await task.value }
+        let child = try ChildProcess.start(pipe.sender) { try $0.send("x") }
+        #expect(try await pipe.receiver.receive(timeout: long) == "x")
+        #expect(try child.join() == .exited(code: 0))
+        await #expect(throws: SharedStateError.self) { try await pipe.receiver.receive() }
+    }
+}

@@ -57,6 +57,7 @@ uint64_t cshm__pid_namespace(void);
 uint64_t cshm__default_capacity(void);
 int cshm__random(void *bytes, size_t length);
 void cshm__pause(void);
+int32_t cshm__pid(void);
 /* A counter of the CPU's that ticks some 1 to 4 times a ns, where reading the clock costs 70. */
 uint64_t cshm__ticks(void);
 bool cshm__has_one_cpu(void);

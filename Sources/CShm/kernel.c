@@ -286,3 +286,28 @@ void cshm__close(int fd)
     close(fd);
     errno = saved;
 }
+
+/* 0 when not known: the child of a fork forgets it. getpid() is a system call. */
+static _Atomic int32_t known_pid;
+
+static void forget_pid(void)
+{
+    atomic_store_explicit(&known_pid, 0, memory_order_relaxed);
+}
+
+static void forget_pid_in_children(void)
+{
+    pthread_atfork(NULL, NULL, forget_pid);
+}
+
+int32_t cshm__pid(void)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    int32_t pid = atomic_load_explicit(&known_pid, memory_order_relaxed);
+    if (pid == 0) {
+        pthread_once(&once, forget_pid_in_children);
+        pid = (int32_t)getpid();
+        atomic_store_explicit(&known_pid, pid, memory_order_relaxed);
+    }
+    return pid;
+}

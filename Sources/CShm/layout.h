@@ -199,12 +199,9 @@ struct cshm_queue_shared {
     _Atomic uint64_t bytes; /* of blocks; a guess where processes died */
     _Atomic uint64_t high_water;
     uint8_t pad3[CSHM_LINE - 16];
-    struct cshm_park items; /* consumers sleep here */
-    uint8_t pad4[CSHM_LINE - 4];
-    struct cshm_park room; /* producers */
-    uint8_t pad5[CSHM_LINE - 4];
-    struct cshm_park idle; /* those who wait until all is done */
-    uint8_t pad6[CSHM_LINE - 4];
+    struct cshm_park_line items; /* consumers sleep here */
+    struct cshm_park_line room;  /* producers */
+    struct cshm_park_line idle;  /* those who wait until all is done */
 };
 
 enum {

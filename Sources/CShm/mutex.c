@@ -10,7 +10,6 @@
 #include <errno.h>
 #include <string.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "internal.h"
 
@@ -45,7 +44,7 @@ static int acquired(struct cshm_mutex_shared *shared, int error)
     case 0:
     case EOWNERDEAD:
         /* relaxed: for people, see cshm_mutex_holder() */
-        atomic_store_explicit(&shared->holder_pid, (int32_t)getpid(), memory_order_relaxed);
+        atomic_store_explicit(&shared->holder_pid, cshm__pid(), memory_order_relaxed);
         return error == 0 ? 0 : 1;
     case EBUSY:
         return -EAGAIN;
@@ -121,7 +120,7 @@ int cshm_mutex_release(cshm_mutex *mutex)
     }
     int32_t holder = atomic_load_explicit(&shared->holder_pid, memory_order_relaxed);
     /* Before the release: after it the next holder writes here. Put back if it was not ours. */
-    if (holder == (int32_t)getpid()) {
+    if (holder == cshm__pid()) {
         atomic_store_explicit(&shared->holder_pid, 0, memory_order_relaxed);
     }
     int error = pthread_mutex_unlock(&shared->native);

@@ -187,6 +187,32 @@ uint64_t cshm_queue_capacity(const cshm_queue *queue)
     return queue->capacity;
 }
 
+/* A message to be delivered again makes it ready, too: see [side] in queue_ports.c. */
+static int has_item(const void *object)
+{
+    const cshm_queue *queue = object;
+    return cshm__queue_state(queue) != CSHM_QUEUE_OPEN || cshm__queue_count(queue) != 0 ||
+           atomic_load_explicit(&queue->shared->side, memory_order_seq_cst) !=
+               atomic_load_explicit(&queue->side_seen, memory_order_relaxed);
+}
+
+static int has_room(const void *object)
+{
+    const cshm_queue *queue = object;
+    return cshm__queue_state(queue) != CSHM_QUEUE_OPEN ||
+           cshm__queue_count(queue) < queue->capacity;
+}
+
+void cshm_queue_items(cshm_queue *queue, struct cshm_waitable *out)
+{
+    *out = (struct cshm_waitable){&queue->shared->items.park, has_item, queue};
+}
+
+void cshm_queue_room(cshm_queue *queue, struct cshm_waitable *out)
+{
+    *out = (struct cshm_waitable){&queue->shared->room.park, has_room, queue};
+}
+
 void cshm_queue_describe(const cshm_queue *queue, struct cshm_queue_info *out)
 {
     *out = (struct cshm_queue_info){

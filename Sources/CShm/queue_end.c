@@ -22,9 +22,9 @@ static const uint64_t STAMP_MASK = (1ull << 48) - 1;
 
 static void wake_everybody(cshm_queue *queue)
 {
-    cshm_park_wake_all(&queue->shared->items);
-    cshm_park_wake_all(&queue->shared->room);
-    cshm_park_wake_all(&queue->shared->idle);
+    cshm_park_wake_all(&queue->shared->items.park);
+    cshm_park_wake_all(&queue->shared->room.park);
+    cshm_park_wake_all(&queue->shared->idle.park);
 }
 
 /* Changes the state, if the word is still what was seen. */
@@ -247,5 +247,5 @@ static int attempt_join(void *context)
 
 int cshm_queue_join_until(cshm_queue *queue, int64_t deadline_ns)
 {
-    return cshm__await(&queue->shared->idle, attempt_join, queue, deadline_ns);
+    return cshm__await(&queue->shared->idle.park, attempt_join, queue, deadline_ns);
 }

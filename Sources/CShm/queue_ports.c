@@ -204,7 +204,7 @@ void cshm__queue_give_port(cshm_queue *queue, const struct cshm_message *message
 static void tell_of_side(cshm_queue *queue)
 {
     atomic_fetch_add_explicit(&queue->shared->side, 1, memory_order_seq_cst); /* [side] */
-    cshm_park_wake_all(&queue->shared->items);
+    cshm_park_wake_all(&queue->shared->items.park);
 }
 
 void cshm__queue_set_aside(cshm_queue *queue, const struct cshm_message *message, uint64_t kind)

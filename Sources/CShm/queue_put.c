@@ -53,7 +53,7 @@ static int charge(cshm_queue *queue, uint64_t size)
 static void discharge(cshm_queue *queue, uint64_t size)
 {
     atomic_fetch_sub_explicit(&queue->shared->bytes, size, memory_order_seq_cst);
-    cshm_park_wake_all(&queue->shared->room);
+    cshm_park_wake_all(&queue->shared->room.park);
 }
 
 void cshm__queue_clear(cshm_queue *queue, uint32_t index)
@@ -177,9 +177,9 @@ int cshm_queue_try_commit(cshm_queue *queue, struct cshm_message *message)
     }
     cshm__queue_give_port(queue, message);
     if (message->count == 1) {
-        cshm_park_wake_one(&queue->shared->items);
+        cshm_park_wake_one(&queue->shared->items.park);
     } else {
-        cshm_park_wake_all(&queue->shared->items);
+        cshm_park_wake_all(&queue->shared->items.park);
     }
     return 0;
 }
@@ -198,7 +198,7 @@ static int attempt_commit(void *context)
 int cshm_queue_commit_until(cshm_queue *queue, struct cshm_message *message, int64_t deadline_ns)
 {
     struct commit commit = {queue, message};
-    return cshm__await(&queue->shared->room, attempt_commit, &commit, deadline_ns);
+    return cshm__await(&queue->shared->room.park, attempt_commit, &commit, deadline_ns);
 }
 
 void cshm_queue_abort(cshm_queue *queue, struct cshm_message *message)
@@ -298,7 +298,7 @@ int cshm_queue_put_many_until(cshm_queue *queue, const void *data, uint64_t leng
     if (count == 0 || count > INT32_MAX) {
         return -EINVAL;
     }
-    return finish_put(&put, cshm__await(&queue->shared->room, attempt_put, &put, deadline_ns));
+    return finish_put(&put, cshm__await(&queue->shared->room.park, attempt_put, &put, deadline_ns));
 }
 
 int cshm_queue_try_put(cshm_queue *queue, const void *data, uint64_t length)

@@ -82,9 +82,9 @@ static int take(cshm_queue *queue, uint32_t max, struct cshm_message *message)
 static void wake_putters(cshm_queue *queue, uint32_t count)
 {
     if (count == 1) {
-        cshm_park_wake_one(&queue->shared->room);
+        cshm_park_wake_one(&queue->shared->room.park);
     } else {
-        cshm_park_wake_all(&queue->shared->room);
+        cshm_park_wake_all(&queue->shared->room.park);
     }
 }
 
@@ -177,14 +177,14 @@ int cshm_queue_take_many_until(cshm_queue *queue, uint32_t max, struct cshm_mess
                                int64_t deadline_ns)
 {
     struct taking taking = {queue, max, false, out};
-    return cshm__await(&queue->shared->items, attempt_take, &taking, deadline_ns);
+    return cshm__await(&queue->shared->items.park, attempt_take, &taking, deadline_ns);
 }
 
 int cshm_queue_lease_until(cshm_queue *queue, uint32_t max, struct cshm_message *out,
                            int64_t deadline_ns)
 {
     struct taking taking = {queue, max, true, out};
-    return cshm__await(&queue->shared->items, attempt_take, &taking, deadline_ns);
+    return cshm__await(&queue->shared->items.park, attempt_take, &taking, deadline_ns);
 }
 
 void cshm_queue_release(cshm_queue *queue, struct cshm_message *message)
@@ -194,9 +194,9 @@ void cshm_queue_release(cshm_queue *queue, struct cshm_message *message)
     }
     cshm__queue_clear(queue, message->slot);
     cshm__queue_give_port(queue, message);
-    cshm_park_wake_all(&queue->shared->idle);
+    cshm_park_wake_all(&queue->shared->idle.park);
     if (message->leased && cshm__queue_state(queue) != CSHM_QUEUE_OPEN) {
-        cshm_park_wake_all(&queue->shared->items); /* it may have been the last: the end */
+        cshm_park_wake_all(&queue->shared->items.park); /* it may have been the last: the end */
     }
 }
 

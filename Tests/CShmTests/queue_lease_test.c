@@ -432,6 +432,56 @@ static void last_producer_killed(void)
     cshm_region_close(region);
 }
 
+/* ---- bells ---- */
+
+static void put_later(cshm_region *region, void *context)
+{
+    cshm_queue *queue = open_queue(region, context);
+    for (uint64_t i = 0; i < 200; i++) {
+        CHECK_EQ(cshm_queue_put_until(queue, &i, 8, after(20 * SECOND)), 0);
+        usleep(100);
+    }
+    cshm_queue_close(queue);
+}
+
+static void bells(void)
+{
+    cshm_region *region = make_region(4u << 20);
+    struct shared *shared = shared_memory(sizeof *shared);
+    cshm_queue *queue = make_queue(region, SMALL, &shared->offset);
+    struct shared *other = shared_memory(sizeof *other);
+    cshm_queue *silent = make_queue(region, SMALL, &other->offset);
+    struct cshm_waitable waitables[2];
+    struct cshm_waitable room;
+    struct cshm_message message;
+    cshm_queue_items(silent, &waitables[0]);
+    cshm_queue_items(queue, &waitables[1]);
+    cshm_queue_room(queue, &room);
+    CHECK_EQ(cshm_wait_any(waitables, 2, after(MILLISECOND)), -ETIMEDOUT);
+    CHECK_EQ(cshm_wait_any(&room, 1, INT64_MAX), 0);
+    pid_t child = spawn(region, put_later, shared);
+    for (uint64_t i = 0; i < 200;) {
+        CHECK_EQ(cshm_wait_any(waitables, 2, after(20 * SECOND)), 1);
+        for (; cshm_queue_try_lease(queue, 1, &message) == 0; i++) {
+            CHECK_EQ(*(uint64_t *)message.data, i);
+            cshm_queue_release(queue, &message);
+        }
+    }
+    expect_success(child);
+    put(queue, 5);
+    message = lease(queue, 5, 0);
+    CHECK_EQ(cshm_wait_any(waitables, 2, after(MILLISECOND)), -ETIMEDOUT);
+    cshm_queue_return(queue, &message);
+    CHECK_EQ(cshm_wait_any(waitables, 2, INT64_MAX), 1);
+    message = lease(queue, 5, 1);
+    cshm_queue_release(queue, &message);
+    cshm_queue_finish(silent);
+    CHECK_EQ(cshm_wait_any(waitables, 2, INT64_MAX), 0);
+    cshm_queue_close(queue);
+    cshm_queue_close(silent);
+    cshm_region_close(region);
+}
+
 /* ---- join ---- */
 
 static void work(cshm_region *region, void *context)
@@ -480,6 +530,7 @@ const struct test queue_lease_tests[] = {
     {"ends_with_the_last_producer_token", tokens},
     {"tokens_of_killed_producers_do_not_count", tokens_of_killed},
     {"ends_when_the_last_producer_is_killed", last_producer_killed},
+    {"rings_for_what_another_process_puts_and_for_what_is_returned", bells},
     {"joins_when_all_is_done_in_every_process", join},
     {NULL, NULL},
 };

@@ -65,6 +65,7 @@
 #define CSHM_QUEUE_H
 
 #include "base.h"
+#include "bell.h"
 
 CSHM_BEGIN_DECLS
 
@@ -329,6 +330,13 @@ CSHM_EXPORT uint64_t cshm_queue_count(const cshm_queue *queue);
 
 /** Elements it can hold. */
 CSHM_EXPORT uint64_t cshm_queue_capacity(const cshm_queue *queue);
+
+/** For cshm/bell.h: ready when a take would not wait. The death of a consumer with a lease, or of the
+ *  last producer, rings nothing: a take finds it out, so try one now and then where that matters. */
+CSHM_EXPORT void cshm_queue_items(cshm_queue *queue, struct cshm_waitable *out);
+
+/** For cshm/bell.h: ready when a put of one short message would not wait. */
+CSHM_EXPORT void cshm_queue_room(cshm_queue *queue, struct cshm_waitable *out);
 
 /** Writes what the queue is; a walk over its slots and ports. */
 CSHM_EXPORT void cshm_queue_describe(const cshm_queue *queue, struct cshm_queue_info *out);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import CShm
 import Glibc
 import SharedState
 import Testing
@@ -541,5 +542,44 @@ struct QueueTests {
         #expect(try same.get() == 7)
         #expect(
             code { _ = try Queue<UInt32>(opening: "user.\(getpid())", in: nil) } == .incompatible)
+    }
+
+    @Test func `C finds a queue by its name and reads what Swift put`() throws {
+        let name = "sharedstate.c.\(getpid())"
+        let region = try Region(creating: name, capacity: 8 << 20)
+        defer { try? Region.remove(name) }
+        let numbers = try Queue<Int>(creating: "numbers", in: region)
+        let bytes = try Queue<[UInt8]>(creating: "bytes", in: region, type: "bytes 1")
+        try numbers.put(-7)
+        try bytes.put([1, 2, 3])
+
+        var mapped: OpaquePointer?
+        try #require(unsafe cshm_region_open(name, &mapped) == 0)
+        guard let other = unsafe mapped else { return }
+        defer { unsafe cshm_region_close(other) }
+        try unsafe expectMessage("numbers", tag: cshm_type_tag("Si"), other) {
+            unsafe #expect($0.loadUnaligned(as: Int.self) == -7)
+        }
+        try unsafe expectMessage("bytes", tag: cshm_type_tag("bytes 1"), other) {
+            unsafe #expect([UInt8]($0) == [1, 2, 3])
+        }
+    }
+
+    /// Takes one message by the calls of C.
+    private func expectMessage(
+        _ name: String, tag: UInt64, _ region: OpaquePointer,
+        _ body: (UnsafeRawBufferPointer) -> Void
+    ) throws {
+        var entry = cshm_directory_entry()
+        try #require(unsafe cshm_directory_find(region, name, &entry) == 0)
+        #expect(entry.type_tag == tag)
+        var opened: OpaquePointer?
+        try #require(unsafe cshm_queue_open(region, entry.offset, tag, &opened) == 0)
+        guard let queue = unsafe opened else { return }
+        defer { unsafe cshm_queue_close(queue) }
+        var message = unsafe cshm_message()
+        try #require(unsafe cshm_queue_try_take(queue, &message) == 0)
+        unsafe body(UnsafeRawBufferPointer(start: message.data, count: Int(message.length)))
+        unsafe cshm_queue_release(queue, &message)
     }
 }

@@ -4,8 +4,8 @@ internal import CShm
 
 // The span that a body is lent ends with the call; the compiler refuses to let it out:
 //
-//     var kept: MutableSpan<Int>?
-//     try queue.withSlot(of: 4) { kept = $0 }     // error: lifetime-dependent value escapes its scope
+//     var kept = Span<Int>()                 // error: lifetime-dependent variable 'kept' escapes
+//     try queue.withNext { kept = $0 }
 
 extension Queue where Element: BitwiseCopyable {
     /// Writes elements where they will lie in shared memory, and puts them.

@@ -17,6 +17,7 @@
 
 enum {
     HINT_STEP = 16,
+    SETTLE_LOOKS = 100,
     SPARE_ROUNDS = 1000, /* more without finding a spare slot means damage */
 };
 
@@ -82,8 +83,9 @@ static bool settle(cshm_broadcast *broadcast, uint32_t line)
     return hand < broadcast->slot_count;
 }
 
-/* Takes a line that is free, or a dead participant's. @returns its number, or the count. */
-static uint32_t take_line(cshm_broadcast *broadcast, uint64_t self, bool of_dead)
+/* Takes a line that is free, or a dead participant's. @returns its number, or the count; then
+ * `moving` may say that another look is worth while. */
+static uint32_t take_line(cshm_broadcast *broadcast, uint64_t self, bool of_dead, bool *moving)
 {
     for (uint32_t i = 0; i < broadcast->publisher_count; i++) {
         _Atomic uint64_t *word = &broadcast->publishers[i].owner;
@@ -101,8 +103,25 @@ static uint32_t take_line(cshm_broadcast *broadcast, uint64_t self, bool of_dead
             return i;
         }
         atomic_store_explicit(word, before, memory_order_release);
+        *moving = true;
     }
     return broadcast->publisher_count;
+}
+
+/* Slots move while they are looked for; but what moves is seen in the end, if its mover goes on. */
+static uint32_t take_any_line(cshm_broadcast *broadcast, uint64_t self)
+{
+    uint32_t line = broadcast->publisher_count;
+    bool moving = true;
+    for (int look = 0; look < SETTLE_LOOKS && moving && line == broadcast->publisher_count;
+         look++) {
+        moving = false;
+        line = take_line(broadcast, self, false, &moving);
+        if (line == broadcast->publisher_count) {
+            line = take_line(broadcast, self, true, &moving);
+        }
+    }
+    return line;
 }
 
 int cshm_publisher_join(cshm_broadcast *broadcast, cshm_publisher **out)
@@ -115,10 +134,7 @@ int cshm_publisher_join(cshm_broadcast *broadcast, cshm_publisher **out)
     if (publisher == NULL) {
         return -ENOMEM;
     }
-    uint32_t line = take_line(broadcast, self, false);
-    if (line == broadcast->publisher_count) {
-        line = take_line(broadcast, self, true);
-    }
+    uint32_t line = take_any_line(broadcast, self);
     if (line == broadcast->publisher_count) {
         free(publisher);
         return -EUSERS;

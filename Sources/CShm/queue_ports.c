@@ -25,6 +25,7 @@
 enum {
     TAKEN = UINT32_MAX,
     LOOKS = 1000,
+    SETTLE_LOOKS = 100,
 };
 
 static const uint64_t FORGETTING = UINT64_MAX;
@@ -106,8 +107,9 @@ static uint32_t claim_free(const cshm_queue *queue, uint64_t self)
     return CSHM_QUEUE_NO_PORT;
 }
 
-/* A port of the dead, if no message is in it. */
-static uint32_t claim_dead(cshm_queue *queue, uint64_t self)
+/* A port of the dead, if no message is in it; if there is none, `moving` may say that another look is
+ * worth while. */
+static uint32_t look_for_dead(cshm_queue *queue, uint64_t self, bool *moving)
 {
     (void)cshm__queue_rescue(queue); /* what was leased is marked, and so left alone here */
     for (uint32_t i = 0; i < queue->port_count; i++) {
@@ -116,13 +118,27 @@ static uint32_t claim_dead(cshm_queue *queue, uint64_t self)
             !cshm_participant_is_gone(queue->region, owner) || !claim(queue, i, owner, self)) {
             continue;
         }
+        bool settled = settle(queue, i);
         /* Only now: before it was known dead, it might have leased after the look. */
-        if (settle(queue, i) && !holds_message(queue, i)) {
+        if (settled && !holds_message(queue, i)) {
             return i;
         }
         let_go(queue, i, owner);
+        *moving = *moving || !settled;
     }
     return CSHM_QUEUE_NO_PORT;
+}
+
+/* Slots move while they are looked for; but what moves is seen in the end, if its mover goes on. */
+static uint32_t claim_dead(cshm_queue *queue, uint64_t self)
+{
+    uint32_t port = CSHM_QUEUE_NO_PORT;
+    bool moving = true;
+    for (int look = 0; look < SETTLE_LOOKS && moving && port == CSHM_QUEUE_NO_PORT; look++) {
+        moving = false;
+        port = look_for_dead(queue, self, &moving);
+    }
+    return port;
 }
 
 /* The child of a fork has its parent's view, but none of its ports: its first thread here forgets

@@ -36,6 +36,8 @@ static const struct unreached unreached[] = {
     {"park.c", "cshm__park_interrupt", "&is_unseen", "private"},
     {"park.c", "cshm__await_peer", "habit->", "private"},
     {"map.c", "cshm_map_next", "cursor->position = 0", "private"},
+    {"queue.c", "cshm_queue_items", "*out", "private"},
+    {"queue.c", "cshm_queue_room", "*out", "private"},
     {"drain.c", "interrupt_producers", "word = 0", "private, if membarrier is refused"},
     {"drain.c", "take_rest", "lanes->", "private"},
     {"drain.c", "look_everywhere", "lanes->rounds", "private"},

@@ -609,6 +609,10 @@ static void publish_letters(cshm_region *region, struct record *record)
     cshm_publisher *publisher = NULL;
     REQUIRE(cshm_broadcast_open(region, record->offset, TAG, &broadcast) == 0);
     int status = cshm_publisher_join(broadcast, &publisher);
+    while (status == -EUSERS) { /* whose slot a dead one had, a stopped one may know */
+        usleep(100);
+        status = cshm_publisher_join(broadcast, &publisher);
+    }
     if (status == -EPIPE) {
         cshm_broadcast_close(broadcast);
         return;

@@ -29,7 +29,7 @@ FIXED_ADDRESSES = $(shell setarch -R true 2>/dev/null && echo setarch -R)
 
 .DEFAULT_GOAL := help
 .PHONY: help build test test-asan test-tsan release ctest ctest-asan ctest-tsan ctest-kill models \
-    lib install uninstall install-test readme-test lint format clean
+    lib install uninstall install-test readme-test examples-test lint format clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -97,6 +97,9 @@ uninstall: ## remove what install installed
 
 readme-test: ## compile and run what README.md shows, as a package that depends on this one
 	.ci/readme-test
+
+examples-test: ## build the examples and let them talk
+	.ci/examples-test
 
 install-test: ## install into a temporary prefix, and build and run programs with it
 	.ci/install-test

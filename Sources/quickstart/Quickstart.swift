@@ -64,8 +64,10 @@ struct Quickstart {
     static func manager() throws -> Bool {
         let manager = try Manager()
         let dictionary = try manager.dictionary(String.self, String.self)
-        let child = try ChildProcess.start(dictionary) { try $0.set("value1", forKey: "key1") }
-        try child.joinOrThrow()
+        let writer = try ChildProcess.start(dictionary) { dictionary in
+            try dictionary.set("value1", forKey: "key1")
+        }
+        try writer.joinOrThrow()
         let content = try dictionary.snapshot()
         print("4 Manager    \(content)")
         return content == ["key1": "value1"]
@@ -74,17 +76,17 @@ struct Quickstart {
     /// The same call on threads and on processes.
     static func executor() throws -> Bool {
         let threads = try ThreadPoolExecutor(workers: 3)
-        let processes = try ProcessPoolExecutor(workers: 3)
-        let first = try threads.submit(2, 3, body: power).value()
-        let second = try processes.submit(2, 3, body: power).value()
-        print("5 Executor   \(second)")
-        return first == 8 && second == 8
+        let cube = try threads.submit(2, 3) { base, exponent in
+            (0..<exponent).reduce(1) { product, _ in product * base }
+        }
+        let executor = try ProcessPoolExecutor(workers: 3)
+        let power = try executor.submit(2, 3) { base, exponent in
+            (0..<exponent).reduce(1) { product, _ in product * base }
+        }
+        let result = try power.value()
+        print("5 Executor   \(result)")
+        return try result == 8 && cube.value() == 8
     }
-}
-
-/// `base` to the power of `exponent`.
-@Sendable func power(_ base: Int, _ exponent: Int) -> Int {
-    (0..<exponent).reduce(1) { result, _ in result * base }
 }
 
 extension ChildProcess {

@@ -179,7 +179,7 @@ void cshm_queue_destroy(cshm_queue *queue)
 
 uint64_t cshm_queue_count(const cshm_queue *queue)
 {
-    return cshm__queue_count(queue);
+    return cshm__queue_count(queue) + cshm__queue_aside(queue);
 }
 
 uint64_t cshm_queue_capacity(const cshm_queue *queue)
@@ -216,7 +216,7 @@ void cshm_queue_room(cshm_queue *queue, struct cshm_waitable *out)
 void cshm_queue_describe(const cshm_queue *queue, struct cshm_queue_info *out)
 {
     *out = (struct cshm_queue_info){
-        .count = cshm__queue_count(queue),
+        .count = cshm_queue_count(queue),
         .capacity = queue->capacity,
         .high_water = atomic_load_explicit(&queue->shared->high_water, memory_order_relaxed),
         .bytes = cshm__queue_bytes(queue),

@@ -338,30 +338,59 @@ static int deliver(cshm_queue *queue, uint32_t port, uint32_t max, uint64_t kind
     return 0;
 }
 
-int cshm__queue_adopt(cshm_queue *queue, uint32_t max, struct cshm_message *message)
+/* Takes what waits in a port of that kind. @returns as cshm__queue_adopt(). */
+static int adopt(cshm_queue *queue, uint64_t kind, uint32_t max, struct cshm_message *message,
+                 bool *moving)
 {
     uint64_t self = cshm_participant_self(queue->region);
-    uint32_t side = atomic_load_explicit(&queue->shared->side, memory_order_seq_cst); /* [side] */
-    if (side == atomic_load_explicit(&queue->side_seen, memory_order_relaxed)) {
-        return -EAGAIN;
-    }
-    bool moving = false;
     for (uint32_t i = 0; i < queue->port_count; i++) {
-        uint64_t kind = atomic_load_explicit(&queue->ports[i].owner, memory_order_acquire);
-        if (!CSHM_OWNER_IS_SIDE(kind) || !claim(queue, i, kind, self)) {
+        if (atomic_load_explicit(&queue->ports[i].owner, memory_order_acquire) != kind ||
+            !claim(queue, i, kind, self)) {
             continue;
         }
         if (!settle(queue, i)) {
             let_go(queue, i, kind);
-            moving = true;
+            *moving = true;
         } else if (holds_message(queue, i)) {
             return deliver(queue, i, max, kind, message);
         } else {
             let_go(queue, i, 0);
         }
     }
-    if (!moving) {
+    return -EAGAIN;
+}
+
+/* What was given back goes before the rest of a pack, from which it may have come. */
+int cshm__queue_adopt(cshm_queue *queue, uint32_t max, struct cshm_message *message)
+{
+    bool moving = false;
+    uint32_t side = atomic_load_explicit(&queue->shared->side, memory_order_seq_cst); /* [side] */
+    if (side == atomic_load_explicit(&queue->side_seen, memory_order_relaxed)) {
+        return -EAGAIN;
+    }
+    int status = adopt(queue, CSHM_PORT_RETURNED, max, message, &moving);
+    if (status == -EAGAIN) {
+        status = adopt(queue, CSHM_PORT_DIVIDED, max, message, &moving);
+    }
+    if (status == -EAGAIN && !moving) {
         atomic_store_explicit(&queue->side_seen, side, memory_order_relaxed);
     }
-    return -EAGAIN;
+    return status;
+}
+
+/* A look at each port: true for an instant if nothing is given back or divided meanwhile. */
+uint64_t cshm__queue_aside(const cshm_queue *queue)
+{
+    uint64_t count = 0;
+    if (atomic_load_explicit(&queue->shared->leasing, memory_order_relaxed) == 0) {
+        return 0;
+    }
+    for (uint32_t i = 0; i < queue->port_count; i++) {
+        uint64_t owner = atomic_load_explicit(&queue->ports[i].owner, memory_order_acquire);
+        if (CSHM_OWNER_IS_SIDE(owner) && holds_message(queue, i)) {
+            uint32_t left = atomic_load_explicit(&queue->ports[i].left, memory_order_relaxed);
+            count += left <= CSHM_QUEUE_PACK_MAX ? left : 1;
+        }
+    }
+    return count;
 }

@@ -130,6 +130,8 @@ void cshm__queue_set_aside(struct cshm_queue *queue, const struct cshm_message *
 /* Takes a message that is to be delivered again, if there is one, and its port for the message's, which
  * may be CSHM_QUEUE_NO_PORT; else -EAGAIN, and the message keeps its port. */
 int cshm__queue_adopt(struct cshm_queue *queue, uint32_t max, struct cshm_message *message);
+/* Elements that wait in ports to be delivered again, or are the rest of a leased pack. */
+uint64_t cshm__queue_aside(const struct cshm_queue *queue);
 /* Finds what dead consumers had leased. @returns whether there is any. */
 bool cshm__queue_rescue(struct cshm_queue *queue);
 /* Messages that are leased, or to be delivered again. */

@@ -93,10 +93,13 @@ static void divided(void)
     struct cshm_message first = lease(queue, 0, 0);
     struct cshm_message second = lease(queue, 1, 0);
     CHECK_EQ(leased(queue), 3); /* and the rest */
+    CHECK_EQ(cshm_queue_count(queue), 30);
     struct cshm_message taken;
     CHECK_EQ(cshm_queue_try_take(queue, &taken), 0);
     CHECK_EQ(*(uint64_t *)taken.data, 2);
     cshm_queue_release(queue, &taken);
+    cshm_queue_return(queue, &first);
+    first = lease(queue, 0, 1); /* before the rest of its pack */
     cshm_queue_return(queue, &first);
     uint64_t sum = 0;
     uint64_t count = 0;

@@ -28,7 +28,8 @@
  * What is *taken* is gone with a taker that dies: at most once. What is *leased* is the consumer's
  * until cshm_queue_release(); if it dies before, or gives the message back by cshm_queue_return(),
  * the message is delivered again, before all others and marked so: at least once. A port that holds
- * such a message is the list of them: whoever delivers it adopts the port.
+ * such a message is the list of them: whoever delivers it adopts the port. Of a pack that is leased in
+ * parts the rest waits in a port as well; others may take later elements before they see it there.
  *
  * The end
  * -------
@@ -325,7 +326,9 @@ CSHM_EXPORT CSHM_MUST_CHECK int cshm_queue_producer_receive(cshm_queue *queue, u
 
 /* ---- looking ---- */
 
-/** Elements in it at some instant of the call; those delivered again not counted. */
+/** Elements in it at some instant of the call; where messages are leased, with those that wait to be
+ *  delivered again and the rest of packs leased in parts, which may make it more than the capacity,
+ *  and true for an instant only if none of these moves meanwhile. */
 CSHM_EXPORT uint64_t cshm_queue_count(const cshm_queue *queue);
 
 /** Elements it can hold. */

@@ -28,7 +28,7 @@ PACKAGE   = $(patsubst Install/%.in,build/lib/%,$(wildcard Install/*.in))
 FIXED_ADDRESSES = $(shell setarch -R true 2>/dev/null && echo setarch -R)
 
 .DEFAULT_GOAL := help
-.PHONY: help build test test-asan test-tsan release ctest ctest-asan ctest-tsan ctest-kill models \
+.PHONY: help build test test-asan test-tsan release ctest ctest-asan ctest-tsan ctest-kill soak models \
     lib install uninstall install-test readme-test examples-test lint format clean
 
 help: ## list the targets
@@ -65,6 +65,14 @@ test-tsan: ## run the Swift tests under ThreadSanitizer
 	TSAN_OPTIONS=$${TSAN_OPTIONS-atexit_sleep_ms=0} \
 	    swift test --sanitize=thread --scratch-path .build-tsan \
 	    --disable-xctest --skip CSuiteTests
+
+soak: build/cshm-tests ## kill and stop at random for MINUTES=10, again and again
+	end=$$(($$(date +%s) + 60 * $(or $(MINUTES),10))); \
+	while [ $$(date +%s) -lt $$end ]; do \
+	    for tests in crash kill history; do \
+	        CSHM_TEST_FILTER=$$tests build/cshm-tests || exit 1; \
+	    done; \
+	done
 
 models: build/models ## check the models of the algorithms; MODELS=long for the larger ones
 	build/models $(if $(filter long,$(MODELS)),--long)

@@ -2,7 +2,6 @@
 
 import Glibc
 import SharedState
-import Synchronization
 import Testing
 
 private func code(_ body: () async throws -> Void) async -> SharedStateError.Code? {
@@ -17,10 +16,9 @@ private func code(_ body: () async throws -> Void) async -> SharedStateError.Cod
 private struct Interruption: Error {}
 
 /// What tasks note down.
-private final class Notes: Sendable {
-    private let noted = Mutex<[Int]>([])
-    func add(_ number: Int) { noted.withLock { $0.append(number) } }
-    var all: [Int] { noted.withLock { $0 } }
+private actor Notes {
+    private(set) var all: [Int] = []
+    func add(_ number: Int) { all.append(number) }
 }
 
 @Suite("Queue, async", .serialized)
@@ -31,12 +29,12 @@ struct QueueAsyncTests {
         let sum = try await withThrowingTaskGroup(of: Int.self) { group in
             for _ in 0..<500 {
                 group.addTask {
-                    began.add(1)
+                    await began.add(1)
                     return try await queue.get(timeout: .seconds(30))
                 }
             }
             // Every one of them has begun to wait, which it could not if they held threads.
-            while began.all.count < 500 { await Task.yield() }
+            while await began.all.count < 500 { await Task.yield() }
             try await queue.put(contentsOf: 0..<500)
             return try await group.reduce(0, +)
         }
@@ -104,7 +102,7 @@ struct QueueAsyncTests {
                 for n in 0..<count {
                     let task = Task {
                         try await queue.put(n)
-                        put.add(n)
+                        await put.add(n)
                     }
                     if n.isMultiple(of: 3) { task.cancel() }
                     if n.isMultiple(of: 7) {
@@ -121,7 +119,7 @@ struct QueueAsyncTests {
                     while true {
                         let task = Task {
                             let element = try await queue.get()
-                            got.add(element)
+                            await got.add(element)
                         }
                         round += 1
                         if round.isMultiple(of: 2) {
@@ -140,8 +138,9 @@ struct QueueAsyncTests {
             }
             try await group.waitForAll()
         }
-        #expect(put.all.count > count / 3)
-        #expect(got.all.sorted() == put.all)
+        let (sent, received) = await (put.all, got.all)
+        #expect(sent.count > count / 3)
+        #expect(received.sorted() == sent)
     }
 
     @Test func `batches wait and report`() async throws {

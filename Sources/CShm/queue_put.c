@@ -4,8 +4,9 @@
  * Putting into a queue; see cshm/queue.h for the model, and queue_cells.c for the swap.
  *
  * The byte limit: `bytes` is raised when a block is wanted and lowered when it is freed. A process
- * that dies between one of these and the block itself leaves the number wrong by one message; so
- * nobody is refused by the number alone: it is counted again first, over all slots.
+ * that dies between one of these and the block itself leaves the number wrong by one message. Nobody
+ * is refused by the number alone: it is counted again first, over all slots. One that is too low, from
+ * a block whose length was not stored yet, stays so until then.
  */
 #include <errno.h>
 #include <string.h>

@@ -92,7 +92,7 @@ struct cshm_queue_options {
     /** What the messages are; cshm_queue_open() refuses another value. */
     uint64_t type_tag;
     /** Most bytes of heap blocks that messages in the queue may take; 0 for no limit but the
-     *  region's. */
+     *  region's. A process that dies laying out a long message may let as much more in. */
     uint64_t byte_limit;
 };
 
@@ -135,7 +135,7 @@ struct cshm_queue_info {
     uint64_t count;
     /** Elements it can hold. */
     uint64_t capacity;
-    /** The largest count that was sampled, at every 64th put of a process. */
+    /** The largest count that was sampled, at every 64th put, and now. */
     uint64_t high_water;
     /** Bytes of heap blocks that its messages take. */
     uint64_t bytes;

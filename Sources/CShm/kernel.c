@@ -287,27 +287,24 @@ void cshm__close(int fd)
     errno = saved;
 }
 
-/* 0 when not known: the child of a fork forgets it. getpid() is a system call. */
-static _Atomic int32_t known_pid;
+/* 0 when not known: the child of a fork forgets it. Two system calls. */
+_Thread_local uint64_t cshm__known_thread;
 
-static void forget_pid(void)
+static void forget_thread(void)
 {
-    atomic_store_explicit(&known_pid, 0, memory_order_relaxed);
+    cshm__known_thread = 0;
 }
 
-static void forget_pid_in_children(void)
+static void forget_thread_in_children(void)
 {
-    pthread_atfork(NULL, NULL, forget_pid);
+    pthread_atfork(NULL, NULL, forget_thread);
 }
 
-int32_t cshm__pid(void)
+uint64_t cshm__learn_thread(void)
 {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
-    int32_t pid = atomic_load_explicit(&known_pid, memory_order_relaxed);
-    if (pid == 0) {
-        pthread_once(&once, forget_pid_in_children);
-        pid = (int32_t)getpid();
-        atomic_store_explicit(&known_pid, pid, memory_order_relaxed);
-    }
-    return pid;
+    pthread_once(&once, forget_thread_in_children);
+    uint64_t known = (uint64_t)getpid() << 32 | (uint32_t)gettid();
+    cshm__known_thread = known;
+    return known;
 }

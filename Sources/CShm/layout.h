@@ -20,7 +20,7 @@
 #include <cshm/park.h>
 #include <cshm/participant.h>
 
-#define CSHM_LAYOUT_VERSION 7u
+#define CSHM_LAYOUT_VERSION 8u
 /* 128, not 64: x86 prefetches lines in pairs. */
 #define CSHM_LINE           128u
 #define CSHM_PAGE           4096u
@@ -96,11 +96,14 @@ struct cshm_directory_page {
 };
 
 /* ---- mutex ---- */
+/* All that an acquire and a release touch is in the first 64 bytes. */
 struct cshm_mutex_shared {
     pthread_mutex_t native;
-    uint8_t pad0[64 - sizeof(pthread_mutex_t)];
-    _Atomic uint32_t magic;
-    _Atomic int32_t holder_pid;
+    uint8_t pad0[48 - sizeof(pthread_mutex_t)];
+    _Atomic uint32_t magic;  /* says whether it is recursive, too */
+    _Atomic uint32_t depth;  /* holds beyond the first, of a recursive one; the holder's */
+    _Atomic uint64_t holder; /* {pid:32, thread:32} or 0: for people */
+    _Atomic uint64_t since;  /* when it was acquired, if its holder is watched, or 0: for people */
     uint8_t pad1[56];
 };
 

@@ -1,21 +1,29 @@
 /*
  * SPDX-License-Identifier: Apache-2.0
  *
- * See cshm/mutex.h for the model. Memory order is glibc's: acquire and release by the mutex.
- * The kind is checked before glibc looks at the bytes, so that bytes that are no mutex are an
- * error; what glibc keeps inside is trusted.
+ * See cshm/mutex.h for the model. Memory order is glibc's: acquire and release by the mutex; depth
+ * and holder are the holder's and relaxed. The kind is checked before glibc looks at the bytes, so
+ * that bytes that are no mutex are an error; what glibc keeps inside is trusted.
+ *
+ * A try is a clocklock whose time has passed long ago: glibc answers before it says in the word
+ * that somebody waits, and makes no system call. trylock would do, but where it answers
+ * ENOTRECOVERABLE, glibc's leaves the mutex locked for ever.
  */
 #include <cshm/mutex.h>
 
 #include <errno.h>
+#include <sched.h>
 #include <string.h>
 #include <time.h>
 
 #include "internal.h"
 
 enum {
-    MAGIC = 0x6d757478, /* "mutx" */
+    MAGIC = 0x6d757478,           /* "mutx" */
+    MAGIC_RECURSIVE = 0x6d757472, /* "mutr" */
     SLICE_NS = 25000000,
+    /* Who cannot have it gives the CPU away so often before it sleeps; see ARCHITECTURE.md. */
+    YIELDS = 4,
 };
 
 static struct cshm_mutex_shared *shared_of(cshm_mutex *mutex)
@@ -23,9 +31,8 @@ static struct cshm_mutex_shared *shared_of(cshm_mutex *mutex)
     return (struct cshm_mutex_shared *)(void *)mutex;
 }
 
-void cshm_mutex_init(cshm_mutex *mutex)
+static void init(struct cshm_mutex_shared *shared, uint32_t magic)
 {
-    struct cshm_mutex_shared *shared = shared_of(mutex);
     pthread_mutexattr_t attributes;
     memset(shared, 0, sizeof *shared);
     pthread_mutexattr_init(&attributes);
@@ -34,104 +41,171 @@ void cshm_mutex_init(cshm_mutex *mutex)
     pthread_mutexattr_settype(&attributes, PTHREAD_MUTEX_ERRORCHECK);
     pthread_mutex_init(&shared->native, &attributes);
     pthread_mutexattr_destroy(&attributes);
-    atomic_store_explicit(&shared->magic, MAGIC, memory_order_release);
+    atomic_store_explicit(&shared->magic, magic, memory_order_release);
+}
+
+void cshm_mutex_init(cshm_mutex *mutex)
+{
+    init(shared_of(mutex), MAGIC);
+}
+
+void cshm_mutex_init_recursive(cshm_mutex *mutex)
+{
+    init(shared_of(mutex), MAGIC_RECURSIVE);
+}
+
+static uint32_t magic_of(const struct cshm_mutex_shared *shared)
+{
+    /* relaxed: it never changes once the mutex can be seen */
+    return atomic_load_explicit(&shared->magic, memory_order_relaxed);
+}
+
+static bool is_mutex(uint32_t magic)
+{
+    return magic == MAGIC || magic == MAGIC_RECURSIVE;
+}
+
+/* ---- acquiring ---- */
+
+/* Until a time: 0, EOWNERDEAD, ETIMEDOUT, EDEADLK, ENOTRECOVERABLE. */
+static int lock_until(pthread_mutex_t *native, int64_t end)
+{
+    struct timespec until = {.tv_sec = end / 1000000000, .tv_nsec = end % 1000000000};
+#ifdef __SANITIZE_THREAD__
+    /* GCC's ThreadSanitizer does not know clocklock, and would see an unlock without a lock. */
+    int error;
+    while ((error = pthread_mutex_trylock(native)) == EBUSY && cshm_now_ns() < end) {
+        clock_nanosleep(CLOCK_MONOTONIC, 0, &(struct timespec){.tv_nsec = 100000}, NULL);
+    }
+    (void)until;
+    return error == EBUSY ? ETIMEDOUT : error;
+#else
+    return pthread_mutex_clocklock(native, CLOCK_MONOTONIC, &until);
+#endif
+}
+
+static int try_lock(pthread_mutex_t *native)
+{
+    static const int64_t LONG_AGO = -1000000000;
+    return lock_until(native, LONG_AGO);
+}
+
+/* In slices: glibc loses a wake-up if the waiter it woke is killed after somebody else has taken
+ * the mutex, whose word then no longer says that others sleep. */
+static __attribute__((noinline)) int wait_for(pthread_mutex_t *native, int64_t deadline_ns)
+{
+    int error = ETIMEDOUT;
+    for (int i = 0; i < YIELDS && error == ETIMEDOUT; i++) {
+        sched_yield();
+        error = try_lock(native);
+    }
+    while (error == ETIMEDOUT) {
+        int64_t now = cshm_now_ns();
+        if (now >= deadline_ns) {
+            break;
+        }
+        error = lock_until(native, deadline_ns - now > SLICE_NS ? now + SLICE_NS : deadline_ns);
+    }
+    return error;
+}
+
+/* This thread holds it already. */
+static int acquire_again(struct cshm_mutex_shared *shared, uint32_t magic)
+{
+    uint32_t depth = atomic_load_explicit(&shared->depth, memory_order_relaxed);
+    if (magic != MAGIC_RECURSIVE) {
+        return -EDEADLK;
+    }
+    if (depth >= UINT32_MAX - 1) {
+        return -EOVERFLOW;
+    }
+    atomic_store_explicit(&shared->depth, depth + 1, memory_order_relaxed);
+    return 0;
 }
 
 /* Turns what pthread says into this library's words. */
-static int acquired(struct cshm_mutex_shared *shared, int error)
+static int acquired(struct cshm_mutex_shared *shared, uint32_t magic, int error)
 {
     switch (error) {
-    case 0:
     case EOWNERDEAD:
-        /* relaxed: for people, see cshm_mutex_holder() */
-        atomic_store_explicit(&shared->holder_pid, cshm__pid(), memory_order_relaxed);
+        /* What the dead had of it went with its thread. */
+        atomic_store_explicit(&shared->depth, 0, memory_order_relaxed);
+        __attribute__((fallthrough));
+    case 0:
+        atomic_store_explicit(&shared->holder, cshm__thread(), memory_order_relaxed);
         return error == 0 ? 0 : 1;
-    case EBUSY:
-        return -EAGAIN;
+    case EDEADLK:
+        return acquire_again(shared, magic);
     default:
         return -error;
     }
 }
 
-static bool is_mutex(struct cshm_mutex_shared *shared)
-{
-    /* relaxed: it never changes once the mutex can be seen */
-    return atomic_load_explicit(&shared->magic, memory_order_relaxed) == MAGIC;
-}
-
-static int lock_slice(pthread_mutex_t *native, const struct timespec *until)
-{
-#ifdef __SANITIZE_THREAD__
-    /* GCC's ThreadSanitizer does not know clocklock, and would see an unlock without a lock. */
-    int error = pthread_mutex_trylock(native);
-    if (error == EBUSY) {
-        clock_nanosleep(CLOCK_MONOTONIC, 0, &(struct timespec){.tv_nsec = 100000}, NULL);
-        int64_t end = (int64_t)until->tv_sec * 1000000000 + until->tv_nsec;
-        error = cshm_now_ns() < end ? EBUSY : ETIMEDOUT;
-    }
-    return error;
-#else
-    return pthread_mutex_clocklock(native, CLOCK_MONOTONIC, until);
-#endif
-}
-
 int cshm_mutex_try_acquire(cshm_mutex *mutex)
 {
     struct cshm_mutex_shared *shared = shared_of(mutex);
-    if (!is_mutex(shared)) {
+    uint32_t magic = magic_of(shared);
+    if (!is_mutex(magic)) {
         return -EPROTO;
     }
-    /* Not trylock: where it answers ENOTRECOVERABLE, glibc's leaves the mutex locked for ever. */
-    int error = lock_slice(&shared->native, &(struct timespec){0});
-    return acquired(shared, error == ETIMEDOUT ? EBUSY : error);
+    int error = try_lock(&shared->native);
+    return error == ETIMEDOUT ? -EAGAIN : acquired(shared, magic, error);
 }
 
 int cshm_mutex_acquire_until(cshm_mutex *mutex, int64_t deadline_ns)
 {
     struct cshm_mutex_shared *shared = shared_of(mutex);
-    int64_t end;
-    int error;
-    if (!is_mutex(shared)) {
+    uint32_t magic = magic_of(shared);
+    if (!is_mutex(magic)) {
         return -EPROTO;
     }
-    deadline_ns = deadline_ns < 0 ? 0 : deadline_ns;
-    /* In slices: glibc loses a wake-up if the waiter it woke is killed after somebody else has
-     * taken the mutex, whose word then no longer says that others sleep. */
-    do {
-        int64_t slice = cshm_now_ns() + SLICE_NS;
-        end = deadline_ns < slice ? deadline_ns : slice;
-        struct timespec until = {.tv_sec = end / 1000000000, .tv_nsec = end % 1000000000};
-        error = lock_slice(&shared->native, &until);
-    } while (error == EBUSY || (error == ETIMEDOUT && end < deadline_ns));
-    return acquired(shared, error);
+    int error = try_lock(&shared->native);
+    if (__builtin_expect(error == ETIMEDOUT, 0)) {
+        error = wait_for(&shared->native, deadline_ns);
+    }
+    return acquired(shared, magic, error);
 }
+
+/* ---- releasing ---- */
 
 int cshm_mutex_repair(cshm_mutex *mutex)
 {
     struct cshm_mutex_shared *shared = shared_of(mutex);
-    return is_mutex(shared) ? -pthread_mutex_consistent(&shared->native) : -EPROTO;
+    return is_mutex(magic_of(shared)) ? -pthread_mutex_consistent(&shared->native) : -EPROTO;
 }
 
 int cshm_mutex_release(cshm_mutex *mutex)
 {
     struct cshm_mutex_shared *shared = shared_of(mutex);
-    if (!is_mutex(shared)) {
+    if (!is_mutex(magic_of(shared))) {
         return -EPROTO;
     }
-    int32_t holder = atomic_load_explicit(&shared->holder_pid, memory_order_relaxed);
-    /* Before the release: after it the next holder writes here. Put back if it was not ours. */
-    if (holder == cshm__pid()) {
-        atomic_store_explicit(&shared->holder_pid, 0, memory_order_relaxed);
+    /* The record only says who is asked about depth; whether to release is for glibc to say. */
+    if (atomic_load_explicit(&shared->holder, memory_order_relaxed) == cshm__thread()) {
+        uint32_t depth = atomic_load_explicit(&shared->depth, memory_order_relaxed);
+        if (depth != 0) {
+            atomic_store_explicit(&shared->depth, depth - 1, memory_order_relaxed);
+            return 0;
+        }
+        /* Before the release: after it the next holder writes here. */
+        atomic_store_explicit(&shared->holder, 0, memory_order_relaxed);
     }
-    int error = pthread_mutex_unlock(&shared->native);
-    if (error != 0) {
-        atomic_store_explicit(&shared->holder_pid, holder, memory_order_relaxed);
-    }
-    return -error;
+    return -pthread_mutex_unlock(&shared->native);
 }
 
-int32_t cshm_mutex_holder(const cshm_mutex *mutex)
+int cshm_mutex_describe(const cshm_mutex *mutex, struct cshm_mutex_info *out)
 {
     const struct cshm_mutex_shared *shared = (const struct cshm_mutex_shared *)(const void *)mutex;
-    return atomic_load_explicit(&shared->holder_pid, memory_order_relaxed);
+    if (!is_mutex(magic_of(shared))) {
+        return -EPROTO;
+    }
+    uint64_t holder = atomic_load_explicit(&shared->holder, memory_order_relaxed);
+    uint32_t depth = atomic_load_explicit(&shared->depth, memory_order_relaxed);
+    *out = (struct cshm_mutex_info){
+        .holder_pid = (int32_t)(holder >> 32),
+        .holder_thread = (int32_t)holder,
+        .depth = holder == 0 ? 0 : depth + 1,
+        .is_recursive = magic_of(shared) == MAGIC_RECURSIVE,
+    };
+    return 0;
 }

@@ -98,13 +98,22 @@ static void succeed_and_tell(struct world *world)
     CHECK_EQ(cshm_mutex_release(mutex_of(world)), 0);
 }
 
+static void check_holder(struct world *world, int pid, uint32_t depth)
+{
+    struct cshm_mutex_info info;
+    CHECK_EQ(cshm_mutex_describe(mutex_of(world), &info), 0);
+    CHECK_EQ(info.holder_pid, pid);
+    CHECK_EQ(info.holder_thread, pid);
+    CHECK_EQ(info.depth, depth);
+}
+
 static void check_free(struct world *world)
 {
     CHECK_EQ(cshm_mutex_try_acquire(mutex_of(world)), 0);
-    CHECK_EQ(cshm_mutex_holder(mutex_of(world)), getpid());
+    check_holder(world, getpid(), 1);
     CHECK_EQ(cshm_mutex_try_acquire(mutex_of(world)), -EDEADLK);
     CHECK_EQ(cshm_mutex_release(mutex_of(world)), 0);
-    CHECK_EQ(cshm_mutex_holder(mutex_of(world)), 0);
+    check_holder(world, 0, 0);
     CHECK_EQ(cshm_mutex_release(mutex_of(world)), -EPERM);
     CHECK_EQ(cshm_heap_free(world->region, world->place[0]), 0);
 }
@@ -178,6 +187,59 @@ static void try_meanwhile(struct world *world)
     }
 }
 
+/* ---- recursive ---- */
+
+static void make_recursive(struct world *world)
+{
+    world->place[0] = make_shared_block(world->region, sizeof(cshm_mutex));
+    cshm_mutex_init_recursive(mutex_of(world));
+}
+
+static void hold_thrice(struct world *world)
+{
+    hold(world);
+    hold(world);
+    hold(world);
+}
+
+static void make_recursive_inherited(struct world *world)
+{
+    make_recursive(world);
+    kill_after(world, hold_thrice);
+}
+
+static int init_recursive(struct world *world)
+{
+    cshm_mutex_init_recursive(mutex_of(world));
+    return 0;
+}
+
+/* Whatever the dead had, the next holder has it once. */
+static void check_recursive(struct world *world)
+{
+    int status = cshm_mutex_try_acquire(mutex_of(world));
+    CHECK_EQ(status, returned(world) && world->report->word[1] != 0 ? 0 : 1);
+    check_holder(world, getpid(), 1);
+    CHECK_EQ(cshm_mutex_try_acquire(mutex_of(world)), 0);
+    check_holder(world, getpid(), 2);
+    if (status == 1) {
+        CHECK_EQ(cshm_mutex_repair(mutex_of(world)), 0);
+    }
+    CHECK_EQ(cshm_mutex_release(mutex_of(world)), 0);
+    CHECK_EQ(cshm_mutex_release(mutex_of(world)), 0);
+    CHECK_EQ(cshm_mutex_release(mutex_of(world)), -EPERM);
+    check_holder(world, 0, 0);
+    CHECK_EQ(cshm_heap_free(world->region, world->place[0]), 0);
+}
+
+static void check_recursive_inited(struct world *world)
+{
+    cshm_mutex_init_recursive(mutex_of(world));
+    atomic_store(&world->report->word[1], 1);
+    atomic_store(&world->report->returned, 1);
+    check_recursive(world);
+}
+
 static void make_held(struct world *world)
 {
     make_mutex(world);
@@ -243,5 +305,23 @@ const struct scenario mutex_scenarios[] = {
      .prepare = hold,
      .operate = release,
      .check = check_not_repaired},
+    {.name = "init_recursive",
+     .setup = make_recursive,
+     .operate = init_recursive,
+     .check = check_recursive_inited},
+    {.name = "acquire_again",
+     .setup = make_recursive,
+     .prepare = hold,
+     .operate = try_acquire,
+     .check = check_recursive},
+    {.name = "acquire_recursive_from_the_dead",
+     .setup = make_recursive_inherited,
+     .operate = acquire,
+     .check = check_recursive},
+    {.name = "release_one_of_three",
+     .setup = make_recursive,
+     .prepare = hold_thrice,
+     .operate = release,
+     .check = check_recursive},
     {.name = NULL},
 };

@@ -14,7 +14,7 @@
 extern const struct test layout_tests[];
 
 /* To change the layout: raise CSHM_LAYOUT_VERSION, then this number and what the test names. */
-enum { VERSION = 7 };
+enum { VERSION = 8 };
 
 struct fact {
     const char *owner;
@@ -64,8 +64,10 @@ static const struct fact facts[] = {
     FIELD(cshm_directory_page, slot, 128),
     SIZE(cshm_mutex_shared, 128),
     FIELD(cshm_mutex_shared, native, 0),
-    FIELD(cshm_mutex_shared, magic, 64),
-    FIELD(cshm_mutex_shared, holder_pid, 68),
+    FIELD(cshm_mutex_shared, magic, 48),
+    FIELD(cshm_mutex_shared, depth, 52),
+    FIELD(cshm_mutex_shared, holder, 56),
+    FIELD(cshm_mutex_shared, since, 64),
     SIZE(cshm_span, 32),
     FIELD(cshm_span, word, 0),
     FIELD(cshm_span, owner, 8),

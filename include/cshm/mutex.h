@@ -6,15 +6,22 @@
  *
  * Model
  * -----
- * It belongs to the *thread* that acquired it. Acquiring twice on one thread is -EDEADLK,
- * releasing what another holds -EPERM. It is not fair.
+ * It belongs to the *thread* that acquired it. Acquiring twice on one thread is -EDEADLK, unless it
+ * was made recursive: then it is released as often as it was acquired. Releasing what another
+ * holds is -EPERM. It is not fair: a thread that releases and acquires at once may be faster than
+ * one that is being woken, so no waiter is promised a turn within so many.
+ *
+ * Who writes what
+ * ---------------
+ *   the pthread mutex    glibc, and the kernel when a thread ends
+ *   depth, holder        the thread that holds it
  *
  * If a process dies
  * -----------------
  * The kernel marks the mutex when a holder's thread ends, in any way. The next acquire returns 1,
- * with the mutex held: the data may be half written; repair it and call cshm_mutex_repair(). A
+ * with the mutex held, once: the data may be half written; repair it and call cshm_mutex_repair(). A
  * release without that makes every later acquire -ENOTRECOVERABLE. A stopped holder is alive:
- * waiters wait.
+ * waiters wait. A waiter that is killed with the wake in its hands delays others by 25 ms at most.
  */
 #ifndef CSHM_MUTEX_H
 #define CSHM_MUTEX_H
@@ -23,38 +30,62 @@
 
 CSHM_BEGIN_DECLS
 
-/** A mutex; it lives in shared memory, aligned to 8 bytes. Its bytes are private. */
+/** A mutex; it lives in shared memory, aligned to 8 bytes, better to 64. Its bytes are private. */
 typedef struct cshm_mutex {
     /** Private to the library. */
     uint64_t bytes[16];
 } cshm_mutex;
 
+/** A mutex as it was at some instant. For people, never to decide by. */
+struct cshm_mutex_info {
+    /** The process that holds it, or 0 if nobody does. */
+    int32_t holder_pid;
+    /** The thread, as the kernel numbers them. */
+    int32_t holder_thread;
+    /** How often it holds it; more than 1 only of a recursive one. */
+    uint32_t depth;
+    /** Whether it is recursive. */
+    uint32_t is_recursive;
+};
+
 /** Makes the mutex, free. Nobody else may use it before this returned. */
 CSHM_EXPORT void cshm_mutex_init(cshm_mutex *mutex);
+
+/** As cshm_mutex_init(), but the thread that holds it may acquire it again. */
+CSHM_EXPORT void cshm_mutex_init_recursive(cshm_mutex *mutex);
 
 /**
  * Acquires without waiting.
  *
  * @returns 0; 1 (held, and its last holder died); -EAGAIN (held by another), -EDEADLK (held by
- *          this thread), -ENOTRECOVERABLE, -EPROTO (these bytes are no mutex).
+ *          this thread, and not recursive), -EOVERFLOW (held by this thread 2^32 - 1 times),
+ *          -ENOTRECOVERABLE, -EPROTO (these bytes are no mutex). No system call. Thread-safe,
+ *          process-safe, not to be called by a signal handler.
  */
 CSHM_EXPORT CSHM_MUST_CHECK int cshm_mutex_try_acquire(cshm_mutex *mutex);
 
 /**
  * Acquires, waiting until an absolute deadline.
  *
- * @returns as cshm_mutex_try_acquire(), with -ETIMEDOUT in the place of -EAGAIN.
+ * @param deadline_ns  INT64_MAX waits for ever. One that has passed is a single try.
+ * @returns as cshm_mutex_try_acquire(), with -ETIMEDOUT in the place of -EAGAIN. No system call
+ *          unless it has to wait.
  */
 CSHM_EXPORT CSHM_MUST_CHECK int cshm_mutex_acquire_until(cshm_mutex *mutex, int64_t deadline_ns);
 
 /** Declares the data whole again after an acquire that returned 1. @returns 0 or -EINVAL. */
 CSHM_EXPORT int cshm_mutex_repair(cshm_mutex *mutex);
 
-/** Releases. @returns 0, or -EPERM (this thread does not hold it). */
+/**
+ * Releases, once.
+ *
+ * @returns 0, -EPERM (this thread does not hold it), -EPROTO. No system call unless somebody waits.
+ */
 CSHM_EXPORT int cshm_mutex_release(cshm_mutex *mutex);
 
-/** The process id of the holder at some instant, or 0. For people, never to decide by. */
-CSHM_EXPORT int32_t cshm_mutex_holder(const cshm_mutex *mutex);
+/** Who holds it. @returns 0 or -EPROTO. Thread-safe, process-safe. */
+CSHM_EXPORT CSHM_MUST_CHECK int cshm_mutex_describe(const cshm_mutex *mutex,
+                                                    struct cshm_mutex_info *out);
 
 CSHM_END_DECLS
 

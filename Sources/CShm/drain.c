@@ -305,11 +305,9 @@ static int reach(cshm_lanes *lanes, struct cshm_lanes_message *out)
 
 /* ---- peek, release, get ---- */
 
-int cshm_lanes_try_peek_many(cshm_lanes *lanes, struct cshm_lanes_message *out, uint32_t max)
+/* The first of the messages that are held, or else the next. */
+static int first(cshm_lanes *lanes, struct cshm_lanes_message *out)
 {
-    if (max == 0 || max > INT32_MAX) {
-        return -EINVAL;
-    }
     if (lanes->consumer == 0 || lanes->consumer != cshm_participant_self(lanes->region)) {
         return -EPERM;
     }
@@ -318,7 +316,15 @@ int cshm_lanes_try_peek_many(cshm_lanes *lanes, struct cshm_lanes_message *out, 
          CSHM_STREAM_CANCELLED) != 0) {
         return -ECANCELED;
     }
-    int status = lanes->held != 0 ? look(lanes, lanes->current, 0, out) : reach(lanes, out);
+    return lanes->held != 0 ? look(lanes, lanes->current, 0, out) : reach(lanes, out);
+}
+
+int cshm_lanes_try_peek_many(cshm_lanes *lanes, struct cshm_lanes_message *out, uint32_t max)
+{
+    if (max == 0 || max > INT32_MAX) {
+        return -EINVAL;
+    }
+    int status = first(lanes, out);
     if (status != 0) {
         return status;
     }
@@ -407,4 +413,19 @@ int cshm_lanes_get_until(cshm_lanes *lanes, void *data, uint64_t room, uint64_t 
         status = cshm__await(&lanes->shared->items.park, attempt_get, &get, deadline_ns);
     }
     return status;
+}
+
+/* ---- waiting for more than one ---- */
+
+/* It finds what a peek would find, and holds nothing. */
+static int has_item(const void *object)
+{
+    cshm_lanes *lanes = (cshm_lanes *)(uintptr_t)object;
+    struct cshm_lanes_message message;
+    return first(lanes, &message) != -EAGAIN;
+}
+
+void cshm_lanes_items(cshm_lanes *lanes, struct cshm_waitable *out)
+{
+    *out = (struct cshm_waitable){&lanes->shared->items.park, has_item, lanes};
 }

@@ -255,3 +255,18 @@ int cshm_lane_put_until(cshm_lane *lane, const void *data, uint64_t length, int6
     }
     return status;
 }
+
+/* ---- waiting for more than one ---- */
+
+static int has_room(const void *object)
+{
+    const cshm_lane *lane = object;
+    struct cshm_waitable room;
+    cshm_ring_room(lane->ring, &room);
+    return check_stream(lane) != 0 || room.is_ready(room.object) != 0;
+}
+
+void cshm_lane_room(cshm_lane *lane, struct cshm_waitable *out)
+{
+    *out = (struct cshm_waitable){&lane->shared->room.park, has_room, lane};
+}

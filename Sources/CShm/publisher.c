@@ -486,3 +486,25 @@ int cshm_publisher_put_many_until(cshm_publisher *publisher, const void *data, u
         cshm__await(&publisher->broadcast->shared->room.park, attempt_batch, &batch, deadline_ns);
     return end_batch(&batch, count, status);
 }
+
+/* ---- waiting for more than one ---- */
+
+static int may_publish(const void *object)
+{
+    cshm_publisher *publisher = (cshm_publisher *)(uintptr_t)object;
+    uint64_t position = 0;
+    uint64_t seen = 0;
+    int status = check_stream(publisher->broadcast);
+    if (status == 0) {
+        status = cshm__broadcast_tail(publisher->broadcast, publisher->tail, &position, &seen);
+    }
+    if (status == 0 && !cshm__is_end(publisher->broadcast, seen)) {
+        status = has_room(publisher, position);
+    }
+    return status != -EAGAIN;
+}
+
+void cshm_publisher_room(cshm_publisher *publisher, struct cshm_waitable *out)
+{
+    *out = (struct cshm_waitable){&publisher->broadcast->shared->room.park, may_publish, publisher};
+}

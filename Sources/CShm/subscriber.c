@@ -430,3 +430,25 @@ uint64_t cshm_subscriber_count(const cshm_subscriber *subscriber)
     }
     return tail - subscriber->cursor;
 }
+
+/* ---- waiting for more than one ---- */
+
+/* It finds what a peek would find, and pins nothing. */
+static int has_item(const void *object)
+{
+    cshm_subscriber *subscriber = (cshm_subscriber *)(uintptr_t)object;
+    uint64_t word = 0;
+    int status = check(subscriber);
+    if (status == 0) {
+        status = look(subscriber, subscriber->cursor, &word);
+    }
+    if (status == -EAGAIN) {
+        status = nothing_yet(subscriber, word);
+    }
+    return status != -EAGAIN;
+}
+
+void cshm_subscriber_items(cshm_subscriber *subscriber, struct cshm_waitable *out)
+{
+    *out = (struct cshm_waitable){&subscriber->broadcast->shared->items.park, has_item, subscriber};
+}

@@ -3,12 +3,9 @@
  *
  * Tests of cshm/bell.h.
  */
-#include "support.h"
+#include "channels.h"
 
 #include <poll.h>
-
-#include <cshm/bell.h>
-#include <cshm/ring.h>
 
 #include "internal.h"
 
@@ -70,56 +67,138 @@ static void rings_once(void)
     cshm_region_close(region);
 }
 
-enum { BELL_MESSAGES = 20000, SOURCES = 3 };
+enum { BELL_MESSAGES = 4000, SOURCES = CHANNEL_KINDS };
 
 struct source {
-    uint64_t offsets[SOURCES];
+    uint64_t places[SOURCES];
     _Atomic uint32_t ready;
     uint32_t number;
 };
 
+/* Every kind of channel rings, and for whatever one may wait for in it. */
+static void every_kind(void)
+{
+    cshm_region *region = make_region(4u << 20);
+    cshm_bell *bell = NULL;
+    uint64_t length = 0;
+    CHECK_EQ(cshm_bell_create(&bell), 0);
+    for (int i = 0; i < CHANNEL_KINDS; i++) {
+        uint64_t value = 5;
+        const struct channel_kind *kind = &channel_kinds[i];
+        struct channel channel = channel_make(kind, region);
+        struct cshm_waitable items;
+        struct cshm_waitable room;
+        kind->items(&channel, &items);
+        kind->room(&channel, &room);
+        CHECK_EQ(cshm_bell_arm(bell, &items), 0);
+        CHECK(!is_rung(bell, 0));
+        CHECK_EQ(cshm_wait_any(&items, 1, 0), -ETIMEDOUT);
+        CHECK_EQ(kind->put(&channel, &value, 8), 0);
+        CHECK(is_rung(bell, 0));
+        cshm_bell_clear(bell);
+        CHECK_EQ(cshm_bell_arm(bell, &items), 1);
+        CHECK_EQ(cshm_wait_any(&items, 1, INT64_MAX), 0);
+        CHECK_EQ(cshm_bell_arm(bell, &room), 1);
+        CHECK_EQ(kind->take(&channel, &value, 8, &length), 0);
+        CHECK_EQ(value, 5);
+        cshm_bell_clear(bell);
+        if (!kind->loses) {
+            channel_fill(&channel);
+            CHECK_EQ(cshm_bell_arm(bell, &room), 0);
+            cshm_bell_clear(bell);
+            CHECK_EQ(cshm_wait_any(&room, 1, 0), -ETIMEDOUT);
+            CHECK_EQ(kind->take(&channel, &value, 8, &length), 0);
+            CHECK(is_rung(bell, 0));
+            CHECK_EQ(cshm_wait_any(&room, 1, 0), 0);
+            CHECK_EQ(kind->put(&channel, &value, 8), 0);
+            CHECK_EQ(kind->put(&channel, &value, 8), -EAGAIN);
+        }
+        CHECK_EQ(cshm_bell_arm(bell, &room), kind->loses);
+        while (kind->take(&channel, &value, 8, &length) == 0) {
+        }
+        CHECK_EQ(cshm_bell_arm(bell, &items), 0);
+        cshm_bell_clear(bell);
+        kind->finish(&channel);
+        CHECK(is_rung(bell, 0));
+        cshm_bell_clear(bell);
+        CHECK_EQ(cshm_bell_arm(bell, &items), 1);
+        CHECK_EQ(cshm_bell_arm(bell, &room), 1);
+        CHECK_EQ(kind->take(&channel, &value, 8, &length), -EPIPE);
+        CHECK_EQ(kind->put(&channel, &value, 8), -EPIPE);
+        kind->destroy(&channel);
+        cshm_bell_clear(bell);
+    }
+    cshm_bell_close(bell);
+    cshm_region_close(region);
+}
+
 static void put_now_and_then(cshm_region *region, void *context)
 {
     struct source *source = context;
-    cshm_ring *ring = NULL;
+    const struct channel_kind *kind = &channel_kinds[source->number];
+    struct channel channel = channel_open(kind, region, source->places[source->number]);
     uint64_t random = source->number;
-    if (cshm_ring_open(region, source->offsets[source->number], &ring) != 0 ||
-        cshm_ring_become_producer(ring) != 0) {
-        _exit(1);
-    }
+    CHECK_EQ(kind->be_putter(&channel), 0);
     for (uint64_t i = 0; i < BELL_MESSAGES; i++) {
         for (uint64_t pause = next_random(&random) % 256; pause > 0; pause--) {
             cshm__pause();
         }
-        if (cshm_ring_put_until(ring, &i, 8, after(30 * SECOND)) != 0) {
-            _exit(2);
-        }
+        CHECK_EQ(kind->put_until(&channel, &i, 8, after(30 * SECOND)), 0);
     }
-    if (cshm_ring_finish(ring) != 0) {
-        _exit(3);
-    }
+    kind->finish(&channel);
 }
 
 /* Takes all there is. @returns whether the stream has ended. */
-static bool drain(cshm_ring *ring, uint64_t *next)
+static bool drain(struct channel *channel, uint64_t *next)
 {
     uint64_t value = 0;
     uint64_t length = 0;
     int status;
-    while ((status = cshm_ring_try_get(ring, &value, 8, &length)) == 0) {
-        CHECK_EQ(value, *next);
-        ++*next;
+    while ((status = channel->kind->take(channel, &value, 8, &length)) == 0) {
+        CHECK(channel->kind->loses ? value >= *next : value == *next);
+        *next = value + 1;
     }
     CHECK(status == -EAGAIN || status == -EPIPE);
     return status == -EPIPE;
 }
 
+/* Waits until one of the streams that go on may have something. */
+static void wait_for_one(struct channel *channels, const bool *ended)
+{
+    struct cshm_waitable wanted[SOURCES];
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < SOURCES; i++) {
+        if (!ended[i]) {
+            channels[i].kind->items(&channels[i], &wanted[count++]);
+        }
+    }
+    int found = cshm_wait_any(wanted, count, after(30 * SECOND));
+    CHECK(found >= 0 && found < (int)count);
+    CHECK(wanted[found].is_ready(wanted[found].object) != 0);
+}
+
+/* The same by a bell; a lost ring would be waited for until the time is out. */
+static void wait_for_ring(cshm_bell *bell, struct channel *channels, const bool *ended)
+{
+    bool ready = false;
+    for (uint32_t i = 0; i < SOURCES; i++) {
+        if (!ended[i]) {
+            struct cshm_waitable items;
+            channels[i].kind->items(&channels[i], &items);
+            int armed = cshm_bell_arm(bell, &items);
+            CHECK(armed == 0 || armed == 1);
+            ready = ready || armed == 1;
+        }
+    }
+    CHECK(ready || is_rung(bell, 30000));
+    cshm_bell_clear(bell);
+}
+
 static void take_from_processes(bool by_bell)
 {
-    cshm_region *region = make_region(4u << 20);
+    cshm_region *region = make_region(8u << 20);
     struct source *source = shared_memory(sizeof *source);
-    struct cshm_waitable items[SOURCES];
-    cshm_ring *rings[SOURCES];
+    struct channel channels[SOURCES];
     uint64_t next[SOURCES] = {0};
     bool ended[SOURCES] = {false};
     pid_t children[SOURCES];
@@ -127,9 +206,10 @@ static void take_from_processes(bool by_bell)
     uint32_t left = SOURCES;
     CHECK_EQ(cshm_bell_create(&bell), 0);
     for (uint32_t i = 0; i < SOURCES; i++) {
-        rings[i] = make_ring(region, &source->offsets[i]);
-        CHECK_EQ(cshm_ring_become_consumer(rings[i]), 0);
-        cshm_ring_items(rings[i], &items[i]);
+        CHECK_EQ(channel_kinds[i].create(region, &source->places[i]), 0);
+        CHECK_EQ(cshm_heap_share(region, source->places[i]), 0);
+        channels[i] = channel_open(&channel_kinds[i], region, source->places[i]);
+        CHECK_EQ(channel_kinds[i].be_taker(&channels[i]), 0);
     }
     for (uint32_t i = 0; i < SOURCES; i++) {
         source = memcpy(shared_memory(sizeof *source), source, sizeof *source);
@@ -137,41 +217,22 @@ static void take_from_processes(bool by_bell)
         children[i] = spawn(region, put_now_and_then, source);
     }
     while (left > 0) {
-        if (!by_bell) {
-            struct cshm_waitable wanted[SOURCES];
-            uint32_t which[SOURCES];
-            uint32_t count = 0;
-            for (uint32_t i = 0; i < SOURCES; i++) {
-                if (!ended[i]) {
-                    which[count] = i;
-                    wanted[count++] = items[i];
-                }
-            }
-            int found = cshm_wait_any(wanted, count, after(30 * SECOND));
-            CHECK(found >= 0 && found < (int)count);
-            uint32_t i = which[found];
-            CHECK(wanted[found].is_ready(wanted[found].object) != 0);
-            ended[i] = drain(rings[i], &next[i]);
-            left -= ended[i];
-            continue;
+        if (by_bell) {
+            wait_for_ring(bell, channels, ended);
+        } else {
+            wait_for_one(channels, ended);
         }
-        bool idle = true;
         for (uint32_t i = 0; i < SOURCES; i++) {
             if (!ended[i]) {
-                ended[i] = drain(rings[i], &next[i]);
+                ended[i] = drain(&channels[i], &next[i]);
                 left -= ended[i];
-                idle = (ended[i] || cshm_bell_arm(bell, &items[i]) == 0) && idle;
             }
-        }
-        if (idle && left > 0) {
-            CHECK(is_rung(bell, 30000)); /* a lost ring would be waited for that long */
-            cshm_bell_clear(bell);
         }
     }
     for (uint32_t i = 0; i < SOURCES; i++) {
         CHECK_EQ(next[i], BELL_MESSAGES);
         expect_success(children[i]);
-        cshm_ring_destroy(rings[i]);
+        channel_kinds[i].destroy(&channels[i]);
     }
     cshm_bell_close(bell);
     cshm_region_close(region);
@@ -227,8 +288,7 @@ static void arm_and_hang(cshm_region *region, void *context)
     struct cshm_waitable items;
     cshm_ring *ring = NULL;
     cshm_bell *bell = NULL;
-    bool ok =
-        cshm_ring_open(region, source->offsets[0], &ring) == 0 && cshm_bell_create(&bell) == 0;
+    bool ok = cshm_ring_open(region, source->places[0], &ring) == 0 && cshm_bell_create(&bell) == 0;
     if (ok) {
         cshm_ring_items(ring, &items);
         ok = cshm_bell_arm(bell, &items) == 0;
@@ -251,7 +311,7 @@ static void dead_watchers(void)
     pid_t children[CSHM_BELLS_MAX];
     uint64_t value = 0;
     uint64_t length = 0;
-    cshm_ring *ring = make_ring(region, &source->offsets[0]);
+    cshm_ring *ring = make_ring(region, &source->places[0]);
     CHECK_EQ(cshm_ring_become_producer(ring), 0);
     CHECK_EQ(cshm_ring_become_consumer(ring), 0);
     CHECK_EQ(cshm_bell_create(&bell), 0);
@@ -295,6 +355,7 @@ static void dead_watchers(void)
 
 const struct test bell_tests[] = {
     {"is_rung_once_for_each_time_it_was_armed", rings_once},
+    {"rings_for_every_kind_of_channel", every_kind},
     {"misses_nothing_that_processes_put", never_misses},
     {"forgets_watchers_that_were_killed", dead_watchers},
     {"wait_for_any_channel_finds_the_one_that_is_ready", wait_any_alone},

@@ -52,6 +52,7 @@
 #define CSHM_BROADCAST_H
 
 #include "base.h"
+#include "bell.h"
 
 CSHM_BEGIN_DECLS
 
@@ -281,6 +282,17 @@ CSHM_EXPORT uint64_t cshm_subscriber_lost(const cshm_subscriber *subscriber);
 
 /** Messages published and not yet released or lost by it, true at some instant of the call. */
 CSHM_EXPORT uint64_t cshm_subscriber_count(const cshm_subscriber *subscriber);
+
+/* ---- waiting for more than one ---- */
+
+/**
+ * What a subscriber waits for, for cshm/bell.h: a message, or the end. The question whether it is
+ * ready is the subscriber's thread's; the dead are asked for as by cshm_subscriber_try_peek().
+ */
+CSHM_EXPORT void cshm_subscriber_items(cshm_subscriber *subscriber, struct cshm_waitable *out);
+
+/** What a publisher waits for: room for a message, or the end. The question is its thread's. */
+CSHM_EXPORT void cshm_publisher_room(cshm_publisher *publisher, struct cshm_waitable *out);
 
 CSHM_END_DECLS
 

@@ -48,6 +48,7 @@
 #define CSHM_LANES_H
 
 #include "base.h"
+#include "bell.h"
 
 CSHM_BEGIN_DECLS
 
@@ -246,6 +247,17 @@ CSHM_EXPORT CSHM_MUST_CHECK int cshm_lanes_try_get(cshm_lanes *lanes, void *data
 /** As cshm_lanes_try_get(), waiting. @returns -ETIMEDOUT in the place of -EAGAIN. */
 CSHM_EXPORT CSHM_MUST_CHECK int cshm_lanes_get_until(cshm_lanes *lanes, void *data, uint64_t room,
                                                      uint64_t *length, int64_t deadline_ns);
+
+/* ---- waiting for more than one ---- */
+
+/**
+ * What the consumer waits for, for cshm/bell.h: a message, or the end. The question whether it is
+ * ready is one of the consumer's calls; the dead are asked for as by cshm_lanes_try_peek().
+ */
+CSHM_EXPORT void cshm_lanes_items(cshm_lanes *lanes, struct cshm_waitable *out);
+
+/** What a producer waits for: room in its lane, or the end. The question is the lane's thread's. */
+CSHM_EXPORT void cshm_lane_room(cshm_lane *lane, struct cshm_waitable *out);
 
 CSHM_END_DECLS
 

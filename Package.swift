@@ -31,11 +31,16 @@ let package = Package(
             name: "CShmTests", dependencies: ["CShm"], path: "Tests/CShmTests",
             cSettings: cSettings + [.headerSearchPath("../../Sources/CShm")]),
         .executableTarget(
+            name: "ProcessFixture", dependencies: ["SharedState"], path: "Tests/ProcessFixture",
+            swiftSettings: swiftSettings),
+        .executableTarget(
             name: "TopLevelTrap", dependencies: ["SharedState"], path: "Tests/TopLevelTrap",
             swiftSettings: swiftSettings),
         .testTarget(
             name: "SharedStateTests",
-            dependencies: ["SharedState", "CShm", "CShmTests", "TopLevelTrap", "quickstart"],
+            dependencies: [
+                "SharedState", "CShm", "CShmTests", "ProcessFixture", "TopLevelTrap", "quickstart",
+            ],
             swiftSettings: swiftSettings),
     ],
     cLanguageStandard: .c17

@@ -9,27 +9,6 @@ internal import Glibc
 /// - Death: a child killed in any way is reaped at once and its ``exitStatus`` says how it ended.
 ///   When the process that started it dies, the child is killed.
 public final class ChildProcess: Sendable {
-    /// How a process ended.
-    public enum ExitStatus: Hashable, Sendable, CustomStringConvertible {
-        /// It ended by itself with this code; 1 if its closure threw.
-        case exited(code: Int32)
-        /// A signal of this number ended it.
-        case signalled(Int32)
-
-        internal init(waitStatus: Int32) {
-            let number = waitStatus & 0x7f
-            self = number == 0 ? .exited(code: (waitStatus >> 8) & 0xff) : .signalled(number)
-        }
-
-        /// The exit code, or the signal by name.
-        public var description: String {
-            switch self {
-            case .exited(let code): "exit code \(code)"
-            case .signalled(let number): signalName(number)
-            }
-        }
-    }
-
     private let child: SpawnedChild
     private let exit: ExitBox
 
@@ -62,7 +41,7 @@ public final class ChildProcess: Sendable {
         do {
             let child = try Zygote.shared().spawn(payload: request.bytes) { status in
                 payload.free(in: region)
-                exit.finish(ExitStatus(waitStatus: status.status))
+                exit.finish(status.report)
                 region.reap()
             }
             return ChildProcess(child, exit)
@@ -78,7 +57,10 @@ public final class ChildProcess: Sendable {
     public var pid: Int32 { child.pid }
 
     /// How it ended; `nil` while it runs.
-    public var exitStatus: ExitStatus? { exit.status }
+    public var exitStatus: ExitStatus? { exit.report?.status }
+
+    /// How it ended, and what it used; `nil` while it runs.
+    public var exitReport: ExitReport? { exit.report }
 
     /// Whether it runs.
     public var isAlive: Bool { exitStatus == nil }
@@ -90,7 +72,7 @@ public final class ChildProcess: Sendable {
     /// - Throws: `timedOut`; the child goes on.
     @discardableResult
     public func join(timeout: Duration? = nil) throws(SharedStateError) -> ExitStatus {
-        try exit.wait(until: deadline(after: timeout))
+        try exit.wait(until: deadline(after: timeout)).status
     }
 
     /// Asks it to end (SIGTERM).
@@ -106,21 +88,21 @@ public final class ChildProcess: Sendable {
 
 /// Where a child's end is told, by the reactor, to whoever waits for it.
 internal final class ExitBox: Sendable {
-    private let state = Mutex<ChildProcess.ExitStatus?>(nil)
+    private let state = Mutex<ExitReport?>(nil)
     private let bell = Doorbell()
 
-    var status: ChildProcess.ExitStatus? { state.withLock { $0 } }
+    var report: ExitReport? { state.withLock { $0 } }
 
-    func finish(_ status: ChildProcess.ExitStatus) {
-        state.withLock { $0 = status }
+    func finish(_ report: ExitReport) {
+        state.withLock { $0 = report }
         bell.ring()
     }
 
-    func wait(until deadline: Int64) throws(SharedStateError) -> ChildProcess.ExitStatus {
+    func wait(until deadline: Int64) throws(SharedStateError) -> ExitReport {
         while true {
-            if let status { return status }
+            if let report { return report }
             let seen = bell.prepare()
-            if let status { return status }
+            if let report { return report }
             try bell.wait(seen, until: deadline)
         }
     }
@@ -145,26 +127,5 @@ internal enum ChildMain {
             var result = ByteWriter()
             try function.call(arguments: &reader, into: &result)
         }
-    }
-}
-
-/// A signal's name, as people know it.
-internal func signalName(_ number: Int32) -> String {
-    switch number {
-    case SIGHUP: "SIGHUP"
-    case SIGINT: "SIGINT"
-    case SIGQUIT: "SIGQUIT"
-    case SIGILL: "SIGILL"
-    case SIGTRAP: "SIGTRAP"
-    case SIGABRT: "SIGABRT"
-    case SIGBUS: "SIGBUS"
-    case SIGFPE: "SIGFPE"
-    case SIGKILL: "SIGKILL"
-    case SIGSEGV: "SIGSEGV"
-    case SIGPIPE: "SIGPIPE"
-    case SIGALRM: "SIGALRM"
-    case SIGTERM: "SIGTERM"
-    case SIGXCPU: "SIGXCPU"
-    default: "signal \(number)"
     }
 }

@@ -7,14 +7,32 @@ internal import Synchronization
 
 /// How a child process ended.
 internal struct ChildExit: Sendable {
-    let pid: Int32
+    let report: ExitReport
     /// The raw wait status, as of `waitpid`.
     let status: Int32
+
+    var pid: Int32 { report.pid }
     /// It was ended because the zygote died; `status` says SIGKILL, and the usage is unknown.
-    let killedWithZygote: Bool
-    let maxResidentKiB: Int64
-    let userMicroseconds: Int64
-    let systemMicroseconds: Int64
+    var killedWithZygote: Bool { report.hasDiedWithZygote }
+
+    init(_ event: cworker_event, isOutOfMemory: Bool) {
+        status = event.status
+        report = ExitReport(
+            pid: event.pid, status: .init(waitStatus: event.status),
+            hasDumpedCore: event.status & 0x80 != 0, isOutOfMemory: isOutOfMemory,
+            hasDiedWithZygote: false,
+            usage: .init(
+                peakMemory: Int(event.maxrss_kib) << 10,
+                userTime: .microseconds(event.user_us),
+                systemTime: .microseconds(event.system_us)))
+    }
+
+    init(killedWithZygote pid: Int32) {
+        status = SIGKILL
+        report = ExitReport(
+            pid: pid, status: .signalled(SIGKILL), hasDumpedCore: false, isOutOfMemory: false,
+            hasDiedWithZygote: true, usage: nil)
+    }
 }
 
 /// A child process that was started.
@@ -134,7 +152,14 @@ private final class ZygoteReply: Sendable {
         /// Requests without an answer.
         var pending: [UInt64: ZygoteReply] = [:]
         /// Children that live.
-        var children: [UInt64: (pid: Int32, reply: ZygoteReply)] = [:]
+        var children: [UInt64: Child] = [:]
+        var outOfMemory: OutOfMemoryCounter?
+    }
+
+    private struct Child {
+        let pid: Int32
+        let reply: ZygoteReply
+        var wasSentKill = false
     }
 
     // The C functions called from several threads are documented to be safe for that.
@@ -152,6 +177,7 @@ private final class ZygoteReply: Sendable {
         try check(status, "cworker_zygote_start", "the worker host")
         guard let started = unsafe out else { throw Self.cannotHost }
         unsafe handle = started
+        state.withLock { $0.outOfMemory = OutOfMemoryCounter() }
         try startReader()
     }
 
@@ -180,6 +206,7 @@ private final class ZygoteReply: Sendable {
     }
 
     func signal(id: UInt64, _ number: Int32) {
+        if number == SIGKILL { state.withLock { $0.children[id]?.wasSentKill = true } }
         _ = unsafe cworker_kill(handle, id, number)
     }
 
@@ -253,7 +280,7 @@ private final class ZygoteReply: Sendable {
     private func forked(_ event: cworker_event) {
         let reply = state.withLock { state in
             let reply = state.pending.removeValue(forKey: event.id)
-            if let reply { state.children[event.id] = (event.pid, reply) }
+            if let reply { state.children[event.id] = Child(pid: event.pid, reply: reply) }
             return reply
         }
         reply?.receive(.forked(pid: event.pid))
@@ -265,12 +292,14 @@ private final class ZygoteReply: Sendable {
     }
 
     private func exited(_ event: cworker_event) {
-        let child = state.withLock { $0.children.removeValue(forKey: event.id) }
-        child?.reply.onExit(
-            ChildExit(
-                pid: event.pid, status: event.status, killedWithZygote: false,
-                maxResidentKiB: event.maxrss_kib, userMicroseconds: event.user_us,
-                systemMicroseconds: event.system_us))
+        let (child, isOutOfMemory) = state.withLock { state in
+            let child = state.children.removeValue(forKey: event.id)
+            guard let child, event.status & 0x7f == SIGKILL, !child.wasSentKill else {
+                return (child, false)
+            }
+            return (child, state.outOfMemory?.takeKill() ?? false)
+        }
+        child?.reply.onExit(ChildExit(event, isOutOfMemory: isOutOfMemory))
     }
 
     private func closed() {
@@ -281,10 +310,7 @@ private final class ZygoteReply: Sendable {
         }
         for reply in pending.values { reply.receive(.zygoteDied) }
         for child in children.values {
-            child.reply.onExit(
-                ChildExit(
-                    pid: child.pid, status: SIGKILL, killedWithZygote: true, maxResidentKiB: 0,
-                    userMicroseconds: 0, systemMicroseconds: 0))
+            child.reply.onExit(ChildExit(killedWithZygote: child.pid))
         }
     }
 

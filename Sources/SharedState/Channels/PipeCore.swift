@@ -86,6 +86,11 @@ internal final class PipeCore: Sendable {
         }
     }
 
+    /// Where the receiver waits.
+    var items: Reactor.Place {
+        unsafe Reactor.Place { unsafe cshm_ring_items(pointer, $0) }
+    }
+
     /// Ends the stream, if this process is its sender.
     func finish() {
         if sending.withLock({ $0 }) { _ = unsafe cshm_ring_finish(pointer) }

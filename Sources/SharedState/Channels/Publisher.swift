@@ -60,7 +60,7 @@ public final class Publisher<Element: Sendable>: Sendable {
         if try tryPut(element) { return }
         let bytes = try unsafe codec.withMessage(of: element) { unsafe [UInt8]($0) }
         let until = deadline(after: timeout)
-        let status = try await Reactor.wait(at: core, .room, until: until) { [core] in
+        let status = try await Reactor.wait(at: core.room, until: until) { [core] in
             unsafe bytes.withUnsafeBytes { unsafe core.tryPut($0.baseAddress, $0.count) }
         }
         if status != 0 { throw core.failure(status, "cshm_publisher_try_put") }
@@ -108,6 +108,11 @@ internal final class PublisherCore: Sendable {
         guard turn.take() else { return Answer.busy }
         defer { turn.giveBack() }
         return unsafe cshm_publisher_try_put(pointer, bytes, UInt64(length))
+    }
+
+    /// Where it waits.
+    var room: Reactor.Place {
+        unsafe Reactor.Place { unsafe cshm_publisher_room(pointer, $0) }
     }
 
     @usableFromInline

@@ -17,7 +17,7 @@ extension Queue {
         try Task.checkCancellation()
         if try tryPut(element) { return }
         let bytes = try unsafe codec.withMessage(of: element) { unsafe [UInt8]($0) }
-        let status = try await Reactor.wait(at: core, .room, until: until) { [core] in
+        let status = try await Reactor.wait(at: core.room, until: until) { [core] in
             core.tryPut(bytes)
         }
         if status != 0 { throw core.failure(status, "cshm_queue_try_put") }
@@ -75,7 +75,7 @@ extension Queue {
         try Task.checkCancellation()
         if let element = try tryGet() { return element }
         let received = ReceivedBytes()
-        let status = try await Reactor.wait(at: core, .items, until: deadline(after: timeout)) {
+        let status = try await Reactor.wait(at: core.items, until: deadline(after: timeout)) {
             [core] in
             var message = unsafe cshm_message()
             let status = unsafe cshm_queue_try_take(core.pointer, &message)
@@ -125,7 +125,7 @@ extension Queue {
         var status = attempt()
         if status == Answer.wouldWait {
             status = try await Reactor.wait(
-                at: core, .items, until: deadline(after: timeout), attempt: attempt)
+                at: core.items, until: deadline(after: timeout), attempt: attempt)
         }
         if status != 0 { throw core.failure(status, "cshm_queue_try_lease") }
         return try unsafe Lease(leased.message, core, codec)
@@ -159,6 +159,16 @@ private final class Leased: Sendable {
 }
 
 extension QueueCore {
+    /// Where those wait who take.
+    internal var items: Reactor.Place {
+        unsafe Reactor.Place { unsafe cshm_queue_items(pointer, $0) }
+    }
+
+    /// Where those wait who put.
+    internal var room: Reactor.Place {
+        unsafe Reactor.Place { unsafe cshm_queue_room(pointer, $0) }
+    }
+
     /// An attempt that copies the bytes only if there is room, or an answer other than waiting.
     fileprivate func tryPut(_ bytes: [UInt8]) -> Int32 {
         if unsafe cshm_queue_count(pointer) >= cshm_queue_capacity(pointer) {

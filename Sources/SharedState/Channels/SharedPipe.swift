@@ -199,7 +199,7 @@ public final class PipeReceiver<Element: Sendable>: Sendable, Codable {
         try Task.checkCancellation()
         let until = deadline(after: timeout)
         // Ready is a message, the end, or an error, which the blocking form then tells.
-        _ = try await Reactor.wait(at: core, .items, until: until) { [self] in
+        _ = try await Reactor.wait(at: core.items, until: until) { [self] in
             let isReady = (try? poll(timeout: .zero)) ?? true
             return isReady ? 0 : Answer.wouldWait
         }

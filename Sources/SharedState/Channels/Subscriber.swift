@@ -55,7 +55,7 @@ public final class Subscriber<Element: Sendable>: Sendable {
         try Task.checkCancellation()
         if let element = try tryGet() { return element }
         let received = ReceivedBytes()
-        let status = try await Reactor.wait(at: core, .items, until: deadline(after: timeout)) {
+        let status = try await Reactor.wait(at: core.items, until: deadline(after: timeout)) {
             [core] in
             unsafe core.withNext(
                 until: nil, { bytes in received.bytes.withLock { unsafe $0 = [UInt8](bytes) } }
@@ -165,6 +165,11 @@ internal final class SubscriberCore: Sendable {
         let bytes = unsafe UnsafeRawBufferPointer(
             start: message.data, count: Int(clamping: message.length))
         return (0, try unsafe body(bytes))
+    }
+
+    /// Where it waits.
+    var items: Reactor.Place {
+        unsafe Reactor.Place(.anyone) { unsafe cshm_subscriber_items(pointer, $0) }
     }
 
     var lost: UInt64 { unsafe cshm_subscriber_lost(pointer) }

@@ -2,50 +2,84 @@
 
 internal import CShm
 internal import Glibc
+internal import Synchronization
 
-/// The one thread of this process on which tasks wait for channels.
+/// The threads of this process on which tasks wait.
 ///
-/// A task that would have to wait leaves its *attempt* here: a call of C that does not wait. The
-/// thread makes the attempts, in the order of their coming for each side of each channel, and
-/// resumes a task when its own has an answer. An attempt and the cancellation of its task exclude
-/// each other, so that a task either has its element or was cancelled, never both.
+/// Use it where a noun's blocking form sleeps in C, for the `async` form of the same name:
 ///
-/// The thread is started by the first task that waits and ends when none has waited for a while.
+///     try Task.checkCancellation()
+///     if let element = try tryGet() { return element }            // no thread is needed
+///     let place = unsafe Reactor.Place { unsafe cshm_queue_items(core.pointer, $0) }
+///     let status = try await Reactor.wait(at: place, until: deadline(after: timeout)) { [core] in
+///         unsafe cshm_queue_try_take(core.pointer, …)              // keeps the place mapped
+///     }
+///
+/// A task that has to wait leaves its *attempt* here: a call of C that does not wait. A thread sleeps
+/// on the parking words of all places that are waited at, and on a bell of its own. When it is woken,
+/// at a waiter's deadline, and every 25 ms (for what a killed process did not wake any more), it makes
+/// the attempts, and resumes a task when its own has an answer. At one place the attempts are made in
+/// the order of their coming: the next one when the one before has an answer; or, at a place for
+/// ``Order/anyone``, all of them.
+///
+/// An attempt and the cancellation of its task exclude each other, so that a task either has its
+/// element or was cancelled, never both. Who leaves with nothing wakes another sleeper of its place:
+/// the wake that brought the element may have been spent on it.
+///
+/// A thread serves as many places as one call of C can wait for, so a process has one as a rule. It
+/// is started by the first task that waits and ends when none has waited for a while: a process none
+/// of whose tasks waits is woken by nothing.
 internal final class Reactor: Sendable {
-    /// Which side of which channel is waited at.
-    struct Place: Hashable, Sendable {
-        let channel: ObjectIdentifier
-        let side: Side
+    /// Who may try when something has happened at a place.
+    enum Order: Sendable {
+        /// The first that came; the next one once that has succeeded.
+        case inTurn
+        /// Everybody: they wait for different things.
+        case anyone
     }
 
-    /// What is waited for.
-    enum Side: Sendable {
-        case items
-        case room
-    }
+    /// A parking word.
+    ///
+    /// Whoever waits there keeps it mapped, by what its attempt captures.
+    @safe
+    struct Place: Equatable, Sendable {
+        fileprivate nonisolated(unsafe) let park: UnsafeMutablePointer<cshm_park>
+        fileprivate let order: Order
 
-    private struct State {
-        var queues: [Place: [Waiter]] = [:]
-        var isRunning = false
-    }
+        init(_ park: UnsafeMutablePointer<cshm_park>, _ order: Order = .inTurn) {
+            unsafe self.park = park
+            self.order = order
+        }
 
-    private static let shared = Reactor()
-    private let state = Mutex(State())
+        /// The place that a function of C, such as `cshm_queue_items()`, fills in.
+        init(_ order: Order = .inTurn, _ fill: (UnsafeMutablePointer<cshm_waitable>) -> Void) {
+            var waitable = unsafe cshm_waitable()
+            unsafe fill(&waitable)
+            unsafe self.init(waitable.park, order)
+        }
+
+        static func == (a: Self, b: Self) -> Bool {
+            unsafe a.park == b.park && a.order == b.order
+        }
+    }
 
     /// Makes an attempt until it has another answer than that it would have to wait.
     ///
+    /// - Parameters:
+    ///   - place: What is woken when the attempt may succeed.
+    ///   - deadline: Absolute; the wait ends no earlier.
+    ///   - attempt: A call that does not wait, made on a thread of the reactor's, one at a time. It
+    ///     may be made at any time, and must keep the place's memory mapped.
     /// - Returns: That answer, or that the deadline has passed.
     /// - Throws: `CancellationError`; then the last attempt had no effect. `system` if there is no
     ///   thread to be had.
     static func wait(
-        at channel: AnyObject, _ side: Side, until deadline: Int64,
-        attempt: @escaping @Sendable () -> Int32
+        at place: Place, until deadline: Int64, attempt: @escaping @Sendable () -> Int32
     ) async throws -> Int32 {
-        let place = Place(channel: ObjectIdentifier(channel), side: side)
         let waiter = Waiter(until: deadline, attempt)
         let answer = await withTaskCancellationHandler {
             await withCheckedContinuation { continuation in
-                if waiter.begin(continuation) { shared.add(waiter, at: place) }
+                if waiter.begin(continuation) { add(waiter, at: place) }
             }
         } onCancel: {
             waiter.cancel()
@@ -57,85 +91,116 @@ internal final class Reactor: Sendable {
         }
     }
 
-    private func add(_ waiter: Waiter, at place: Place) {
-        let mustStart = state.withLock { state in
-            state.queues[place, default: []].append(waiter)
-            defer { state.isRunning = true }
-            return !state.isRunning
+    /// The threads that run; locked before a thread's lines.
+    private static let all = Mutex<[Reactor]>([])
+    private static let mostLines = Int(CSHM_WAIT_MAX) - 1
+    /// How long a thread stays when nobody waits.
+    private static let patience: Int64 = 200_000_000
+
+    private let lines = Mutex<[Line]>([])
+    private let bell = Bell()
+
+    private static func add(_ waiter: Waiter, at place: Place) {
+        let (reactor, mustStart) = all.withLock { all in
+            if let reactor = all.first(where: { $0.join(waiter, at: place) }) {
+                return (reactor, false)
+            }
+            if let reactor = all.first(where: { $0.begin(place, with: waiter) }) {
+                return (reactor, false)
+            }
+            let reactor = Reactor()
+            _ = reactor.begin(place, with: waiter)
+            all.append(reactor)
+            return (reactor, true)
         }
-        guard mustStart else { return }
-        let number = startThread()
-        if number != 0 {
+        if mustStart { reactor.start() } else { reactor.bell.ring() }
+    }
+
+    /// Has it wait in the line that there is for the place.
+    private func join(_ waiter: Waiter, at place: Place) -> Bool {
+        lines.withLock { lines in
+            guard let line = lines.first(where: { $0.place == place }) else { return false }
+            line.add(waiter, bell)
+            return true
+        }
+    }
+
+    /// Makes a line for the place if there is room for one more.
+    private func begin(_ place: Place, with waiter: Waiter) -> Bool {
+        lines.withLock { lines in
+            guard lines.count < Self.mostLines else { return false }
+            let line = Line(place)
+            line.add(waiter, bell)
+            lines.append(line)
+            return true
+        }
+    }
+
+    // MARK: The thread
+
+    private func start() {
+        var thread = pthread_t()
+        let context = unsafe Unmanaged.passRetained(self)
+        let number = unsafe pthread_create(
+            &thread, nil,
+            { context in
+                guard let context = unsafe context else { return nil }
+                unsafe Unmanaged<Reactor>.fromOpaque(context).takeRetainedValue().run()
+                return nil
+            }, context.toOpaque())
+        if number == 0 {
+            _ = pthread_detach(thread)
+        } else {
+            unsafe context.release()
             giveUp(SharedStateError(status: -number, "pthread_create", "the reactor"))
         }
     }
 
-    private func startThread() -> Int32 {
-        var thread = pthread_t()
-        let number = unsafe pthread_create(
-            &thread, nil,
-            { _ in
-                // Signals belong to the program's own threads.
-                var all = sigset_t()
-                unsafe sigfillset(&all)
-                unsafe pthread_sigmask(SIG_BLOCK, &all, nil)
-                Reactor.shared.run()
-                return nil
-            }, nil)
-        if number == 0 { _ = pthread_detach(thread) }
-        return number
-    }
-
     private func giveUp(_ error: SharedStateError) {
-        let waiters = state.withLock { state in
-            defer { state = State() }
-            return state.queues.values.joined().map { $0 }
-        }
-        for waiter in waiters { waiter.fail(error) }
+        Self.all.withLock { all in all.removeAll { $0 === self } }
+        for line in lines.withLock({ $0 }) { line.fail(error) }
     }
 
     private func run() {
-        var pause = Pause()
-        while let queues = takeWork(andEnd: pause.isOver) {
+        // Signals belong to the program's own threads.
+        var signals = sigset_t()
+        unsafe sigfillset(&signals)
+        unsafe pthread_sigmask(SIG_BLOCK, &signals, nil)
+        nameThread("cshm-reactor")
+        while true {
+            let mustSweep = bell.quieten()
+            let lines = self.lines.withLock { $0 }
+            let end = lines.map(\.earliest).min() ?? cshm_now_ns() + Self.patience
+            let status = sleep(at: lines, until: end)
             let now = cshm_now_ns()
-            var hasProgressed = queues.isEmpty ? false : nil
-            var left: [Place: [Waiter]] = [:]
-            for (place, waiters) in queues {
-                let rest = Self.serve(waiters, now)
-                if rest.count < waiters.count { hasProgressed = true }
-                if !rest.isEmpty { left[place] = rest }
-            }
-            putBack(left)
-            pause.wait(isIdle: queues.isEmpty, hasProgressed: hasProgressed ?? false)
+            for line in lines { line.sweep(now, for: mustSweep) }
+            self.lines.withLock { $0.removeAll(where: \.isEmpty) }
+            if lines.isEmpty, status == Answer.timedOut, leave() { return }
         }
     }
 
-    /// Lets the first one try, and the next one if that succeeded; the others may only have waited
-    /// too long.
-    ///
-    /// - Returns: Those that still wait.
-    private static func serve(_ waiters: [Waiter], _ now: Int64) -> [Waiter] {
-        var rest: [Waiter] = []
-        for waiter in waiters where !waiter.turn(mayTry: rest.isEmpty, now) {
-            rest.append(waiter)
-        }
-        return rest
-    }
-
-    private func takeWork(andEnd end: Bool) -> [Place: [Waiter]]? {
-        state.withLock { state in
-            if state.queues.isEmpty, end {
-                state.isRunning = false
-                return nil
-            }
-            defer { state.queues = [:] }
-            return state.queues
+    /// Sleeps until a line was served, the bell is rung or the time is up.
+    private func sleep(at lines: [Line], until deadline: Int64) -> Int32 {
+        var waitables = unsafe [bell.waitable]
+        for line in lines { unsafe waitables.append(line.waitable) }
+        return withExtendedLifetime(lines) {
+            unsafe cshm_wait_any(waitables, UInt32(waitables.count), deadline)
         }
     }
 
-    private func putBack(_ left: [Place: [Waiter]]) {
-        state.withLock { state in
-            state.queues.merge(left) { new, old in old + new }
+    /// For `top` and debuggers; glibc's function for it is not shown to Swift.
+    private func nameThread(_ name: StaticString) {
+        let file = unsafe open("/proc/thread-self/comm", O_WRONLY | O_CLOEXEC)
+        guard file >= 0 else { return }
+        unsafe _ = write(file, name.utf8Start, name.utf8CodeUnitCount)
+        close(file)
+    }
+
+    private func leave() -> Bool {
+        Self.all.withLock { all in
+            guard lines.withLock({ $0.isEmpty }) else { return false }
+            all.removeAll { $0 === self }
+            return true
         }
     }
 }
@@ -145,22 +210,148 @@ internal final class ReceivedBytes: Sendable {
     let bytes = Mutex<[UInt8]>([])
 }
 
-/// How long the reactor sleeps between two rounds of attempts.
-private struct Pause {
-    private var rounds = 0
-    private var idleRounds = 0
+/// What wakes a thread of the reactor's: a new waiter, or one that has left.
+@safe
+private final class Bell: Sendable {
+    private nonisolated(unsafe) let park: UnsafeMutablePointer<cshm_park>
+    private let isRung = Atomic(false)
+    private let someLeft = Atomic(false)
 
-    /// Whether nobody has waited for so long that the thread may end.
-    var isOver: Bool { idleRounds >= 50 }
+    init() {
+        unsafe park = .allocate(capacity: 1)
+        unsafe park.initialize(to: cshm_park())
+    }
 
-    mutating func wait(isIdle: Bool, hasProgressed: Bool) {
-        idleRounds = isIdle ? idleRounds + 1 : 0
-        rounds = hasProgressed ? 0 : rounds + 1
-        if rounds < 20 {
-            sched_yield()
-        } else {
-            usleep(UInt32(min(2000, 20 * (rounds - 19))))
+    deinit {
+        unsafe park.deallocate()
+    }
+
+    /// - Parameter left: Whether a waiter has left.
+    func ring(left: Bool = false) {
+        if left { someLeft.store(true, ordering: .sequentiallyConsistent) }
+        isRung.store(true, ordering: .sequentiallyConsistent)
+        unsafe cshm_park_wake_one(park)
+    }
+
+    /// What is rung for from now on counts for the next sleep.
+    ///
+    /// - Returns: Whether a waiter has left.
+    func quieten() -> Bool {
+        isRung.store(false, ordering: .sequentiallyConsistent)
+        return someLeft.exchange(false, ordering: .sequentiallyConsistent)
+    }
+
+    /// For the thread itself, which keeps the bell.
+    var waitable: cshm_waitable {
+        unsafe cshm_waitable(
+            park: park,
+            is_ready: { object in
+                guard let object = unsafe object else { return 0 }
+                let bell = unsafe Unmanaged<Bell>.fromOpaque(object).takeUnretainedValue()
+                return bell.isRung.load(ordering: .sequentiallyConsistent) ? 1 : 0
+            },
+            object: Unmanaged.passUnretained(self).toOpaque())
+    }
+}
+
+/// The tasks that wait at one place, in the order of their coming.
+///
+/// Any thread adds to it; only the reactor's makes attempts and takes out.
+private final class Line: Sendable {
+    private struct State {
+        var waiters: [Waiter] = []
+        /// No waiter's deadline is before it.
+        var earliest = Int64.max
+    }
+
+    let place: Reactor.Place
+    private let state = Mutex(State())
+
+    init(_ place: Reactor.Place) {
+        self.place = place
+    }
+
+    var isEmpty: Bool { state.withLock { $0.waiters.isEmpty } }
+    var earliest: Int64 { state.withLock { $0.earliest } }
+
+    func add(_ waiter: Waiter, _ bell: Bell) {
+        state.withLock { state in
+            state.waiters.append(waiter)
+            state.earliest = min(state.earliest, waiter.deadline)
         }
+        waiter.enter(bell)
+    }
+
+    /// Asked by C where it would ask whether the place is ready: has those try who may.
+    ///
+    /// The object that C is given is not kept by that.
+    var waitable: cshm_waitable {
+        unsafe cshm_waitable(
+            park: place.park,
+            is_ready: { object in
+                guard let object = unsafe object else { return 0 }
+                return unsafe Unmanaged<Line>.fromOpaque(object).takeUnretainedValue().serve()
+                    ? 1 : 0
+            },
+            object: Unmanaged.passUnretained(self).toOpaque())
+    }
+
+    /// - Returns: Whether anybody waits no longer.
+    private func serve() -> Bool {
+        switch place.order {
+        case .inTurn: serveInTurn()
+        case .anyone: serveAll()
+        }
+    }
+
+    private func serveInTurn() -> Bool {
+        var hasServed = false
+        while let waiter = state.withLock({ $0.waiters.first }), isOver(waiter) {
+            state.withLock { _ = $0.waiters.removeFirst() }
+            hasServed = true
+        }
+        return hasServed
+    }
+
+    private func serveAll() -> Bool {
+        let over = state.withLock { $0.waiters }.filter(isOver)
+        if !over.isEmpty { remove(over) }
+        return !over.isEmpty
+    }
+
+    private func isOver(_ waiter: Waiter) -> Bool {
+        switch waiter.turn() {
+        case .waits: return false
+        case .isServed: return true
+        case .hasLeft:
+            passOn()
+            return true
+        }
+    }
+
+    /// Takes those out that have left, or whose time is up.
+    func sweep(_ now: Int64, for someLeft: Bool) {
+        guard someLeft || earliest <= now else { return }
+        let over = state.withLock { $0.waiters }.filter { $0.isOver(at: now) }
+        if !over.isEmpty { passOn() }
+        remove(over)
+    }
+
+    func fail(_ error: SharedStateError) {
+        for waiter in state.withLock({ $0.waiters }) { waiter.fail(error) }
+    }
+
+    private func remove(_ over: [Waiter]) {
+        let over = Set(over.map(ObjectIdentifier.init))
+        state.withLock { state in
+            state.waiters.removeAll { over.contains(ObjectIdentifier($0)) }
+            state.earliest = state.waiters.map(\.deadline).min() ?? .max
+        }
+    }
+
+    /// A wake may have been spent on one who had no use for it.
+    private func passOn() {
+        unsafe cshm_park_wake_one(place.park)
     }
 }
 
@@ -172,15 +363,25 @@ private final class Waiter: Sendable {
         case noThread(SharedStateError)
     }
 
+    enum Outcome {
+        case waits
+        /// It has what it waited for.
+        case isServed
+        /// It waits no longer, and took nothing.
+        case hasLeft
+    }
+
     private enum State: Sendable {
         case new
         case waiting(CheckedContinuation<Answer, Never>)
         case over
     }
 
-    private let deadline: Int64
+    let deadline: Int64
     private let attempt: @Sendable () -> Int32
     private let state = Mutex(State.new)
+    /// The bell of the thread that it waits at.
+    private let bell = Mutex<Bell?>(nil)
 
     init(until deadline: Int64, _ attempt: @escaping @Sendable () -> Int32) {
         self.deadline = deadline
@@ -200,30 +401,45 @@ private final class Waiter: Sendable {
         return mayWait
     }
 
+    /// It is in a line now, to be rung out of it.
+    func enter(_ bell: Bell) {
+        self.bell.withLock { $0 = bell }
+        let isOver = state.withLock { if case .over = $0 { true } else { false } }
+        if isOver { bell.ring(left: true) }
+    }
+
     func cancel() {
-        end { .cancelled }
+        if end({ .cancelled }) != nil { bell.withLock { $0 }?.ring(left: true) }
     }
 
     func fail(_ error: SharedStateError) {
-        end { .noThread(error) }
+        _ = end { .noThread(error) }
     }
 
-    /// Makes an attempt if it may.
-    ///
-    /// - Returns: Whether the task waits no longer.
-    func turn(mayTry: Bool, _ now: Int64) -> Bool {
-        end {
-            let status = mayTry ? self.attempt() : SharedState.Answer.wouldWait
-            if status != SharedState.Answer.wouldWait { return .status(status) }
-            return now < self.deadline ? nil : .status(SharedState.Answer.timedOut)
+    /// Makes an attempt.
+    func turn() -> Outcome {
+        let answer = end {
+            let status = self.attempt()
+            return status == SharedState.Answer.wouldWait ? nil : .status(status)
         }
+        switch answer {
+        case nil: return .waits
+        case .status(0...): return .isServed
+        default: return .hasLeft
+        }
+    }
+
+    /// Ends it if its time is up.
+    ///
+    /// - Returns: Whether it waits no longer.
+    func isOver(at now: Int64) -> Bool {
+        end { now < self.deadline ? nil : .status(SharedState.Answer.timedOut) } != nil
     }
 
     /// Resumes the task with an answer, if it waits and there is one.
     ///
-    /// - Returns: Whether it waits no longer.
-    @discardableResult
-    private func end(_ answer: () -> Answer?) -> Bool {
+    /// - Returns: The answer; that it was cancelled, if it waits no longer; `nil` if it does.
+    private func end(_ answer: () -> Answer?) -> Answer? {
         let ended = state.withLock { state -> (CheckedContinuation<Answer, Never>?, Answer?) in
             switch state {
             case .over: return (nil, .cancelled)
@@ -238,6 +454,6 @@ private final class Waiter: Sendable {
             }
         }
         if let answer = ended.1 { ended.0?.resume(returning: answer) }
-        return ended.1 != nil
+        return ended.1
     }
 }

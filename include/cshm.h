@@ -8,6 +8,7 @@
 
 #include "cshm/base.h"
 #include "cshm/bell.h"
+#include "cshm/board.h"
 #include "cshm/broadcast.h"
 #include "cshm/directory.h"
 #include "cshm/heap.h"

@@ -237,6 +237,78 @@ enum {
     CSHM_STREAM_JOINED = 256, /* one join */
 };
 
+/* ---- board: then rows, then seats ---- */
+struct cshm_board_shared {
+    uint32_t magic;
+    uint32_t seats;
+    uint32_t rows;
+    _Atomic uint32_t closed;
+    uint64_t poster; /* its stamp */
+    uint8_t pad0[CSHM_LINE - 24];
+    struct cshm_park_line work;     /* workers sleep here */
+    struct cshm_park_line progress; /* the poster sleeps here */
+};
+
+#define CSHM_ROW_POSTS 32u
+#define CSHM_URGENCIES 3u
+
+struct cshm_board_row {
+    /* {version:32, posts with groups that may be FREE:32}, one for each urgency */
+    _Atomic uint64_t open[CSHM_URGENCIES];
+    _Atomic uint32_t oldest; /* a hint: the post to look at first */
+    uint8_t pad[CSHM_LINE - 8 * CSHM_URGENCIES - 4];
+    _Atomic uint64_t post[CSHM_ROW_POSTS]; /* a batch's place, or 0 */
+};
+
+struct cshm_seat {
+    _Atomic uint64_t stamp;  /* the worker's; 0 before it sits, CSHM_SEAT_BURIED after its death */
+    _Atomic uint32_t worker; /* its number */
+    uint32_t pad0;
+    _Atomic uint64_t reading; /* a batch that must not be freed, or 0 */
+    _Atomic uint64_t running; /* 1 + the element it runs; 0 if none since it claimed */
+    _Atomic int64_t since;    /* when it claimed, if that batch is timed */
+    uint8_t pad[CSHM_LINE - 40];
+};
+
+#define CSHM_SEAT_BURIED UINT64_MAX
+
+/* A batch: this, its groups, their own sheets, elements, results. */
+struct cshm_batch_shared {
+    uint32_t magic;
+    uint32_t count;
+    uint32_t group;
+    uint32_t sheet;
+    uint64_t job;
+    uint64_t tag;
+    uint64_t input_size;
+    uint64_t output_size;
+    uint32_t timed;
+    uint32_t urgency;
+    uint8_t pad0[CSHM_LINE - 56];
+    _Atomic uint32_t next; /* a hint: no group below it is FREE */
+    uint32_t filled;       /* elements that there are; count is what there is room for */
+    _Atomic uint64_t elapsed;
+};
+
+struct cshm_group {
+    _Atomic uint64_t state; /* {worker:30, CSHM_GROUP_*:2, first element within it:32} */
+    _Atomic uint64_t sheet; /* the first of its sheets that is a block, if it has none of its own */
+};
+
+struct cshm_sheet {
+    _Atomic uint64_t next; /* the next one's block, or 0 */
+    _Atomic uint64_t used; /* bytes of records that are committed */
+    uint64_t room;
+    uint64_t pad;
+    uint8_t bytes[];
+};
+
+struct cshm_record_shared {
+    uint32_t element;
+    uint32_t kind;
+    uint64_t length;
+};
+
 /* ---- lanes: then a line for each lane ---- */
 #define CSHM_LANES_MAX 1024u
 
@@ -374,6 +446,13 @@ _Static_assert(sizeof(struct cshm_park_line) == CSHM_LINE, "parking line: size")
 _Static_assert(sizeof(struct cshm_ring_shared) == 5 * CSHM_LINE, "ring: size");
 _Static_assert(sizeof(struct cshm_queue_shared) == 7 * CSHM_LINE, "queue: size");
 _Static_assert(sizeof(struct cshm_port) == CSHM_LINE, "port: size");
+_Static_assert(sizeof(struct cshm_board_shared) == 3 * CSHM_LINE, "board: size");
+_Static_assert(sizeof(struct cshm_board_row) == 3 * CSHM_LINE, "row: size");
+_Static_assert(sizeof(struct cshm_seat) == CSHM_LINE, "seat: size");
+_Static_assert(sizeof(struct cshm_batch_shared) == CSHM_LINE + 16, "batch: size");
+_Static_assert(sizeof(struct cshm_group) == 16, "group: size");
+_Static_assert(sizeof(struct cshm_sheet) == 32, "sheet: size");
+_Static_assert(sizeof(struct cshm_record_shared) == 16, "record: size");
 _Static_assert(sizeof(struct cshm_lanes_shared) == 4 * CSHM_LINE, "lanes: size");
 _Static_assert(sizeof(struct cshm_lane_shared) == CSHM_LINE, "lane: size");
 _Static_assert(sizeof(struct cshm_broadcast_shared) == 6 * CSHM_LINE, "broadcast: size");
@@ -403,6 +482,13 @@ _Static_assert(ATOMIC_LLONG_LOCK_FREE == 2, "a lock-based atomic cannot cross pr
     X(cshm_queue_shared)      \
     X(cshm_port)              \
     X(cshm_pack)              \
+    X(cshm_board_shared)      \
+    X(cshm_board_row)         \
+    X(cshm_seat)              \
+    X(cshm_batch_shared)      \
+    X(cshm_group)             \
+    X(cshm_sheet)             \
+    X(cshm_record_shared)     \
     X(cshm_lanes_shared)      \
     X(cshm_lane_shared)       \
     X(cshm_broadcast_shared)  \

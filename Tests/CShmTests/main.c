@@ -30,6 +30,7 @@
     X(heap)        \
     X(directory)   \
     X(ring)        \
+    X(board)       \
     X(queue)       \
     X(token)       \
     X(queue_pack)  \

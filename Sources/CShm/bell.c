@@ -8,6 +8,9 @@
  *   [arm]       arming changes the word's count too. A waker counts itself, rings every number it
  *               finds, and drops the bit only if the word is still its own: a bell that was armed
  *               after the count stays armed, one that was armed before is rung.
+ *   [turnover]  a participant joins or leaves, counts that, looks for watchers; a watcher enters its
+ *               bell, says that there are watchers, looks at the count (all seq_cst): one of the two
+ *               sees the other. Who has not told its watchers yet has done nothing else yet, either.
  */
 #include <cshm/bell.h>
 
@@ -19,11 +22,33 @@
 
 enum {
     LOOKS = 16, /* with a sched_yield() between them, before cshm_wait_any() sleeps */
+    ENDS_AT_ONCE = 64,
+    TICK_NS = 25000000, /* between two rings, while there is a peer that cannot be watched */
+};
+
+/* A region whose participants are watched. */
+struct watch {
+    cshm_region *region;
+    uint64_t stamp;    /* of this process there */
+    uint64_t turnover; /* when its participants were looked at */
+    struct watch *next;
+};
+
+struct peer {
+    cshm_region *region;
+    uint64_t stamp;
+    int process; /* a descriptor */
 };
 
 struct cshm_bell {
     uint64_t number;
-    int descriptor;
+    int descriptor; /* watches all that follow */
+    int socket;
+    int ticker; /* or -1 */
+    struct watch *watches;
+    struct peer *peers;
+    uint32_t peer_count;
+    uint32_t peer_room;
 };
 
 /* The line of a parking word; NULL if it does not begin one, and so has no room. */
@@ -49,14 +74,31 @@ int cshm_bell_create(cshm_bell **out)
         free(bell);
         return status;
     }
-    bell->descriptor = status;
+    bell->socket = status;
+    bell->ticker = -1;
+    bell->descriptor = cshm__watcher();
+    status = bell->descriptor < 0 ? bell->descriptor : cshm__watch(bell->descriptor, bell->socket);
+    if (status != 0) {
+        cshm_bell_close(bell);
+        return status;
+    }
     *out = bell;
     return 0;
 }
 
 void cshm_bell_close(cshm_bell *bell)
 {
-    cshm__close(bell->descriptor);
+    while (bell->watches != NULL) {
+        cshm_bell_unwatch(bell, bell->watches->region);
+    }
+    if (bell->ticker >= 0) {
+        cshm__close(bell->ticker);
+    }
+    if (bell->descriptor >= 0) {
+        cshm__close(bell->descriptor);
+    }
+    cshm__close(bell->socket);
+    free(bell->peers);
     free(bell);
 }
 
@@ -65,12 +107,52 @@ int cshm_bell_descriptor(const cshm_bell *bell)
     return bell->descriptor;
 }
 
-void cshm_bell_clear(cshm_bell *bell)
+/* ---- numbers in shared memory ---- */
+
+/* Rings every bell of the list; drops those whose owners are gone. */
+static void ring(int sender, _Atomic uint64_t *numbers, uint32_t count)
 {
-    cshm__bell_drain(bell->descriptor);
+    for (uint32_t i = 0; i < count; i++) {
+        uint64_t number =
+            atomic_load_explicit(&numbers[i], memory_order_seq_cst); /* [arm], [turnover] */
+        if (number != 0 && cshm__bell_send(sender, number) == -ECONNREFUSED) {
+            (void)atomic_compare_exchange_strong_explicit(
+                &numbers[i], &number, 0, memory_order_relaxed, memory_order_relaxed);
+        }
+    }
 }
 
-/* Rings every bell of the line; drops those whose owners are gone. @returns false if it could not. */
+/* Writes the number into the list, unless it is there. @returns false if there is no room. */
+static bool enter(_Atomic uint64_t *numbers, uint32_t count, uint64_t number)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        if (atomic_load_explicit(&numbers[i], memory_order_relaxed) == number) {
+            return true;
+        }
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        uint64_t none = 0;
+        if (atomic_compare_exchange_strong_explicit(&numbers[i], &none, number,
+                                                    memory_order_seq_cst,
+                                                    memory_order_relaxed)) { /* [arm], [turnover] */
+            return true;
+        }
+    }
+    return false;
+}
+
+static void erase(_Atomic uint64_t *numbers, uint32_t count, uint64_t number)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        uint64_t seen = number;
+        (void)atomic_compare_exchange_strong_explicit(&numbers[i], &seen, 0, memory_order_relaxed,
+                                                      memory_order_relaxed);
+    }
+}
+
+/* ---- arming ---- */
+
+/* @returns false if it could not ring. */
 bool cshm__bell_ring(cshm_park *park)
 {
     struct cshm_park_line *line = line_of(park);
@@ -78,36 +160,12 @@ bool cshm__bell_ring(cshm_park *park)
         return true;
     }
     int sender = cshm__bell_sender();
-    for (uint32_t i = 0; sender >= 0 && i < CSHM_BELLS_MAX; i++) {
-        uint64_t number = atomic_load_explicit(&line->bells[i], memory_order_acquire); /* [arm] */
-        if (number != 0 && cshm__bell_send(sender, number) == -ECONNREFUSED) {
-            (void)atomic_compare_exchange_strong_explicit(
-                &line->bells[i], &number, 0, memory_order_relaxed, memory_order_relaxed);
-        }
+    if (sender < 0) {
+        return false;
     }
-    if (sender >= 0) {
-        cshm__close(sender);
-    }
-    return sender >= 0;
-}
-
-/* Writes the number into the line, unless it is there. @returns false if there is no room. */
-static bool enter(struct cshm_park_line *line, uint64_t number)
-{
-    for (uint32_t i = 0; i < CSHM_BELLS_MAX; i++) {
-        if (atomic_load_explicit(&line->bells[i], memory_order_relaxed) == number) {
-            return true;
-        }
-    }
-    for (uint32_t i = 0; i < CSHM_BELLS_MAX; i++) {
-        uint64_t none = 0;
-        /* release: [arm] */
-        if (atomic_compare_exchange_strong_explicit(&line->bells[i], &none, number,
-                                                    memory_order_release, memory_order_relaxed)) {
-            return true;
-        }
-    }
-    return false;
+    ring(sender, line->bells, CSHM_BELLS_MAX);
+    cshm__close(sender);
+    return true;
 }
 
 int cshm_bell_arm(cshm_bell *bell, const struct cshm_waitable *waitable)
@@ -116,9 +174,9 @@ int cshm_bell_arm(cshm_bell *bell, const struct cshm_waitable *waitable)
     if (line == NULL) {
         return -EINVAL;
     }
-    if (!enter(line, bell->number)) {
+    if (!enter(line->bells, CSHM_BELLS_MAX, bell->number)) {
         (void)cshm__bell_ring(waitable->park); /* finds out who is gone */
-        if (!enter(line, bell->number)) {
+        if (!enter(line->bells, CSHM_BELLS_MAX, bell->number)) {
             return -EUSERS;
         }
     }
@@ -129,10 +187,240 @@ int cshm_bell_arm(cshm_bell *bell, const struct cshm_waitable *waitable)
 void cshm_bell_disarm(cshm_bell *bell, const struct cshm_waitable *waitable)
 {
     struct cshm_park_line *line = line_of(waitable->park);
-    for (uint32_t i = 0; line != NULL && i < CSHM_BELLS_MAX; i++) {
-        uint64_t number = bell->number;
-        (void)atomic_compare_exchange_strong_explicit(&line->bells[i], &number, 0,
-                                                      memory_order_relaxed, memory_order_relaxed);
+    if (line != NULL) {
+        erase(line->bells, CSHM_BELLS_MAX, bell->number);
+    }
+}
+
+/* ---- who is attached ---- */
+
+static struct cshm_participant_entry *entry_of(const cshm_region *region, uint64_t stamp)
+{
+    return &region->participants[(stamp & 0xffff) - 1];
+}
+
+int cshm__bell_tell_of_turnover(cshm_region *region)
+{
+    struct cshm_live *live = region->live;
+    atomic_fetch_add_explicit(&live->turnover, 1, memory_order_seq_cst);   /* [turnover] */
+    if (atomic_load_explicit(&live->watched, memory_order_seq_cst) == 0) { /* [turnover] */
+        return 0;
+    }
+    int sender = cshm__bell_sender();
+    if (sender < 0) {
+        return sender;
+    }
+    for (uint32_t i = 0; i < CSHM_PARTICIPANTS_MAX; i++) {
+        ring(sender, region->participants[i].bells, CSHM_WATCHES_MAX);
+    }
+    cshm__close(sender);
+    return 0;
+}
+
+/* From now on who waits in this region asks the kernel who lives. */
+static void tell(cshm_region *region)
+{
+    atomic_store_explicit(&region->told_ns, cshm_now_ns(), memory_order_relaxed);
+}
+
+static void drop_peer(cshm_bell *bell, uint32_t i)
+{
+    struct peer *peer = &bell->peers[i];
+    tell(peer->region);
+    cshm__unwatch(bell->descriptor, peer->process);
+    cshm__close(peer->process);
+    *peer = bell->peers[--bell->peer_count];
+}
+
+static bool is_attached(const struct peer *peer)
+{
+    uint64_t state =
+        atomic_load_explicit(&entry_of(peer->region, peer->stamp)->state, memory_order_acquire);
+    return state >> 56 == CSHM_PARTICIPANT_LIVE && (uint32_t)state == (uint32_t)(peer->stamp >> 16);
+}
+
+static bool is_known(const cshm_bell *bell, const struct peer *wanted)
+{
+    for (uint32_t i = 0; i < bell->peer_count; i++) {
+        const struct peer *peer = &bell->peers[i];
+        if (peer->region == wanted->region && peer->stamp == wanted->stamp) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Watches a process that is attached now. @returns 0 (it is watched, or gone), or why it cannot be. */
+static int watch_peer(cshm_bell *bell, struct peer peer)
+{
+    if (bell->peer_count == bell->peer_room) {
+        uint32_t room = bell->peer_room == 0 ? 16 : 2 * bell->peer_room;
+        struct peer *peers = realloc(bell->peers, room * sizeof *peers);
+        if (peers == NULL) {
+            return -ENOMEM;
+        }
+        bell->peers = peers;
+        bell->peer_room = room;
+    }
+    uint64_t pid =
+        atomic_load_explicit(&entry_of(peer.region, peer.stamp)->pid, memory_order_relaxed);
+    peer.process = cshm__process(pid);
+    /* If it is attached now, it had that number when the descriptor was made, and not another. */
+    bool is_gone = cshm_participant_is_gone(peer.region, peer.stamp) == 1;
+    if (peer.process < 0) {
+        return is_gone ? 0 : peer.process;
+    }
+    int status = is_gone ? 0 : cshm__watch(bell->descriptor, peer.process);
+    if (is_gone || status != 0) {
+        cshm__close(peer.process);
+        return status;
+    }
+    bell->peers[bell->peer_count++] = peer;
+    return 0;
+}
+
+static void watch_newcomers(cshm_bell *bell, const struct watch *watch)
+{
+    bool all = true;
+    for (uint32_t i = 0; i < CSHM_PARTICIPANTS_MAX; i++) {
+        uint64_t state =
+            atomic_load_explicit(&watch->region->participants[i].state, memory_order_acquire);
+        struct peer peer = {watch->region, CSHM_STAMP(i + 1, (uint32_t)state), -1};
+        if (state >> 56 == CSHM_PARTICIPANT_LIVE && peer.stamp != watch->stamp &&
+            !is_known(bell, &peer)) {
+            all = watch_peer(bell, peer) == 0 && all;
+        }
+    }
+    if (!all) {
+        cshm__start_ticker(bell->ticker, TICK_NS);
+    }
+}
+
+static void look_at_attached(cshm_bell *bell)
+{
+    for (struct watch *watch = bell->watches; watch != NULL; watch = watch->next) {
+        uint64_t turnover = atomic_load_explicit(&watch->region->live->turnover,
+                                                 memory_order_seq_cst); /* [turnover] */
+        if (turnover == watch->turnover) {
+            continue;
+        }
+        watch->turnover = turnover;
+        tell(watch->region);
+        for (uint32_t i = bell->peer_count; i-- > 0;) {
+            if (!is_attached(&bell->peers[i])) {
+                drop_peer(bell, i);
+            }
+        }
+        watch_newcomers(bell, watch);
+    }
+}
+
+static void look_at_dead(cshm_bell *bell)
+{
+    int ended[ENDS_AT_ONCE];
+    uint32_t count = cshm__watched(bell->descriptor, ended, ENDS_AT_ONCE);
+    for (uint32_t n = 0; n < count; n++) {
+        for (uint32_t i = bell->peer_count; i-- > 0;) {
+            if (bell->peers[i].process == ended[n]) {
+                drop_peer(bell, i);
+            }
+        }
+        if (ended[n] == bell->ticker) {
+            cshm__read_ticker(bell->ticker);
+            for (struct watch *watch = bell->watches; watch != NULL; watch = watch->next) {
+                tell(watch->region);
+            }
+        }
+    }
+}
+
+void cshm_bell_clear(cshm_bell *bell)
+{
+    cshm__bell_drain(bell->socket);
+    if (bell->watches != NULL) {
+        look_at_dead(bell);
+        look_at_attached(bell);
+    }
+}
+
+static int ring_oneself(const cshm_bell *bell)
+{
+    int sender = cshm__bell_sender();
+    if (sender < 0) {
+        return sender;
+    }
+    int status = cshm__bell_send(sender, bell->number);
+    cshm__close(sender);
+    return status;
+}
+
+static int make_ticker(cshm_bell *bell)
+{
+    if (bell->ticker >= 0) {
+        return 0;
+    }
+    int ticker = cshm__ticker();
+    int status = ticker < 0 ? ticker : cshm__watch(bell->descriptor, ticker);
+    if (status != 0 && ticker >= 0) {
+        cshm__close(ticker);
+    }
+    bell->ticker = status == 0 ? ticker : -1;
+    return status;
+}
+
+/* The first ring is the bell's own, and its clearing finds who is attached by then. */
+int cshm_bell_watch(cshm_bell *bell, cshm_region *region)
+{
+    uint64_t self = cshm_participant_self(region);
+    if (self == 0) {
+        return -ECHILD;
+    }
+    for (struct watch *watch = bell->watches; watch != NULL; watch = watch->next) {
+        if (watch->region == region) {
+            return -EALREADY;
+        }
+    }
+    int status = make_ticker(bell);
+    if (status != 0) {
+        return status;
+    }
+    struct watch *watch = malloc(sizeof *watch);
+    if (watch == NULL) {
+        return -ENOMEM;
+    }
+    if (!enter(entry_of(region, self)->bells, CSHM_WATCHES_MAX, bell->number)) {
+        free(watch);
+        return -EUSERS;
+    }
+    atomic_store_explicit(&region->live->watched, 1, memory_order_seq_cst); /* [turnover] */
+    uint64_t turnover =
+        atomic_load_explicit(&region->live->turnover, memory_order_seq_cst); /* [turnover] */
+    *watch = (struct watch){region, self, turnover - 1, bell->watches};
+    bell->watches = watch;
+    status = ring_oneself(bell);
+    if (status != 0) {
+        cshm_bell_unwatch(bell, region);
+    }
+    return status;
+}
+
+void cshm_bell_unwatch(cshm_bell *bell, cshm_region *region)
+{
+    for (uint32_t i = bell->peer_count; i-- > 0;) {
+        if (bell->peers[i].region == region) {
+            drop_peer(bell, i);
+        }
+    }
+    for (struct watch **link = &bell->watches; *link != NULL; link = &(*link)->next) {
+        struct watch *watch = *link;
+        if (watch->region == region) {
+            if (watch->stamp == cshm_participant_self(region)) {
+                erase(entry_of(region, watch->stamp)->bells, CSHM_WATCHES_MAX, bell->number);
+            }
+            *link = watch->next;
+            free(watch);
+            return;
+        }
     }
 }
 

@@ -291,12 +291,8 @@ static bool somebody_publishes(void *context)
     if (!has_owner(search->broadcast, false)) {
         return false;
     }
-    int64_t now = cshm_now_ns();
-    if (now < *search->next_check_ns) {
-        return true;
-    }
-    *search->next_check_ns = now + CSHM__DEATH_CHECK_NS;
-    return has_owner(search->broadcast, true);
+    return !cshm__look_is_due(search->broadcast->region, search->next_check_ns) ||
+           has_owner(search->broadcast, true);
 }
 
 bool cshm__broadcast_is_over(cshm_broadcast *broadcast, int64_t *next_check_ns)

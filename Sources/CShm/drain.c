@@ -173,11 +173,9 @@ static void clear_idle(cshm_lanes *lanes)
 static bool look_for_gone(cshm_lanes *lanes)
 {
     bool found = false;
-    int64_t now = cshm_now_ns();
-    if (now < lanes->next_check_ns) {
+    if (!cshm__look_is_due(lanes->region, &lanes->next_check_ns)) {
         return false;
     }
-    lanes->next_check_ns = now + CSHM__DEATH_CHECK_NS;
     for (uint32_t i = 0; i < lanes->count; i++) {
         _Atomic uint64_t *word = &lanes->lanes[i].owner;
         uint64_t owner = atomic_load_explicit(word, memory_order_acquire);

@@ -38,9 +38,10 @@ struct cshm_region {
     struct cshm_live *live;
     struct cshm_participant_entry *participants;
     struct cshm_span *spans;
-    int share;              /* passed to others, never locked */
-    int life;               /* locked, never passed; -1 when this process has not joined */
-    _Atomic uint64_t stamp; /* 0 when this process has not joined */
+    int share;               /* passed to others, never locked */
+    int life;                /* locked, never passed; -1 when this process has not joined */
+    _Atomic uint64_t stamp;  /* 0 when this process has not joined */
+    _Atomic int64_t told_ns; /* when a bell last told this process of a death */
     pthread_mutex_t sweep_lock;
     struct cshm_class classes[CSHM_CLASSES];
     cshm_region *next; /* every region of this process, for fork */
@@ -77,6 +78,18 @@ extern _Atomic bool cshm__is_interruptible; /* whether this process is registere
 /* Until one of the words changes, is woken, or the deadline; at most CSHM_WAIT_MAX of them. */
 void cshm__futex_wait_any(uint32_t *const *words, const uint32_t *seen, uint32_t count,
                           int64_t deadline_ns);
+/* A descriptor that is readable when one of those it watches is. */
+int cshm__watcher(void);
+int cshm__watch(int watcher, int fd);
+void cshm__unwatch(int watcher, int fd);
+/* Those that are readable now. @returns how many, at most `max`. */
+uint32_t cshm__watched(int watcher, int *fds, uint32_t max);
+/* A descriptor that is readable when the process has ended. */
+int cshm__process(uint64_t pid);
+/* One that is readable after each period from its start on, until it is read. */
+int cshm__ticker(void);
+void cshm__start_ticker(int fd, int64_t period_ns);
+void cshm__read_ticker(int fd);
 int cshm__bell_sender(void);
 int cshm__bell_listen(uint64_t number);
 int cshm__bell_send(int sender, uint64_t number);
@@ -85,6 +98,8 @@ void cshm__close(int fd);
 
 /* ---- bell.c ---- */
 bool cshm__bell_ring(struct cshm_park *park);
+/* Rings those who watch who is attached. @returns 0, or why it could not. */
+int cshm__bell_tell_of_turnover(cshm_region *region);
 
 /* ---- park.c ---- */
 /* The two halves of cshm_park_prepare(): the second is once for all that were announced.
@@ -127,6 +142,12 @@ int cshm__await_peer(struct cshm_park *park, int (*attempt)(void *context),
 extern _Atomic int64_t cshm__patience_ns;
 
 /* ---- participant.c ---- */
+enum {
+    CSHM__DEATH_CHECK_NS = 10000000, /* how often, at most, who waits asks the kernel who lives */
+};
+/* Whether it should now: that time is over, which `next_ns` keeps, or this process was told of a
+ * death since it last did. */
+bool cshm__look_is_due(const cshm_region *region, int64_t *next_ns);
 #define CSHM_STAMP(index, generation) (((uint64_t)(generation) << 16) | (index))
 int cshm__participant_join(cshm_region *region);
 /* Leaves; if not `swept`, as the dead do, for others to sweep. */
@@ -153,9 +174,6 @@ void cshm__heap_free_from(cshm_region *region, uint64_t offset, const _Atomic ui
 int cshm__take_role(cshm_region *region, _Atomic uint64_t *owner);
 
 /* ---- stream.c ---- */
-enum {
-    CSHM__DEATH_CHECK_NS = 10000000, /* how often, at most, who waits asks the kernel who lives */
-};
 /* What a stream's word says of new messages: 0, -EPIPE (finished) or -ECANCELED. */
 int cshm__stream_status(uint64_t stream);
 /* Counts who has taken its place as a producer. @returns 0, or as cshm__stream_status(). */

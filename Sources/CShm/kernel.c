@@ -12,10 +12,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/random.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/timerfd.h>
 #include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
@@ -277,6 +279,83 @@ void cshm__bell_drain(int fd)
     char byte;
     while (recv(fd, &byte, 1, MSG_DONTWAIT) >= 0) {
     }
+    errno = saved;
+}
+
+/* ---- watching several descriptors ---- */
+
+int cshm__watcher(void)
+{
+    int saved = errno;
+    int fd = epoll_create1(EPOLL_CLOEXEC);
+    int result = fd >= 0 ? fd : -errno;
+    errno = saved;
+    return result;
+}
+
+int cshm__watch(int watcher, int fd)
+{
+    int saved = errno;
+    struct epoll_event event = {.events = EPOLLIN, .data.fd = fd};
+    int result = epoll_ctl(watcher, EPOLL_CTL_ADD, fd, &event) == 0 ? 0 : -errno;
+    errno = saved;
+    return result;
+}
+
+/* To close the descriptor is not enough, as a forked child may have it, too. */
+void cshm__unwatch(int watcher, int fd)
+{
+    int saved = errno;
+    struct epoll_event event = {0};
+    epoll_ctl(watcher, EPOLL_CTL_DEL, fd, &event);
+    errno = saved;
+}
+
+uint32_t cshm__watched(int watcher, int *fds, uint32_t max)
+{
+    enum { AT_ONCE = 64 };
+    int saved = errno;
+    struct epoll_event events[AT_ONCE];
+    int found = epoll_wait(watcher, events, max < AT_ONCE ? (int)max : AT_ONCE, 0);
+    for (int i = 0; i < found; i++) {
+        fds[i] = events[i].data.fd;
+    }
+    errno = saved;
+    return found > 0 ? (uint32_t)found : 0;
+}
+
+int cshm__process(uint64_t pid)
+{
+    int saved = errno;
+    long fd = syscall(SYS_pidfd_open, (pid_t)pid, 0);
+    int result = fd >= 0 ? (int)fd : -errno;
+    errno = saved;
+    return result;
+}
+
+int cshm__ticker(void)
+{
+    int saved = errno;
+    int fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+    int result = fd >= 0 ? fd : -errno;
+    errno = saved;
+    return result;
+}
+
+void cshm__start_ticker(int fd, int64_t period_ns)
+{
+    int saved = errno;
+    struct timespec period = {.tv_sec = period_ns / 1000000000, .tv_nsec = period_ns % 1000000000};
+    struct itimerspec ticks = {period, period};
+    timerfd_settime(fd, 0, &ticks, NULL);
+    errno = saved;
+}
+
+void cshm__read_ticker(int fd)
+{
+    int saved = errno;
+    uint64_t ticks;
+    (void)!read(fd, &ticks, sizeof ticks);
     errno = saved;
 }
 

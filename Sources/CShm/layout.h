@@ -50,7 +50,9 @@ struct cshm_live {
     /* A hint where free spans may start, and whether a span may be without an owner. */
     _Atomic uint64_t free_hint;
     _Atomic uint64_t abandoned;
-    uint8_t pad1[CSHM_LINE - 16];
+    _Atomic uint64_t turnover; /* grows when a participant has joined or left */
+    _Atomic uint64_t watched;  /* whether anybody ever watched for that */
+    uint8_t pad1[CSHM_LINE - 32];
     struct cshm_mutex directory_lock;
     _Atomic uint64_t directory; /* the first page, or 0 */
     uint8_t pad2[CSHM_LINE - 8];
@@ -63,7 +65,7 @@ struct cshm_live {
 struct cshm_participant_entry {
     _Atomic uint64_t state;
     _Atomic uint64_t pid;
-    uint8_t pad[48];
+    _Atomic uint64_t bells[CSHM_WATCHES_MAX]; /* its own, to be rung at each turnover; or 0 */
 };
 
 enum {

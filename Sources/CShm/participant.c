@@ -31,6 +31,18 @@ uint64_t cshm_participant_self(const cshm_region *region)
     return atomic_load_explicit(&region->stamp, memory_order_relaxed);
 }
 
+bool cshm__look_is_due(const cshm_region *region, int64_t *next_ns)
+{
+    int64_t now = cshm_now_ns();
+    int64_t last = *next_ns - CSHM__DEATH_CHECK_NS;
+    /* relaxed: stored by the thread that clears the bell, before it looks at what was armed */
+    if (now < *next_ns && atomic_load_explicit(&region->told_ns, memory_order_relaxed) < last) {
+        return false;
+    }
+    *next_ns = now + CSHM__DEATH_CHECK_NS;
+    return true;
+}
+
 int cshm_participant_is_gone(const cshm_region *region, uint64_t stamp)
 {
     uint32_t index = index_of(stamp);
@@ -116,10 +128,17 @@ int cshm__participant_join(cshm_region *region)
         atomic_store_explicit(&entry->state, STATE(CSHM_PARTICIPANT_JOINING, generation),
                               memory_order_release); /* [entry] */
         atomic_store_explicit(&entry->pid, (uint64_t)getpid(), memory_order_relaxed);
+        for (uint32_t i = 0; i < CSHM_WATCHES_MAX; i++) { /* its last owner's */
+            atomic_store_explicit(&entry->bells[i], 0, memory_order_relaxed);
+        }
         atomic_store_explicit(&entry->state, STATE(CSHM_PARTICIPANT_LIVE, generation),
                               memory_order_release); /* [entry] */
         atomic_store_explicit(&region->stamp, CSHM_STAMP(index, generation), memory_order_release);
-        return 0;
+        int status = cshm__bell_tell_of_turnover(region);
+        if (status != 0) {
+            cshm__participant_leave(region, true);
+        }
+        return status;
     }
     close(region->life);
     region->life = -1;
@@ -131,17 +150,19 @@ void cshm__participant_leave(cshm_region *region, bool swept)
     uint64_t stamp = cshm_participant_self(region);
     if (stamp != 0) {
         uint32_t index = index_of(stamp);
+        uint32_t kind = swept ? CSHM_PARTICIPANT_FREE : CSHM_PARTICIPANT_DEAD;
         /* Before the byte is unlocked: unlocked and LIVE means dead. */
-        if (swept) {
-            atomic_store_explicit(&region->participants[index - 1].state,
-                                  STATE(CSHM_PARTICIPANT_FREE, (uint32_t)(stamp >> 16)),
-                                  memory_order_release); /* [entry] */
-        }
+        atomic_store_explicit(&region->participants[index - 1].state,
+                              STATE(kind, (uint32_t)(stamp >> 16)),
+                              memory_order_release); /* [entry] */
         atomic_store_explicit(&region->stamp, 0, memory_order_relaxed);
     }
     if (region->life >= 0) {
         close(region->life);
         region->life = -1;
+    }
+    if (stamp != 0) {
+        (void)cshm__bell_tell_of_turnover(region);
     }
 }
 

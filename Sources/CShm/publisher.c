@@ -293,12 +293,10 @@ static uint64_t least_cursor(const cshm_broadcast *broadcast, uint64_t most)
 static bool drop_dead(cshm_publisher *publisher, uint64_t floor)
 {
     cshm_broadcast *broadcast = publisher->broadcast;
-    int64_t now = cshm_now_ns();
     bool dropped = false;
-    if (now < publisher->next_check_ns) {
+    if (!cshm__look_is_due(broadcast->region, &publisher->next_check_ns)) {
         return false;
     }
-    publisher->next_check_ns = now + CSHM__DEATH_CHECK_NS;
     for (uint32_t i = 0; i < broadcast->subscriber_count; i++) {
         struct cshm_subscriber_shared *line = &broadcast->subscribers[i];
         uint64_t owner = atomic_load_explicit(&line->owner, memory_order_seq_cst);

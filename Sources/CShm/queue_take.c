@@ -12,17 +12,16 @@
 #include "queue_view.h"
 
 enum {
-    LOOK_EVERY_NS = 5000000,
     LOOKS = 1000,
 };
 
 /* Whether it is this call's turn to ask the kernel for the dead: seldom, as it costs system calls. */
 static bool may_look(cshm_queue *queue)
 {
-    int64_t now = cshm_now_ns();
-    int64_t next = atomic_load_explicit(&queue->next_look_ns, memory_order_relaxed);
-    return now >= next &&
-           atomic_compare_exchange_strong_explicit(&queue->next_look_ns, &next, now + LOOK_EVERY_NS,
+    int64_t seen = atomic_load_explicit(&queue->next_look_ns, memory_order_relaxed);
+    int64_t next = seen;
+    return cshm__look_is_due(queue->region, &next) &&
+           atomic_compare_exchange_strong_explicit(&queue->next_look_ns, &seen, next,
                                                    memory_order_relaxed, memory_order_relaxed);
 }
 

@@ -24,6 +24,7 @@
     X(participant) \
     X(mutex)       \
     X(park)        \
+    X(bell)        \
     X(value)       \
     X(heap)        \
     X(directory)   \

@@ -10,7 +10,7 @@ BEGIN {
     stores = "__tsan_(unaligned_|volatile_)*write[0-9]+|__tsan_write_range" \
         "|__tsan_atomic[0-9]+_(store|exchange|fetch_[a-z]+|compare_exchange_[a-z]+)"
     calls = "memcpy|memmove|memset|pthread_mutex_(init|lock|trylock|clocklock|unlock|consistent)" \
-        "|fallocate(64)?|ftruncate(64)?|linkat|unlink|fcntl(64)?|close|syscall"
+        "|fallocate(64)?|ftruncate(64)?|linkat|unlink|fcntl(64)?|close|syscall|sendto"
     renamed = "^(" calls "|mmap|munmap|getrandom)$"
     wanted = "^(" stores "|" calls ")$"
 }

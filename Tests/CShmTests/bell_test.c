@@ -6,6 +6,7 @@
 #include "channels.h"
 
 #include <poll.h>
+#include <sys/resource.h>
 
 #include "internal.h"
 
@@ -353,11 +354,168 @@ static void dead_watchers(void)
     cshm_region_close(region);
 }
 
+/* ---- watching a region ---- */
+
+static void attach_and_wait(cshm_region *region __attribute__((unused)), void *context)
+{
+    struct source *source = context;
+    atomic_fetch_add(&source->ready, 1);
+    for (;;) {
+        pause();
+    }
+}
+
+static void attach_and_leave(cshm_region *region, void *context __attribute__((unused)))
+{
+    cshm_region_close(region);
+    for (;;) {
+        pause();
+    }
+}
+
+/* Clears rings until there is none; @returns how many there were. */
+static int rings(cshm_bell *bell)
+{
+    int count = 0;
+    while (is_rung(bell, 0)) {
+        cshm_bell_clear(bell);
+        count++;
+    }
+    return count;
+}
+
+static void watches(void)
+{
+    cshm_region *region = make_region(1u << 20);
+    struct source *source = shared_memory(sizeof *source);
+    cshm_bell *bell = NULL;
+    CHECK_EQ(cshm_bell_create(&bell), 0);
+    CHECK_EQ(cshm_bell_watch(bell, region), 0);
+    CHECK_EQ(cshm_bell_watch(bell, region), -EALREADY);
+    CHECK(rings(bell) > 0);
+    for (int round = 0; round < 20; round++) {
+        pid_t child = spawn(region, attach_and_wait, source);
+        wait_until_set(&source->ready, (uint32_t)round + 1);
+        CHECK(rings(bell) > 0); /* it was attached */
+        stop_child(child);
+        CHECK_EQ(rings(bell), 0); /* a stopped one is alive */
+        kill(child, SIGKILL);
+        CHECK(is_rung(bell, 30000));
+        CHECK(rings(bell) > 0);
+        expect_killed(child);
+    }
+    pid_t child = spawn(region, attach_and_leave, NULL);
+    CHECK(is_rung(bell, 30000));
+    struct cshm_region_info info;
+    do { /* it leaves at last, and a ring tells so */
+        (void)rings(bell);
+        cshm_region_describe(region, &info);
+    } while (info.participants > 1 && is_rung(bell, 30000));
+    CHECK_EQ(info.participants, 1);
+    kill_child(child);
+    cshm_bell_unwatch(bell, region);
+    (void)rings(bell);
+    child = spawn(region, attach_and_wait, source);
+    wait_until_set(&source->ready, 21);
+    kill_child(child);
+    CHECK_EQ(rings(bell), 0);
+    cshm_bell_close(bell);
+    cshm_region_close(region);
+}
+
+static void watch_limits(void)
+{
+    cshm_region *region = make_region(1u << 20);
+    struct source *source = shared_memory(sizeof *source);
+    cshm_bell *bell[CSHM_WATCHES_MAX + 1];
+    struct rlimit limit;
+    for (int i = 0; i < CSHM_WATCHES_MAX; i++) {
+        CHECK_EQ(cshm_bell_create(&bell[i]), 0);
+        CHECK_EQ(cshm_bell_watch(bell[i], region), 0);
+    }
+    CHECK_EQ(cshm_bell_create(&bell[CSHM_WATCHES_MAX]), 0);
+    CHECK_EQ(cshm_bell_watch(bell[CSHM_WATCHES_MAX], region), -EUSERS);
+    cshm_bell_close(bell[0]);
+    CHECK_EQ(cshm_bell_watch(bell[CSHM_WATCHES_MAX], region), 0);
+    for (int i = 1; i < CSHM_WATCHES_MAX; i++) {
+        cshm_bell_close(bell[i]);
+    }
+    /* Without a descriptor for a peer it rings now and then. */
+    bell[0] = bell[CSHM_WATCHES_MAX];
+    pid_t child = spawn(region, attach_and_wait, source);
+    wait_until_set(&source->ready, 1);
+    CHECK_EQ(getrlimit(RLIMIT_NOFILE, &limit), 0);
+    struct rlimit none = {.rlim_cur = 0, .rlim_max = limit.rlim_max};
+    CHECK_EQ(setrlimit(RLIMIT_NOFILE, &none), 0);
+    cshm_bell_clear(bell[0]);
+    CHECK_EQ(setrlimit(RLIMIT_NOFILE, &limit), 0);
+    for (int i = 0; i < 5; i++) {
+        CHECK(is_rung(bell[0], 30000));
+        cshm_bell_clear(bell[0]);
+    }
+    kill_child(child);
+    cshm_bell_close(bell[0]);
+    cshm_region_close(region);
+}
+
+static void put_some_and_wait(cshm_region *region, void *context)
+{
+    struct source *source = context;
+    const struct channel_kind *kind = &channel_kinds[source->number];
+    struct channel channel = channel_open(kind, region, source->places[0]);
+    CHECK_EQ(kind->be_putter(&channel), 0);
+    for (uint64_t i = 0; i < 3; i++) {
+        CHECK_EQ(kind->put(&channel, &i, 8), 0);
+    }
+    attach_and_wait(region, context);
+}
+
+/* Nothing but the bell says that the only producer is dead: no look is made without a ring. */
+static void end_by_bell(void)
+{
+    cshm_region *region = make_region(8u << 20);
+    for (uint32_t i = 0; i < CHANNEL_KINDS; i++) {
+        const struct channel_kind *kind = &channel_kinds[i];
+        for (int round = 0; kind->ends_itself && round < 10; round++) {
+            struct source *source = shared_memory(sizeof *source);
+            struct cshm_waitable items;
+            cshm_bell *bell = NULL;
+            uint64_t next = 0;
+            source->number = i;
+            CHECK_EQ(kind->create(region, &source->places[0]), 0);
+            CHECK_EQ(cshm_heap_share(region, source->places[0]), 0);
+            struct channel channel = channel_open(kind, region, source->places[0]);
+            CHECK_EQ(kind->be_taker(&channel), 0);
+            kind->items(&channel, &items);
+            CHECK_EQ(cshm_bell_create(&bell), 0);
+            CHECK_EQ(cshm_bell_watch(bell, region), 0);
+            pid_t child = spawn(region, put_some_and_wait, source);
+            wait_until_set(&source->ready, 1);
+            CHECK(!drain(&channel, &next));
+            kill(child, SIGKILL);
+            while (!drain(&channel, &next)) {
+                if (cshm_bell_arm(bell, &items) == 0) {
+                    CHECK(is_rung(bell, 30000));
+                    cshm_bell_clear(bell);
+                }
+            }
+            CHECK_EQ(next, 3);
+            expect_killed(child);
+            cshm_bell_close(bell);
+            kind->destroy(&channel);
+        }
+    }
+    cshm_region_close(region);
+}
+
 const struct test bell_tests[] = {
     {"is_rung_once_for_each_time_it_was_armed", rings_once},
     {"rings_for_every_kind_of_channel", every_kind},
     {"misses_nothing_that_processes_put", never_misses},
     {"forgets_watchers_that_were_killed", dead_watchers},
+    {"watches_processes_that_attach_leave_and_are_killed", watches},
+    {"watches_a_process_without_a_descriptor_too", watch_limits},
+    {"tells_of_the_end_when_the_last_producer_is_killed", end_by_bell},
     {"wait_for_any_channel_finds_the_one_that_is_ready", wait_any_alone},
     {"wait_for_any_channel_of_several_processes", wait_any},
     {NULL, NULL},

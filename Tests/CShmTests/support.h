@@ -71,6 +71,13 @@ static inline void expect_success(pid_t child)
     CHECK_EQ(WEXITSTATUS(status), 0);
 }
 
+static inline void expect_killed(pid_t child)
+{
+    int status = 0;
+    CHECK_EQ(waitpid(child, &status, 0), child);
+    CHECK(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+}
+
 /* Kills a child; if it had already ended by itself, then with success. */
 static inline void kill_child(pid_t child)
 {

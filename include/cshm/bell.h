@@ -28,11 +28,13 @@
  * -----------------
  *   who armed                  its socket is gone: the next waker's byte is refused, and it clears
  *                              the number
- *   a waker, before it rang    the bit stays: the next waker rings. If there is none, who sleeps in
- *                              epoll is not told; look now and then where that matters.
- *                              cshm_wait_any() does, every 25 ms
+ *   a waker, before it rang    the bit stays: the next waker rings. If there is none, a bell that
+ *                              watches the region (cshm_bell_watch()) is told by the kernel, and
+ *                              cshm_wait_any() looks by itself, every 25 ms
  *   a waker, after it rang     the bit stays: one needless ring
- * The death of a channel's other side makes nothing ready; ask for it as the channel's header says.
+ *   any, attached              bells that watch the region ring. It has stored nothing before they
+ *                              knew of it
+ * What the death of a channel's other side means, the channel's header says: a try finds it out.
  * Processes in different network namespaces do not hear each other's bells.
  */
 #ifndef CSHM_BELL_H
@@ -40,12 +42,15 @@
 
 #include "base.h"
 #include "park.h"
+#include "region.h"
 
 CSHM_BEGIN_DECLS
 
 enum {
     /** Bells that one waitable can be armed for at a time. */
     CSHM_BELLS_MAX = 15,
+    /** Bells of one process that can watch a region at a time. */
+    CSHM_WATCHES_MAX = 6,
     /** Waitables in one call of cshm_wait_any(). */
     CSHM_WAIT_MAX = 128,
 };
@@ -85,8 +90,26 @@ CSHM_EXPORT CSHM_MUST_CHECK int cshm_bell_arm(cshm_bell *bell,
 /** Takes the bell away from the waitable. One last ring may be on its way. */
 CSHM_EXPORT void cshm_bell_disarm(cshm_bell *bell, const struct cshm_waitable *waitable);
 
-/** Makes the descriptor unreadable until the next ring. Then look at what was armed. */
+/**
+ * Makes the descriptor unreadable until the next ring. Then look at what was armed: try, and arm again
+ * what answers -EAGAIN. One thread at a time.
+ */
 CSHM_EXPORT void cshm_bell_clear(cshm_bell *bell);
+
+/**
+ * Has the bell rung also when a process attaches to the region, leaves it or dies, and once now.
+ * Whoever then tries what was armed finds what the dead had put without ringing, and the end of
+ * streams whose last producer died. One descriptor for each attached process; where the kernel
+ * refuses it the bell rings every 25 ms. (A process that replaced itself by exec has left, but is
+ * watched until it ends.)
+ *
+ * @returns 0, -EALREADY, -EUSERS (CSHM_WATCHES_MAX bells of this process do), -ECHILD, -ENOMEM,
+ *          -EMFILE. One thread at a time, as cshm_bell_clear().
+ */
+CSHM_EXPORT CSHM_MUST_CHECK int cshm_bell_watch(cshm_bell *bell, cshm_region *region);
+
+/** The opposite. To be called, or the bell to be closed, before the region is closed. */
+CSHM_EXPORT void cshm_bell_unwatch(cshm_bell *bell, cshm_region *region);
 
 /**
  * Sleeps until one of several is ready.

@@ -231,7 +231,7 @@ static int send_request(cworker_zygote *zygote, struct cworker_request request, 
 }
 
 int cworker_fork(cworker_zygote *zygote, uint64_t id, const void *payload, size_t length,
-                 const int *fds, int nfds)
+                 const int *fds, int nfds, int wants_pidfd)
 {
     if (length > CWORKER_MAX_PAYLOAD) {
         return -EMSGSIZE;
@@ -239,7 +239,8 @@ int cworker_fork(cworker_zygote *zygote, uint64_t id, const void *payload, size_
     if (nfds < 0 || nfds > CWORKER_MAX_FDS) {
         return -EINVAL;
     }
-    struct cworker_request request = {.kind = CWORKER_REQUEST_FORK, .id = id};
+    struct cworker_request request = {
+        .kind = CWORKER_REQUEST_FORK, .number = wants_pidfd, .id = id};
     return send_request(zygote, request, payload, length, fds, nfds);
 }
 
@@ -247,6 +248,15 @@ int cworker_kill(cworker_zygote *zygote, uint64_t id, int number)
 {
     struct cworker_request request = {.kind = CWORKER_REQUEST_KILL, .number = number, .id = id};
     return send_request(zygote, request, NULL, 0, NULL, 0);
+}
+
+int cworker_preload(cworker_zygote *zygote, uint64_t id, const void *payload, size_t length)
+{
+    if (length > CWORKER_MAX_PAYLOAD) {
+        return -EMSGSIZE;
+    }
+    struct cworker_request request = {.kind = CWORKER_REQUEST_PRELOAD, .id = id};
+    return send_request(zygote, request, payload, length, NULL, 0);
 }
 
 /* --- Events and the end --- */
@@ -274,21 +284,47 @@ static void reap_zygote(cworker_zygote *zygote)
     }
 }
 
+/* The descriptor that came with a message, or -1. */
+static int take_descriptor(struct msghdr *message)
+{
+    struct cmsghdr *header = CMSG_FIRSTHDR(message);
+    int fd = -1;
+    if (header != NULL && header->cmsg_level == SOL_SOCKET && header->cmsg_type == SCM_RIGHTS &&
+        header->cmsg_len == CMSG_LEN(sizeof fd)) {
+        memcpy(&fd, CMSG_DATA(header), sizeof fd);
+    }
+    return fd;
+}
+
 int cworker_next_event(cworker_zygote *zygote, struct cworker_event *out)
 {
     if (zygote->owner != getpid()) {
         return -ECHILD;
     }
+    union {
+        char bytes[CMSG_SPACE(sizeof(int))];
+        struct cmsghdr alignment;
+    } control;
+    struct cworker_event event = {0};
+    struct iovec part = {&event, sizeof event};
+    struct msghdr message;
     ssize_t size;
     /* A reset is reported once, before the events that were sent ahead of it. */
     do {
-        size = recv(zygote->fd, out, sizeof *out, 0);
+        message = (struct msghdr){.msg_iov = &part,
+                                  .msg_iovlen = 1,
+                                  .msg_control = control.bytes,
+                                  .msg_controllen = sizeof control.bytes};
+        size = recvmsg(zygote->fd, &message, MSG_CMSG_CLOEXEC);
     } while (size < 0 && (errno == EINTR || errno == ECONNRESET));
-    if (size == (ssize_t)sizeof *out) {
+    if (size >= (ssize_t)offsetof(struct cworker_event, text)) {
+        event.text[sizeof event.text - 1] = '\0';
+        event.pidfd = take_descriptor(&message);
+        *out = event;
         return 0;
     }
     reap_zygote(zygote);
-    *out = (struct cworker_event){.kind = CWORKER_CLOSED, .pid = zygote->pid};
+    *out = (struct cworker_event){.kind = CWORKER_CLOSED, .pid = zygote->pid, .pidfd = -1};
     return 0;
 }
 

@@ -1,7 +1,8 @@
 /*
  * SPDX-License-Identifier: Apache-2.0
  *
- * Takes over at `main`: a process with the hand-shake in its environment becomes a zygote.
+ * Takes over at `main`: a process with the hand-shake in its environment becomes a zygote, or a
+ * worker.
  *
  * Not in a constructor: there, C++ globals of other targets may not be initialised yet, and the
  * Swift types of the executable may not be registered. At `main` everything is.
@@ -11,7 +12,7 @@
 #include <sys/auxv.h>
 #include <unistd.h>
 
-#include "zygote_wire.h"
+#include "worker.h"
 
 typedef int (*main_function)(int, char **, char **);
 typedef int (*start_function)(main_function, int, char **, void (*)(void), void (*)(void),
@@ -30,8 +31,11 @@ __attribute__((no_sanitize("function"))) static int hooked_main(int argc, char *
     arguments = argv;
     /* Not getenv: a set-user-id program takes no orders from its environment. */
     const char *handshake = secure_getenv(CWORKER_HANDSHAKE);
+    if (handshake != NULL && handshake[0] == '2') {
+        cworker_spawned_run(handshake + 1);
+    }
     if (handshake != NULL) {
-        cworker_zygote_run(handshake);
+        cworker_zygote_run(handshake[0] == '1' ? handshake + 1 : "");
     }
     return user_main(argc, argv, envp);
 }

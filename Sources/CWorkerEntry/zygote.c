@@ -1,13 +1,11 @@
 /*
  * SPDX-License-Identifier: Apache-2.0
  *
- * The zygote's loop, and the first steps of a worker.
+ * The zygote's loop: fork, kill, reap, report, and the end of everything.
  */
-#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
-#include <pthread.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -23,6 +21,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "worker.h"
 #include "zygote_wire.h"
 
 #if defined(__has_feature)
@@ -34,14 +33,7 @@
 #define HAS_RUNTIME_THREADS 0
 #endif
 
-#define WORKER_STACK ((size_t)16 << 20)
-#define KILL_ROUNDS  5000 /* of a millisecond each */
-
-/* Written in Swift. Weak, so that this target links alone. */
-extern void sharedstate_worker_run(const void *payload, size_t length, int share_fd, const int *fds,
-                                   int nfds) __attribute__((weak));
-extern void sharedstate_zygote_prepare(int share_fd) __attribute__((weak));
-extern void dispatch_main(void) __attribute__((weak));
+#define KILL_ROUNDS 5000 /* of a millisecond each */
 
 struct child {
     uint64_t id;
@@ -57,6 +49,8 @@ static struct {
     sigset_t mask;   /* the signal mask to restore in workers */
     struct child *children;
     size_t count, capacity;
+    struct cworker_bytes preloads[CWORKER_MAX_PRELOADS];
+    int preload_count;
 } zygote;
 
 static struct {
@@ -70,18 +64,13 @@ static struct {
     int nfds;
 } work;
 
-static _Noreturn void die(const char *text)
-{
-    dprintf(STDERR_FILENO, "SharedState worker host: %s\n", text);
-    _exit(126);
-}
-
 /* --- Ending everything --- */
 
 /* Kills every direct child. Children of the dead become direct ones: we are the subreaper. */
 static void kill_children(void)
 {
     for (size_t i = 0; i < zygote.count; i++) {
+        kill(-zygote.children[i].pid, SIGKILL);
         kill(zygote.children[i].pid, SIGKILL);
     }
     char path[64];
@@ -127,13 +116,33 @@ static _Noreturn void end_everything(void)
 
 /* --- Talking to the client --- */
 
-static void tell(const struct cworker_event *event)
+/* Sends an event, its text as far as there is one, and a descriptor unless that is -1. */
+static void tell_with(const struct cworker_event *event, int fd)
 {
+    union {
+        char bytes[CMSG_SPACE(sizeof(int))];
+        struct cmsghdr alignment;
+    } control = {{0}};
+    struct iovec part = {(void *)event, offsetof(struct cworker_event, text) + strlen(event->text)};
+    struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1};
+    if (fd >= 0) {
+        message.msg_control = control.bytes;
+        message.msg_controllen = sizeof control.bytes;
+        struct cmsghdr *header = CMSG_FIRSTHDR(&message);
+        header->cmsg_level = SOL_SOCKET;
+        header->cmsg_type = SCM_RIGHTS;
+        header->cmsg_len = CMSG_LEN(sizeof fd);
+        memcpy(CMSG_DATA(header), &fd, sizeof fd);
+    }
     for (;;) {
-        if (send(zygote.control, event, sizeof *event, MSG_NOSIGNAL | MSG_DONTWAIT) >= 0) {
+        if (sendmsg(zygote.control, &message, MSG_NOSIGNAL | MSG_DONTWAIT) >= 0) {
             return;
         }
         if (errno == EINTR) {
+            continue;
+        }
+        if (errno == ETOOMANYREFS) {
+            message.msg_controllen = 0; /* it has too many in flight: without, then */
             continue;
         }
         if (errno != EAGAIN && errno != ENOBUFS) {
@@ -147,95 +156,59 @@ static void tell(const struct cworker_event *event)
     }
 }
 
+static void tell(const struct cworker_event *event)
+{
+    tell_with(event, -1);
+}
+
 static int64_t microseconds(struct timeval time)
 {
     return (int64_t)time.tv_sec * 1000000 + (int64_t)time.tv_usec;
 }
 
-static void reap(void)
+static const struct child *find(pid_t pid)
 {
-    struct rusage usage;
-    int status;
-    pid_t pid;
-    while ((pid = wait4(-1, &status, WNOHANG, &usage)) > 0) {
-        for (size_t i = 0; i < zygote.count; i++) {
-            if (zygote.children[i].pid != pid) {
-                continue;
-            }
-            struct cworker_event event = {
-                .kind = CWORKER_EXITED,
-                .pid = pid,
-                .id = zygote.children[i].id,
-                .status = status,
-                .maxrss_kib = usage.ru_maxrss,
-                .user_us = microseconds(usage.ru_utime),
-                .system_us = microseconds(usage.ru_stime),
-            };
-            forget(pid);
-            tell(&event);
-            break;
+    for (size_t i = 0; i < zygote.count; i++) {
+        if (zygote.children[i].pid == pid) {
+            return &zygote.children[i];
         }
     }
+    return NULL;
 }
 
-/* --- The worker --- */
-
-static void *worker_thread(void *unused)
+/* Of a process that has ended but is not reaped, so that its number is still its own. */
+static void bury(pid_t pid)
 {
-    (void)unused;
-    sharedstate_worker_run(packet.payload, work.length, zygote.share_fd, work.fds, work.nfds);
-    fflush(NULL);
-    _exit(0);
+    const struct child *child = find(pid);
+    struct rusage usage;
+    int status;
+    if (child != NULL) {
+        kill(-pid, SIGKILL); /* what it started and left behind is in its group */
+    }
+    if (wait4(pid, &status, 0, &usage) != pid || child == NULL) {
+        return;
+    }
+    struct cworker_event event = {
+        .kind = CWORKER_EXITED,
+        .pid = pid,
+        .id = child->id,
+        .status = status,
+        .maxrss_kib = usage.ru_maxrss,
+        .user_us = microseconds(usage.ru_utime),
+        .system_us = microseconds(usage.ru_stime),
+    };
+    forget(pid);
+    tell(&event);
 }
 
-static void restore_backtrace(void)
+static void reap(void)
 {
-    if (zygote.backtrace != NULL) {
-        setenv(CWORKER_BACKTRACE, zygote.backtrace, 1);
-    } else {
-        unsetenv(CWORKER_BACKTRACE);
-    }
-}
-
-/*
- * The work runs on a second thread: the first one must host the main queue, or
- * `await MainActor.run` hangs.
- */
-static _Noreturn void run_worker(void)
-{
-    prctl(PR_SET_PDEATHSIG, SIGKILL);
-    if (getppid() != zygote.self) {
-        _exit(0); /* the zygote died before the line above */
-    }
-    close(zygote.control);
-    close(zygote.signal_fd);
-    if (zygote.parent_fd >= 0) {
-        close(zygote.parent_fd);
-    }
-    restore_backtrace();
-    free(zygote.children);
-    zygote.children = NULL;
-
-    pthread_attr_t attributes;
-    pthread_t thread;
-    pthread_attr_init(&attributes);
-    pthread_attr_setstacksize(&attributes, WORKER_STACK);
-    /* Pending signals are not inherited, and the zygote sets no handlers: the mask is all. */
-    pthread_sigmask(SIG_SETMASK, &zygote.mask, NULL);
-    if (pthread_create(&thread, &attributes, worker_thread, NULL) != 0) {
-        die("no memory for a worker's thread");
-    }
-    pthread_attr_destroy(&attributes);
-
-    void (*host_main_queue)(void) = dispatch_main;
-    if (host_main_queue == NULL) {
-        host_main_queue = (void (*)(void))dlsym(RTLD_DEFAULT, "dispatch_main");
-    }
-    if (host_main_queue != NULL) {
-        host_main_queue();
-    }
     for (;;) {
-        pause();
+        siginfo_t ended = {0};
+        if (waitid(P_ALL, 0, &ended, WEXITED | WNOHANG | WNOWAIT) != 0 || ended.si_pid == 0) {
+            return;
+        }
+        bury(ended.si_pid);
     }
 }
 
@@ -266,23 +239,39 @@ static bool has_room(void)
     return true;
 }
 
-/* Returns the child's pid, or a negated errno. */
-static pid_t fork_worker(void)
+static void prepare(void)
 {
-    if (sharedstate_worker_run == NULL) {
-        return -ENOEXEC;
-    }
     if (!zygote.prepared) {
         zygote.prepared = true;
         if (sharedstate_zygote_prepare != NULL) {
             sharedstate_zygote_prepare(zygote.share_fd);
         }
     }
-    if (has_other_threads()) {
-        return -EBUSY;
+}
+
+/* Returns the child's pid, or a negated errno. */
+static pid_t start_worker(void)
+{
+    struct cworker_start start = {
+        .zygote = zygote.self,
+        .parent = zygote.parent,
+        .parent_fd = zygote.parent_fd,
+        .share_fd = zygote.share_fd,
+        .backtrace = zygote.backtrace,
+        .mask = &zygote.mask,
+        .payload = {packet.payload, work.length},
+        .fds = work.fds,
+        .nfds = work.nfds,
+    };
+    if (sharedstate_worker_run == NULL) {
+        return -ENOEXEC;
     }
     if (!has_room()) {
         return -ENOMEM;
+    }
+    prepare();
+    if (has_other_threads()) {
+        return cworker_spawn(&start, zygote.preloads, zygote.preload_count);
     }
     fflush(NULL); /* or the child would write the buffered text again */
     pid_t pid = fork();
@@ -290,21 +279,56 @@ static pid_t fork_worker(void)
         return -errno;
     }
     if (pid == 0) {
-        run_worker();
+        close(zygote.control);
+        close(zygote.signal_fd);
+        free(zygote.children);
+        zygote.children = NULL;
+        cworker_become(&start);
     }
     return pid;
 }
 
-static void handle_fork(uint64_t id)
+static void handle_fork(uint64_t id, bool wants_pidfd)
 {
-    pid_t pid = fork_worker();
+    pid_t pid = start_worker();
     struct cworker_event event = {.kind = CWORKER_FORK_FAILED, .id = id};
     if (pid < 0) {
         event.status = -pid;
+        tell(&event);
+        return;
+    }
+    setpgid(pid, pid); /* so does the child: whoever comes first */
+    zygote.children[zygote.count++] = (struct child){id, pid};
+    event.kind = CWORKER_FORKED;
+    event.pid = pid;
+    /* It is not reaped yet, whatever has become of it, so this cannot open another process. */
+    int pidfd = wants_pidfd ? (int)syscall(SYS_pidfd_open, pid, 0) : -1;
+    tell_with(&event, pidfd);
+    if (pidfd >= 0) {
+        close(pidfd);
+    }
+}
+
+/* What a preload leaves in memory, every worker forked from now on has; one that is spawned runs
+ * the preload itself. */
+static void handle_preload(uint64_t id)
+{
+    struct cworker_event event = {.kind = CWORKER_PRELOADED, .id = id};
+    void *copy = NULL;
+    if (sharedstate_zygote_preload == NULL) {
+        event.status = ENOEXEC;
+    } else if (zygote.preload_count == CWORKER_MAX_PRELOADS ||
+               (copy = malloc(work.length + 1)) == NULL) {
+        event.status = ENOMEM;
+    } else if (sharedstate_zygote_preload(packet.payload, work.length, event.text,
+                                          sizeof event.text) != 0) {
+        event.status = ECANCELED;
+    }
+    if (event.status == 0) {
+        memcpy(copy, packet.payload, work.length);
+        zygote.preloads[zygote.preload_count++] = (struct cworker_bytes){copy, work.length};
     } else {
-        zygote.children[zygote.count++] = (struct child){id, pid};
-        event.kind = CWORKER_FORKED;
-        event.pid = pid;
+        free(copy);
     }
     tell(&event);
 }
@@ -356,13 +380,15 @@ static void handle_request(void)
     work.length = (size_t)size - sizeof packet.request;
     if (packet.request.kind == CWORKER_REQUEST_KILL) {
         handle_kill(packet.request.id, packet.request.number);
+    } else if (packet.request.kind == CWORKER_REQUEST_PRELOAD) {
+        handle_preload(packet.request.id);
     } else if ((message.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) != 0) {
         /* The table of descriptors is full: the worker would miss some. */
         struct cworker_event event = {
             .kind = CWORKER_FORK_FAILED, .id = packet.request.id, .status = EMFILE};
         tell(&event);
     } else {
-        handle_fork(packet.request.id);
+        handle_fork(packet.request.id, packet.request.number != 0);
     }
     for (int i = 0; i < work.nfds; i++) {
         close(work.fds[i]);
@@ -371,22 +397,12 @@ static void handle_request(void)
 
 /* --- Start --- */
 
-/* Were 0, 1 or 2 closed, the next descriptor opened would become what workers print to. */
-static void occupy_standard_descriptors(void)
-{
-    for (int fd = 0; fd <= STDERR_FILENO; fd++) {
-        if (fcntl(fd, F_GETFD) < 0) {
-            (void)!open("/dev/null", O_RDWR);
-        }
-    }
-}
-
 static void parse(const char *handshake)
 {
     int parent, count, used = 0;
-    if (sscanf(handshake, "1 %d %d %n", &parent, &count, &used) != 2 || used == 0 || parent <= 0 ||
+    if (sscanf(handshake, "%d %d %n", &parent, &count, &used) != 2 || used == 0 || parent <= 0 ||
         count < 0 || count > CWORKER_MAX_INHERITED) {
-        die("the variable " CWORKER_HANDSHAKE " is the library's own; unset it");
+        cworker_die("the variable " CWORKER_HANDSHAKE " is the library's own; unset it");
     }
     zygote.parent = parent;
     zygote.control = CWORKER_CONTROL_FD;
@@ -394,12 +410,12 @@ static void parse(const char *handshake)
     if (handshake[used] == '=') {
         zygote.backtrace = strdup(handshake + used + 1);
         if (zygote.backtrace == NULL) {
-            die("out of memory");
+            cworker_die("out of memory");
         }
     }
     for (int fd = CWORKER_CONTROL_FD; fd <= CWORKER_CONTROL_FD + count; fd++) {
         if (fcntl(fd, F_SETFD, FD_CLOEXEC) < 0) {
-            die("a descriptor that it needs is closed");
+            cworker_die("a descriptor that it needs is closed");
         }
     }
 }
@@ -421,8 +437,13 @@ static void block_signals(void)
     sigaddset(&child, SIGCHLD);
     zygote.signal_fd = signalfd(-1, &child, SFD_CLOEXEC | SFD_NONBLOCK);
     if (zygote.signal_fd < 0) {
-        die("signalfd failed");
+        cworker_die("signalfd failed");
     }
+}
+
+int cworker_is_zygote(void)
+{
+    return zygote.self != 0 && zygote.self == getpid();
 }
 
 _Noreturn void cworker_zygote_run(const char *handshake)
@@ -430,9 +451,10 @@ _Noreturn void cworker_zygote_run(const char *handshake)
     zygote.self = getpid();
     parse(handshake);
     unsetenv(CWORKER_HANDSHAKE);
-    occupy_standard_descriptors();
+    cworker_occupy_standard_descriptors();
     prctl(PR_SET_NAME, program_invocation_short_name); /* the kernel named it "exe" */
     prctl(PR_SET_CHILD_SUBREAPER, 1);
+    setpgid(0, 0); /* a signal to its parent's group is not for it */
     block_signals();
     /* Where a sandbox forbids pidfd_open, the hang-up of the socket has to do. */
     zygote.parent_fd = (int)syscall(SYS_pidfd_open, zygote.parent, 0);

@@ -50,7 +50,7 @@ struct QueueAsyncTests {
         var seen: [String] = []
         for try await element in queue { seen.append(element) }
         #expect(seen == (0..<100).map { "\($0)" })
-        #expect(try child.join() == .exited(code: 0))
+        #expect(try await child.join() == .exited(code: 0))
         #expect(await code { _ = try await queue.get() } == .finished)
         #expect(await code { try await queue.put("x") } == .finished)
     }

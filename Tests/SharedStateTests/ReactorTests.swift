@@ -128,7 +128,7 @@ struct ReactorTests {
             }
         }
         queue.finish()
-        #expect(try child.join(timeout: long) == .exited(code: 0))
+        #expect(try await child.join(timeout: long) == .exited(code: 0))
         #expect(taken == Set(0..<300))
     }
 }

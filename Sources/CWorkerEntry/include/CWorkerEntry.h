@@ -8,6 +8,7 @@
 #define CWORKERENTRY_H
 
 #include "image.h"
+#include "launch.h"
 #include "zygote.h"
 
 #endif /* CWORKERENTRY_H */

@@ -5,7 +5,8 @@
  *
  * The library takes over at `main` of the copy, so the program's own `main` never runs in it. The
  * zygote is the subreaper of everything it starts: when the process that started it ends, however
- * it ends, the zygote kills all its descendants and leaves.
+ * it ends, the zygote kills all its descendants and leaves. Each child leads a process group of its
+ * own, and the rest of the group is killed when the child has ended.
  *
  * Functions return 0 or a negated errno unless they say otherwise. Fork, kill and the accessors may
  * be called from any thread; one thread at a time reads events; shutdown must be the last call.
@@ -32,7 +33,8 @@ enum {
     CWORKER_FORKED = 1,      /* a child runs: id, pid */
     CWORKER_FORK_FAILED = 2, /* there is no child: id, status is the positive errno */
     CWORKER_EXITED = 3,      /* a child ended and was reaped: all fields */
-    CWORKER_CLOSED = 4       /* the zygote is gone, and with it every child; the last event */
+    CWORKER_CLOSED = 4,      /* the zygote is gone, and with it every child; the last event */
+    CWORKER_PRELOADED = 5    /* id; status is 0 or the positive errno, with a text */
 };
 
 /* What a zygote has to tell. */
@@ -40,11 +42,12 @@ struct cworker_event {
     uint32_t kind;
     int32_t pid;
     uint64_t id;
-    int32_t status; /* a wait status (see waitpid), or an errno in CWORKER_FORK_FAILED */
-    uint32_t reserved;
+    int32_t status;     /* a wait status (see waitpid); an errno where the kind says so */
+    int32_t pidfd;      /* in CWORKER_FORKED: the reader's own from now on, or -1 */
     int64_t maxrss_kib; /* the largest resident set, in KiB */
     int64_t user_us;    /* processor time in user mode, in microseconds */
     int64_t system_us;  /* processor time in the kernel, in microseconds */
+    char text[440];     /* what a preload threw */
 };
 
 /*
@@ -59,6 +62,13 @@ int cworker_hooked(void);
  */
 int cworker_handshake_pending(void);
 
+/* Whether this process is a zygote, and what runs in it a preload: 1 or 0. */
+int cworker_is_zygote(void);
+
+/* In a worker: the process that asked for it, by number and as a pidfd. Elsewhere 0 and -1. */
+int cworker_parent_pid(void);
+int cworker_parent_fd(void);
+
 /*
  * Starts a zygote. Of the descriptors of this process it inherits 0, 1, 2 and the `count` ones of
  * `inherit_fds`, the first of which is the share descriptor that the workers get (-1 with none).
@@ -72,14 +82,22 @@ int cworker_zygote_start(const int *inherit_fds, int count, cworker_zygote **out
  * Asks for a child that runs `sharedstate_worker_run` with a copy of `payload` and of `fds`.
  * Returns when the request is sent; CWORKER_FORKED or CWORKER_FORK_FAILED with this `id` answers
  * it. The `id` is the caller's and must be unique among live children. The descriptors may be
- * closed on return. An answer of EBUSY: some library started a thread in the zygote, so that it
- * cannot fork.
+ * closed on return. Where `wants_pidfd` is not 0, a pidfd of the child comes with the answer, unless
+ * a sandbox forbids it or the table of descriptors is full.
+ *
+ * If some library started a thread in the zygote, it does not fork but spawns the executable anew.
  *
  * -EMSGSIZE: `length` is above CWORKER_MAX_PAYLOAD. -EINVAL: `nfds` is out of range. -EPIPE: the
  * zygote is gone. -ECHILD: this process is a fork of the one that started the zygote.
  */
 int cworker_fork(cworker_zygote *zygote, uint64_t id, const void *payload, size_t length,
-                 const int *fds, int nfds);
+                 const int *fds, int nfds, int wants_pidfd);
+
+/*
+ * Asks the zygote to call `sharedstate_zygote_preload` with a copy of `payload`, before it forks
+ * again: CWORKER_PRELOADED with this `id` answers it. At most 16 in a zygote. Errors as above.
+ */
+int cworker_preload(cworker_zygote *zygote, uint64_t id, const void *payload, size_t length);
 
 /*
  * Asks the zygote to send signal `number` to child `id`. Unlike kill(2) it never hits another

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 internal import CShm
+internal import CWorkerEntry
 
 /// The default region of this process and of every worker below it: made on first use, mapped by
 /// the zygote, joined by each worker.
@@ -16,6 +17,10 @@ internal enum FamilyRegion {
     static func shared() throws(SharedStateError) -> Region {
         try state.withLock { (state) throws(SharedStateError) -> Region in
             if let region = state.region { return region }
+            guard cworker_is_zygote() == 0 else {
+                throw SharedStateError(
+                    .invalidArgument, "a preload must not use what is shared between processes")
+            }
             let region: Region
             if let inherited = unsafe state.inherited {
                 region = try unsafe Region(joining: inherited)

@@ -2,54 +2,88 @@
 
 internal import CShm
 internal import Glibc
+internal import Synchronization
 
 /// A process of the same program that runs one closure.
 ///
-/// - Threads, tasks: safe; ``join(timeout:)`` blocks the thread.
-/// - Death: a child killed in any way is reaped at once and its ``exitStatus`` says how it ended.
-///   When the process that started it dies, the child is killed.
+/// - Threads, tasks: safe; ``join(timeout:)`` blocks the thread, its `async` form does not.
+/// - Death: a child killed in any way is reaped at once and its ``exitReport`` says how it ended;
+///   what it started, and left in its process group, is killed with it. When the process that
+///   started it dies, the child is killed.
 public final class ChildProcess: Sendable {
+    /// What it is called.
+    public let name: String
+    /// Whether this process ends without waiting for it; see ``Options/isDaemon``.
+    public let isDaemon: Bool
     private let child: SpawnedChild
     private let exit: ExitBox
+    /// Its pidfd, until it is closed.
+    private let held: Mutex<OwnedDescriptor?>
+    private let isClosed = Atomic(false)
 
     private init(_ child: SpawnedChild, _ exit: ExitBox) {
+        name = child.launch.name
+        isDaemon = child.launch.isDaemon
+        var child = child
+        held = Mutex(child.pidfd.take())
         self.child = child
         self.exit = exit
     }
 
     /// Starts a process that runs `body` with these arguments.
     ///
+    /// The process ends when `body` has returned, whatever threads and tasks there are, with exit
+    /// code 0; `exit(_:)` ends it before that, with a code of its own. Both run `atexit` handlers
+    /// and write out what the streams of C hold.
+    ///
     /// - Parameters:
     ///   - arguments: Plain bits, strings, `Codable` values and handles such as a ``Queue``.
+    ///   - options: How it starts.
     ///   - body: A closure without captures; what it returns is ignored. If it throws, its error is written to the standard
-    ///     error stream and the exit code is 1.
+    ///     error stream, the exit code is 1, and ``ExitReport/errorText`` has the text.
     /// - Returns: The process, running.
-    /// - Throws: `capturesValues`, `cannotCross`, `cannotHostWorkers`, `full`, `system`.
+    /// - Throws: `capturesValues`, `cannotCross`, `cannotHostWorkers`, `invalidArgument`, `notFound`
+    ///   (the working directory), `full`, `system`.
     public static func start<each Argument: Sendable, Result: Sendable>(
         _ arguments: repeat each Argument,
+        options: Options = Options(),
         body: @escaping @Sendable (repeat each Argument) throws -> Result
     ) throws -> ChildProcess {
         var writer = ByteWriter()
         writer.append(prefixed: try FunctionReference(pack: body).bytes)
         try encodePack(repeat each arguments, into: &writer)
+        return try start(writer.bytes, options)
+    }
+
+    private static func start(_ call: [UInt8], _ options: Options) throws -> ChildProcess {
         let region = try FamilyRegion.shared()
-        let payload = try SharedBytes(writer.bytes, in: region)
+        let errand = try Errand(call, in: region)
         var request = ByteWriter()
         request.append(byte: WorkerRole.child.rawValue)
-        payload.encode(into: &request)
+        errand.encode(into: &request)
         let exit = ExitBox()
         do {
-            let child = try Zygote.shared().spawn(payload: request.bytes) { status in
-                payload.free(in: region)
-                exit.finish(status.report)
+            let child = try Zygote.shared().spawn(
+                payload: request.bytes, options: options, wantsDescriptor: true
+            ) { end in
+                var report = end.report
+                report.errorText = errand.errorText
+                errand.free()
+                exit.finish(report)
                 region.reap()
             }
-            return ChildProcess(child, exit)
+            let process = ChildProcess(child, exit)
+            ActiveChildren.add(process, child.id)
+            exit.whenFinished { ActiveChildren.remove(child.id) }
+            return process
         } catch {
-            payload.free(in: region)
+            errand.free()
             throw error
         }
     }
+
+    /// The processes that this one started, and that run, in the order of their start.
+    public static var activeChildren: [ChildProcess] { ActiveChildren.all }
 
     /// Its process id.
     ///
@@ -65,45 +99,85 @@ public final class ChildProcess: Sendable {
     /// Whether it runs.
     public var isAlive: Bool { exitStatus == nil }
 
+    /// A descriptor that is readable when it has ended, for `poll`, `epoll` and event loops: a pidfd.
+    ///
+    /// It is this object's, and closed with it. -1 where a sandbox forbids pidfds, and where this
+    /// process had no room for one. It tells a little earlier than ``exitStatus``.
+    public var descriptor: Int32 { held.withLock { $0?.number ?? -1 } }
+
+    /// What it wrote to its standard output, as far as that is kept; see ``Output``.
+    ///
+    /// While it runs, what has arrived so far. All of it is there when ``exitStatus`` is.
+    public var output: [UInt8] { child.launch.output?.bytes ?? [] }
+
+    /// What it wrote to its standard error stream, as ``output``.
+    public var errorOutput: [UInt8] { child.launch.error?.bytes ?? [] }
+
     /// Waits for its end.
     ///
     /// - Parameter timeout: The longest wait; `nil` waits without limit.
     /// - Returns: How it ended.
-    /// - Throws: `timedOut`; the child goes on.
+    /// - Throws: `timedOut`, in which case the child goes on; `closed`.
     @discardableResult
     public func join(timeout: Duration? = nil) throws(SharedStateError) -> ExitStatus {
-        try exit.wait(until: deadline(after: timeout)).status
+        try checkOpen()
+        return try exit.wait(until: deadline(after: timeout)).status
+    }
+
+    /// Waits for its end without holding a thread.
+    ///
+    /// - Parameter timeout: The longest wait; `nil` waits without limit.
+    /// - Returns: How it ended.
+    /// - Throws: `timedOut`, `CancellationError`, in which cases the child goes on; `closed`.
+    @discardableResult
+    public func join(timeout: Duration? = nil) async throws -> ExitStatus {
+        try checkOpen()
+        return try await exit.wait(timeout: timeout).status
     }
 
     /// Asks it to end (SIGTERM).
-    public func terminate() throws(SharedStateError) {
-        try Zygote.shared().signal(child, SIGTERM)
-    }
+    ///
+    /// - Throws: `closed`.
+    public func terminate() throws(SharedStateError) { try signal(SIGTERM) }
 
     /// Ends it (SIGKILL).
-    public func kill() throws(SharedStateError) {
-        try Zygote.shared().signal(child, SIGKILL)
+    ///
+    /// - Throws: `closed`.
+    public func kill() throws(SharedStateError) { try signal(SIGKILL) }
+
+    /// Interrupts it (SIGINT), as ^C does to a program at a terminal; which does not reach a child.
+    ///
+    /// - Throws: `closed`.
+    public func interrupt() throws(SharedStateError) { try signal(SIGINT) }
+
+    /// Sends it a signal; nothing happens if it has ended, and no other process is ever hit.
+    ///
+    /// - Throws: `invalidArgument` (no number of a signal), `closed`.
+    public func signal(_ number: Int32) throws(SharedStateError) {
+        try checkOpen()
+        guard (1...64).contains(number) else {
+            throw SharedStateError(.invalidArgument, "\(number) is no signal")
+        }
+        Zygote.signal(child, number)
     }
-}
 
-/// Where a child's end is told, by the reactor, to whoever waits for it.
-internal final class ExitBox: Sendable {
-    private let state = Mutex<ExitReport?>(nil)
-    private let bell = Doorbell()
-
-    var report: ExitReport? { state.withLock { $0 } }
-
-    func finish(_ report: ExitReport) {
-        state.withLock { $0 = report }
-        bell.ring()
+    /// Closes ``descriptor`` before this object's end.
+    ///
+    /// Nothing can be asked of it then but what is known: ``pid``, ``exitReport``, ``output``.
+    ///
+    /// - Throws: `invalidArgument` while it runs.
+    public func close() throws(SharedStateError) {
+        guard !isAlive else {
+            throw SharedStateError(
+                .invalidArgument, "\(name) still runs: join it, or kill it first")
+        }
+        isClosed.store(true, ordering: .releasing)
+        held.withLock { $0 = nil }
     }
 
-    func wait(until deadline: Int64) throws(SharedStateError) -> ExitReport {
-        while true {
-            if let report { return report }
-            let seen = bell.prepare()
-            if let report { return report }
-            try bell.wait(seen, until: deadline)
+    private func checkOpen() throws(SharedStateError) {
+        guard !isClosed.load(ordering: .acquiring) else {
+            throw SharedStateError(.closed, "\(name) was closed")
         }
     }
 }
@@ -115,17 +189,4 @@ internal func encodePack<each Argument>(
         try TransferPlan<A>.plan(for: A.self).encode(argument, into: &writer)
     }
     repeat try one(each arguments, &writer)
-}
-
-/// What a child process does.
-internal enum ChildMain {
-    static func run(_ reader: inout ByteReader) throws {
-        let bytes = try SharedBytes(from: &reader).read(in: try FamilyRegion.shared())
-        try unsafe bytes.withUnsafeBytes { bytes in
-            var reader = unsafe ByteReader(bytes)
-            let function = try FunctionReference.resolve(try reader.prefixed())
-            var result = ByteWriter()
-            try function.call(arguments: &reader, into: &result)
-        }
-    }
 }

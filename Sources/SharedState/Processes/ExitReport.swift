@@ -50,4 +50,10 @@ public struct ExitReport: Sendable, CustomStringConvertible {
         }
         return text
     }
+
+    /// Keeps the last lines of what it wrote; the first of them may lack its beginning.
+    internal mutating func setLastLines(_ bytes: [UInt8]) {
+        let lines = String(decoding: bytes, as: UTF8.self).split(whereSeparator: \.isNewline)
+        lastLines = lines.suffix(20).map(String.init)
+    }
 }

@@ -20,26 +20,91 @@ internal func zygotePrepare(_ share: Int32) {
     }
 }
 
+/// In the zygote, before it forks again: runs a preload.
+@_cdecl("sharedstate_zygote_preload")
+internal func zygotePreload(
+    _ payload: UnsafeRawPointer?, _ length: Int, _ text: UnsafeMutablePointer<CChar>?, _ room: Int
+) -> Int32 {
+    do {
+        let bytes = unsafe [UInt8](UnsafeRawBufferPointer(start: payload, count: length))
+        try callWithoutArguments(bytes)
+        return 0
+    } catch {
+        let room = unsafe UnsafeMutableRawBufferPointer(start: text, count: room)
+        unsafe room.copyBytes(from: "\(error)".utf8.prefix(room.count - 1))
+        return -1
+    }
+}
+
+/// In a worker, on its only thread.
+@_cdecl("sharedstate_worker_prepare")
+internal func workerPrepare(
+    _ payload: UnsafeRawPointer?, _ length: Int, _ descriptors: UnsafePointer<Int32>?,
+    _ count: Int32
+) {
+    do {
+        var reader = unsafe ByteReader(UnsafeRawBufferPointer(start: payload, count: length))
+        let orders = try reader.prefixed()
+        let given = unsafe Array(UnsafeBufferPointer(start: descriptors, count: Int(count)))
+        try unsafe orders.withUnsafeBytes { bytes in
+            var reader = unsafe ByteReader(bytes)
+            CurrentProcess.begin(try LaunchOrders(from: &reader), given)
+        }
+    } catch {
+        complain("\(error)")
+        _exit(126)
+    }
+}
+
 /// In a worker, on its second thread; the main one hosts the main queue for `MainActor`.
 @_cdecl("sharedstate_worker_run")
 internal func workerRun(
-    _ payload: UnsafeRawPointer?, _ length: Int, _ share: Int32,
-    _ descriptors: UnsafePointer<Int32>?, _ count: Int32
+    _ payload: UnsafeRawPointer?, _ length: Int, _ descriptors: UnsafePointer<Int32>?,
+    _ count: Int32
 ) {
     var status: Int32 = 0
     do {
         var reader = unsafe ByteReader(UnsafeRawBufferPointer(start: payload, count: length))
+        _ = try reader.prefixed()  // what workerPrepare has carried out
         switch WorkerRole(rawValue: try reader.byte()) {
         case .child: try ChildMain.run(&reader)
-        case .poolWorker: try PoolWorker.run(&reader)
+        case .poolWorker:
+            if let failure = CurrentProcess.start?.failure { throw failure }
+            try PoolWorker.run(&reader)
         case nil: throw SharedStateError(.incompatible, "an unknown kind of worker")
         }
     } catch {
         complain("\(error)")
         status = 1
     }
-    fflush(nil)
-    _exit(status)
+    exit(status)
+}
+
+/// What a child process does.
+internal enum ChildMain {
+    static func run(_ reader: inout ByteReader) throws {
+        let errand = try Errand(from: &reader, in: try FamilyRegion.shared())
+        do {
+            if let failure = CurrentProcess.start?.failure { throw failure }
+            let call = try errand.call()
+            try unsafe call.withUnsafeBytes { bytes in
+                var reader = unsafe ByteReader(bytes)
+                let function = try FunctionReference.resolve(try reader.prefixed())
+                var result = ByteWriter()
+                try function.call(arguments: &reader, into: &result)
+            }
+        } catch {
+            try errand.setErrorText("\(error)")
+            throw error
+        }
+    }
+}
+
+/// Calls a function reference that takes nothing, and ignores what it returns.
+internal func callWithoutArguments(_ bytes: [UInt8]) throws {
+    var none = unsafe ByteReader(UnsafeRawBufferPointer(start: nil, count: 0))
+    var ignored = ByteWriter()
+    try FunctionReference.resolve(bytes).call(arguments: &none, into: &ignored)
 }
 
 /// Keeps `dispatch_main` linked for the worker's main thread.

@@ -7,7 +7,7 @@ internal import Synchronization
 
 /// How a child process ended.
 internal struct ChildExit: Sendable {
-    let report: ExitReport
+    var report: ExitReport
     /// The raw wait status, as of `waitpid`.
     let status: Int32
 
@@ -40,6 +40,9 @@ internal struct SpawnedChild: Sendable {
     /// Unique in this process, never used again.
     let id: UInt64
     let pid: Int32
+    /// `nil` where none was wanted, or none is to be had.
+    var pidfd: OwnedDescriptor?
+    let launch: Launch
 }
 
 /// The process that forks this process's workers, and the thread that listens to it.
@@ -54,6 +57,8 @@ internal final class Zygote: Sendable {
     private struct State {
         var connection: ZygoteConnection?
         var lastID: UInt64 = 0
+        /// What every zygote runs before it forks.
+        var preloads: [[UInt8]] = []
     }
 
     private init() {}
@@ -64,25 +69,30 @@ internal final class Zygote: Sendable {
         return instance
     }
 
-    /// Starts a child that runs the worker's main function with `payload` and copies of `fds`.
+    /// Starts a child that runs the worker's main function with `payload`.
     ///
     /// Returns when the child exists. `onExit` is called once, when it has ended, possibly before
     /// this returns; on the thread that listens to all children, so it must not wait. It may spawn.
     func spawn(
-        payload: [UInt8], fds: [Int32] = [], onExit: @escaping @Sendable (ChildExit) -> Void
+        payload: [UInt8], options: ChildProcess.Options = .init(), wantsDescriptor: Bool = false,
+        onExit: @escaping @Sendable (ChildExit) -> Void
     ) throws(SharedStateError) -> SpawnedChild {
-        let id = state.withLock { state in
-            state.lastID += 1
-            return state.lastID
-        }
+        let launch = try Launch(options)
+        var request = ByteWriter(reservingCapacity: launch.orders.count + payload.count + 8)
+        request.append(prefixed: launch.orders)
+        request.append(raw: payload)
         var status: Int32 = 0
         // A second attempt only where the request did not reach a zygote, so nothing runs twice.
         for _ in 0..<2 {
             let connection = try connection()
-            let reply = ZygoteReply(onExit: onExit)
-            status = connection.send(id: id, payload: payload, fds: fds, reply: reply)
+            let id = nextID()
+            let reply = ZygoteReply(launch, onExit: onExit)
+            status = connection.fork(
+                id: id, payload: request.bytes, wantsDescriptor: wantsDescriptor, reply: reply)
             if status == 0 {
-                return SpawnedChild(id: id, pid: try connection.pid(of: reply))
+                let (pid, pidfd) = try connection.child(of: reply)
+                launch.closeFarEnds()
+                return SpawnedChild(id: id, pid: pid, pidfd: pidfd, launch: launch)
             }
             guard status == -EPIPE else { break }
             discard(connection)
@@ -90,9 +100,26 @@ internal final class Zygote: Sendable {
         throw SharedStateError(status: status, "cworker_fork", "a worker process")
     }
 
+    /// Runs a function without arguments in the zygote, now, and in each that takes its place.
+    func preload(_ function: [UInt8]) throws(SharedStateError) {
+        try connection().preload(id: nextID(), function)
+        state.withLock { $0.preloads.append(function) }
+    }
+
+    private func nextID() -> UInt64 {
+        state.withLock { state in
+            state.lastID += 1
+            return state.lastID
+        }
+    }
+
     /// Sends a signal to a child; nothing happens if it has ended.
     ///
     /// It cannot hit another process.
+    static func signal(_ child: SpawnedChild, _ number: Int32) {
+        instance.signal(child, number)
+    }
+
     func signal(_ child: SpawnedChild, _ number: Int32) {
         let connection = state.withLock { $0.connection }
         connection?.signal(id: child.id, number)
@@ -107,6 +134,10 @@ internal final class Zygote: Sendable {
         try state.withLock { (state) throws(SharedStateError) -> ZygoteConnection in
             if let connection = state.connection, !connection.isClosed { return connection }
             let connection = try ZygoteConnection()
+            for function in state.preloads {
+                state.lastID += 1
+                try connection.preload(id: state.lastID, function)
+            }
             state.connection = connection
             return connection
         }
@@ -119,23 +150,31 @@ internal final class Zygote: Sendable {
     }
 }
 
-/// The answer to one spawn, and whom to tell about the child's end.
+/// The answer to one request, and whom to tell about the child's end.
 private final class ZygoteReply: Sendable {
     enum Outcome {
-        case forked(pid: Int32)
-        case failed(errno: Int32)
+        case forked(pid: Int32, pidfd: OwnedDescriptor?)
+        case preloaded
+        case failed(errno: Int32, text: String)
         case zygoteDied
     }
 
+    let launch: Launch?
     let onExit: @Sendable (ChildExit) -> Void
     private let outcome = Mutex<Outcome?>(nil)
     private let arrived = DispatchSemaphore(value: 0)
 
-    init(onExit: @escaping @Sendable (ChildExit) -> Void) {
+    init(_ launch: Launch?, onExit: @escaping @Sendable (ChildExit) -> Void) {
+        self.launch = launch
         self.onExit = onExit
     }
 
+    var taps: [StreamTap] { [launch?.output, launch?.error].compactMap { $0 } }
+
     var received: Outcome? { outcome.withLock { $0 } }
+
+    /// Who is given it keeps what is in it.
+    func takeReceived() -> Outcome? { outcome.withLock { $0.take() } }
 
     func receive(_ outcome: Outcome) {
         self.outcome.withLock { $0 = outcome }
@@ -143,6 +182,14 @@ private final class ZygoteReply: Sendable {
     }
 
     func wait() { arrived.wait() }
+
+    /// Tells of the child's end, after what it has still to say.
+    func finish(_ exit: ChildExit) {
+        for tap in taps { _ = tap.drain(isLast: true) }
+        var exit = exit
+        if let bytes = launch?.error?.bytes { exit.report.setLastLines(bytes) }
+        onExit(exit)
+    }
 }
 
 /// One zygote, from its start to its end, with its thread.
@@ -165,6 +212,7 @@ private final class ZygoteReply: Sendable {
     // The C functions called from several threads are documented to be safe for that.
     private nonisolated(unsafe) let handle: OpaquePointer
     private let state = Mutex(State())
+    private let watch: StreamWatch
     /// The thread that reads events.
     private let reader = Atomic<UInt>(0)
 
@@ -177,6 +225,7 @@ private final class ZygoteReply: Sendable {
         try check(status, "cworker_zygote_start", "the worker host")
         guard let started = unsafe out else { throw Self.cannotHost }
         unsafe handle = started
+        watch = unsafe StreamWatch(besides: cworker_fd(started))
         state.withLock { $0.outOfMemory = OutOfMemoryCounter() }
         try startReader()
     }
@@ -192,15 +241,33 @@ private final class ZygoteReply: Sendable {
     /// Sends a request to fork.
     ///
     /// After a failure the reply will not be answered.
-    func send(id: UInt64, payload: [UInt8], fds: [Int32], reply: ZygoteReply) -> Int32 {
+    func fork(id: UInt64, payload: [UInt8], wantsDescriptor: Bool, reply: ZygoteReply) -> Int32 {
+        let fds = reply.launch?.descriptors ?? []
+        guard let count = Int32(exactly: fds.count) else { return -EINVAL }
+        return send(id, reply) {
+            unsafe cworker_fork(
+                handle, id, payload, payload.count, fds, count, wantsDescriptor ? 1 : 0)
+        }
+    }
+
+    /// Runs a function in the zygote, and waits for that.
+    func preload(id: UInt64, _ function: [UInt8]) throws(SharedStateError) {
+        let reply = ZygoteReply(nil) { _ in }
+        let status = send(id, reply) {
+            unsafe cworker_preload(handle, id, function, function.count)
+        }
+        try check(status, "cworker_preload", "a preload")
+        _ = try answer(to: reply)
+    }
+
+    private func send(_ id: UInt64, _ reply: ZygoteReply, _ request: () -> Int32) -> Int32 {
         let isOpen = state.withLock { state in
             if !state.isClosed { state.pending[id] = reply }
             return !state.isClosed
         }
         guard isOpen else { return -EPIPE }
-        guard let count = Int32(exactly: fds.count) else { return -EINVAL }
         // Not under the lock: the zygote takes no request while we do not take its events.
-        let status = unsafe cworker_fork(handle, id, payload, payload.count, fds, count)
+        let status = request()
         if status != 0 { state.withLock { _ = $0.pending.removeValue(forKey: id) } }
         return status
     }
@@ -210,28 +277,33 @@ private final class ZygoteReply: Sendable {
         _ = unsafe cworker_kill(handle, id, number)
     }
 
-    /// Waits for the answer to a request that was sent.
-    func pid(of reply: ZygoteReply) throws(SharedStateError) -> Int32 {
+    /// Waits for the child that was asked for.
+    func child(of reply: ZygoteReply) throws(SharedStateError) -> (Int32, OwnedDescriptor?) {
+        guard case .forked(let pid, let pidfd) = try answer(to: reply) else {
+            throw SharedStateError(.system, "the zygote gave a wrong answer")
+        }
+        return (pid, pidfd)
+    }
+
+    private func answer(
+        to reply: ZygoteReply
+    ) throws(SharedStateError) -> ZygoteReply.Outcome? {
         if reader.load(ordering: .relaxed) == UInt(pthread_self()) {
             // Called by an `onExit`: nobody else would read the answer.
             while reply.received == nil { _ = handleNextEvent() }
         } else {
             reply.wait()
         }
-        switch reply.received {
-        case .forked(let pid):
-            return pid
-        case .failed(EBUSY):
-            throw SharedStateError(
-                .cannotHostWorkers,
-                "a library this program links started a thread before main, so its workers cannot "
-                    + "be forked; start that thread on first use instead",
-                errno: EBUSY)
-        case .failed(let number):
+        switch reply.takeReceived() {
+        case .failed(ECANCELED, let text):
+            throw SharedStateError(.taskFailed, "a preload threw: \(text)")
+        case .failed(let number, _):
             throw SharedStateError(status: -number, "fork", "a worker process")
         case .zygoteDied, nil:
             throw SharedStateError(
                 .system, "the process that starts the workers died (was it killed?); try again")
+        case let outcome:
+            return outcome
         }
     }
 
@@ -261,7 +333,9 @@ private final class ZygoteReply: Sendable {
         unsafe sigfillset(&all)
         unsafe pthread_sigmask(SIG_BLOCK, &all, nil)
         reader.store(UInt(pthread_self()), ordering: .relaxed)
-        while handleNextEvent() {}
+        while true {
+            if watch.wait() && !handleNextEvent() { return }
+        }
     }
 
     /// Reads one event and acts on it; `false` after the last one.
@@ -270,7 +344,8 @@ private final class ZygoteReply: Sendable {
         guard !isClosed, unsafe cworker_next_event(handle, &event) == 0 else { return false }
         switch Int(event.kind) {
         case Int(CWORKER_FORKED): forked(event)
-        case Int(CWORKER_FORK_FAILED): forkFailed(event)
+        case Int(CWORKER_FORK_FAILED): answered(event)
+        case Int(CWORKER_PRELOADED): answered(event)
         case Int(CWORKER_EXITED): exited(event)
         default: closed()
         }
@@ -283,12 +358,21 @@ private final class ZygoteReply: Sendable {
             if let reply { state.children[event.id] = Child(pid: event.pid, reply: reply) }
             return reply
         }
-        reply?.receive(.forked(pid: event.pid))
+        let pidfd = event.pidfd >= 0 ? OwnedDescriptor(event.pidfd) : nil
+        for tap in reply?.taps ?? [] { watch.add(tap) }
+        reply?.receive(.forked(pid: event.pid, pidfd: pidfd))
     }
 
-    private func forkFailed(_ event: cworker_event) {
+    private func answered(_ event: cworker_event) {
         let reply = state.withLock { $0.pending.removeValue(forKey: event.id) }
-        reply?.receive(.failed(errno: event.status))
+        guard event.status != 0 else {
+            reply?.receive(.preloaded)
+            return
+        }
+        let text = unsafe withUnsafeBytes(of: event.text) { bytes in
+            unsafe String(decoding: bytes.prefix { $0 != 0 }, as: UTF8.self)
+        }
+        reply?.receive(.failed(errno: event.status, text: text))
     }
 
     private func exited(_ event: cworker_event) {
@@ -299,7 +383,8 @@ private final class ZygoteReply: Sendable {
             }
             return (child, state.outOfMemory?.takeKill() ?? false)
         }
-        child?.reply.onExit(ChildExit(event, isOutOfMemory: isOutOfMemory))
+        for tap in child?.reply.taps ?? [] { watch.remove(tap) }
+        child?.reply.finish(ChildExit(event, isOutOfMemory: isOutOfMemory))
     }
 
     private func closed() {
@@ -310,7 +395,8 @@ private final class ZygoteReply: Sendable {
         }
         for reply in pending.values { reply.receive(.zygoteDied) }
         for child in children.values {
-            child.reply.onExit(ChildExit(killedWithZygote: child.pid))
+            for tap in child.reply.taps { watch.remove(tap) }
+            child.reply.finish(ChildExit(killedWithZygote: child.pid))
         }
     }
 
@@ -324,6 +410,9 @@ private final class ZygoteReply: Sendable {
             + "as a set-user-id program)")
 
     private static func checkThatProgramCanHostWorkers() throws(SharedStateError) {
+        guard cworker_is_zygote() == 0 else {
+            throw SharedStateError(.cannotHostWorkers, "a preload must not start processes")
+        }
         guard cworker_handshake_pending() == 0 else {
             throw SharedStateError(
                 .cannotHostWorkers,

@@ -187,13 +187,21 @@ uint64_t cshm_queue_capacity(const cshm_queue *queue)
     return queue->capacity;
 }
 
-/* A message to be delivered again makes it ready, too: see [side] in queue_ports.c. */
-static int has_item(const void *object)
+/* A message to be delivered again makes it ready, too: see [side] in queue_ports.c. The end waits
+ * for what is leased. */
+static bool may_take(const cshm_queue *queue)
 {
-    const cshm_queue *queue = object;
-    return cshm__queue_state(queue) != CSHM_QUEUE_OPEN || cshm__queue_count(queue) != 0 ||
+    uint32_t state = cshm__queue_state(queue);
+    return cshm__queue_count(queue) != 0 || state == CSHM_QUEUE_CANCELLED ||
+           (state == CSHM_QUEUE_FINISHED && cshm__queue_leased(queue) == 0) ||
            atomic_load_explicit(&queue->shared->side, memory_order_seq_cst) !=
                atomic_load_explicit(&queue->side_seen, memory_order_relaxed);
+}
+
+static int has_item(const void *object)
+{
+    cshm_queue *queue = (cshm_queue *)(uintptr_t)object;
+    return may_take(queue) || cshm__queue_look_for_dead(queue) || may_take(queue);
 }
 
 static int has_room(const void *object)

@@ -25,8 +25,7 @@ static bool may_look(cshm_queue *queue)
                                                    memory_order_relaxed, memory_order_relaxed);
 }
 
-/* Looks for what the dead left: leases, and a stream without producers. */
-static bool look_for_dead(cshm_queue *queue)
+bool cshm__queue_look_for_dead(cshm_queue *queue)
 {
     bool worth = atomic_load_explicit(&queue->shared->leasing, memory_order_relaxed) != 0 ||
                  atomic_load_explicit(&queue->shared->produced, memory_order_relaxed) != 0;
@@ -40,7 +39,7 @@ static bool look_for_dead(cshm_queue *queue)
 /* The ring was found empty. @returns -EAGAIN (wait), -EPIPE (the end), or 0: look again. */
 static int at_empty(cshm_queue *queue, int status)
 {
-    if (look_for_dead(queue)) {
+    if (cshm__queue_look_for_dead(queue)) {
         return 0;
     }
     if (cshm__queue_state(queue) == CSHM_QUEUE_OPEN) {

@@ -145,6 +145,11 @@ void cshm__queue_clear(struct cshm_queue *queue, uint32_t slot);
 /* Bytes of blocks in all slots, by a walk. */
 uint64_t cshm__queue_bytes(const struct cshm_queue *queue);
 
+/* ---- queue_take.c ---- */
+/* Looks, now and then, for what the dead left: leases, and a stream without producers. @returns
+ * whether there is something to be delivered again. */
+bool cshm__queue_look_for_dead(struct cshm_queue *queue);
+
 /* ---- queue_end.c ---- */
 /* Finishes a queue whose producers are all gone; with dead ones, at most now and then. */
 void cshm__queue_finish_if_abandoned(struct cshm_queue *queue);

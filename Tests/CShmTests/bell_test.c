@@ -470,41 +470,101 @@ static void put_some_and_wait(cshm_region *region, void *context)
     attach_and_wait(region, context);
 }
 
-/* Nothing but the bell says that the only producer is dead: no look is made without a ring. */
-static void end_by_bell(void)
+/* What makes a stream's end known to who waits at its items. */
+typedef void wait_for_end(cshm_bell *bell, const struct cshm_waitable *items);
+
+static void wait_for_bell(cshm_bell *bell, const struct cshm_waitable *items)
+{
+    if (cshm_bell_arm(bell, items) == 0) {
+        CHECK(is_rung(bell, 30000));
+        cshm_bell_clear(bell);
+    }
+}
+
+static void wait_without_bell(cshm_bell *bell __attribute__((unused)),
+                              const struct cshm_waitable *items)
+{
+    CHECK_EQ(cshm_wait_any(items, 1, after(30 * SECOND)), 0);
+}
+
+static void end_by_death(cshm_region *region, uint32_t number, wait_for_end *wait)
+{
+    const struct channel_kind *kind = &channel_kinds[number];
+    struct source *source = shared_memory(sizeof *source);
+    struct cshm_waitable items;
+    cshm_bell *bell = NULL;
+    uint64_t next = 0;
+    source->number = number;
+    CHECK_EQ(kind->create(region, &source->places[0]), 0);
+    CHECK_EQ(cshm_heap_share(region, source->places[0]), 0);
+    struct channel channel = channel_open(kind, region, source->places[0]);
+    CHECK_EQ(kind->be_taker(&channel), 0);
+    kind->items(&channel, &items);
+    CHECK_EQ(cshm_bell_create(&bell), 0);
+    CHECK_EQ(cshm_bell_watch(bell, region), 0);
+    pid_t child = spawn(region, put_some_and_wait, source);
+    wait_until_set(&source->ready, 1);
+    CHECK(!drain(&channel, &next));
+    kill(child, SIGKILL);
+    while (!drain(&channel, &next)) {
+        wait(bell, &items);
+    }
+    CHECK_EQ(next, 3);
+    expect_killed(child);
+    cshm_bell_close(bell);
+    kind->destroy(&channel);
+}
+
+static void end_without_rings(void)
 {
     cshm_region *region = make_region(8u << 20);
     for (uint32_t i = 0; i < CHANNEL_KINDS; i++) {
-        const struct channel_kind *kind = &channel_kinds[i];
-        for (int round = 0; kind->ends_itself && round < 10; round++) {
-            struct source *source = shared_memory(sizeof *source);
-            struct cshm_waitable items;
-            cshm_bell *bell = NULL;
-            uint64_t next = 0;
-            source->number = i;
-            CHECK_EQ(kind->create(region, &source->places[0]), 0);
-            CHECK_EQ(cshm_heap_share(region, source->places[0]), 0);
-            struct channel channel = channel_open(kind, region, source->places[0]);
-            CHECK_EQ(kind->be_taker(&channel), 0);
-            kind->items(&channel, &items);
-            CHECK_EQ(cshm_bell_create(&bell), 0);
-            CHECK_EQ(cshm_bell_watch(bell, region), 0);
-            pid_t child = spawn(region, put_some_and_wait, source);
-            wait_until_set(&source->ready, 1);
-            CHECK(!drain(&channel, &next));
-            kill(child, SIGKILL);
-            while (!drain(&channel, &next)) {
-                if (cshm_bell_arm(bell, &items) == 0) {
-                    CHECK(is_rung(bell, 30000));
-                    cshm_bell_clear(bell);
-                }
-            }
-            CHECK_EQ(next, 3);
-            expect_killed(child);
-            cshm_bell_close(bell);
-            kind->destroy(&channel);
+        for (int round = 0; channel_kinds[i].ends_itself && round < 10; round++) {
+            end_by_death(region, i, wait_for_bell);
+            end_by_death(region, i, wait_without_bell);
         }
     }
+    cshm_region_close(region);
+}
+
+static void lease_and_wait(cshm_region *region, void *context)
+{
+    struct source *source = context;
+    struct channel channel = channel_open(&channel_kinds[1], region, source->places[0]);
+    struct cshm_message message;
+    CHECK_EQ(cshm_queue_try_lease(channel.view, 1, &message), 0);
+    attach_and_wait(region, context);
+}
+
+/* Of a finished queue whose last element is leased nothing is ready until the lease ends, or its
+ * holder is dead. */
+static void leased_end(void)
+{
+    cshm_region *region = make_region(1u << 20);
+    struct source *source = shared_memory(sizeof *source);
+    struct channel channel = channel_make(&channel_kinds[1], region);
+    struct cshm_message message;
+    struct cshm_waitable items;
+    uint64_t value = 1;
+    uint64_t length = 0;
+    source->places[0] = channel.place;
+    cshm_queue_items(channel.view, &items);
+    CHECK_EQ(cshm_queue_try_put(channel.view, &value, 8), 0);
+    CHECK_EQ(cshm_queue_try_put(channel.view, &value, 8), 0);
+    cshm_queue_finish(channel.view);
+    CHECK_EQ(cshm_queue_try_lease(channel.view, 1, &message), 0);
+    pid_t child = spawn(region, lease_and_wait, source);
+    wait_until_set(&source->ready, 1);
+    CHECK_EQ(channel.kind->take(&channel, &value, 8, &length), -EAGAIN);
+    CHECK_EQ(cshm_wait_any(&items, 1, after(50 * MILLISECOND)), -ETIMEDOUT);
+    cshm_queue_release(channel.view, &message);
+    CHECK_EQ(cshm_wait_any(&items, 1, 0), -ETIMEDOUT);
+    kill_child(child);
+    CHECK_EQ(cshm_wait_any(&items, 1, after(30 * SECOND)), 0);
+    CHECK_EQ(channel.kind->take(&channel, &value, 8, &length), 0);
+    CHECK_EQ(cshm_wait_any(&items, 1, 0), 0);
+    CHECK_EQ(channel.kind->take(&channel, &value, 8, &length), -EPIPE);
+    channel.kind->destroy(&channel);
     cshm_region_close(region);
 }
 
@@ -515,7 +575,8 @@ const struct test bell_tests[] = {
     {"forgets_watchers_that_were_killed", dead_watchers},
     {"watches_processes_that_attach_leave_and_are_killed", watches},
     {"watches_a_process_without_a_descriptor_too", watch_limits},
-    {"tells_of_the_end_when_the_last_producer_is_killed", end_by_bell},
+    {"tells_of_the_end_when_the_last_producer_is_killed", end_without_rings},
+    {"is_not_rung_for_an_end_that_waits_for_a_lease_until_its_holder_is_killed", leased_end},
     {"wait_for_any_channel_finds_the_one_that_is_ready", wait_any_alone},
     {"wait_for_any_channel_of_several_processes", wait_any},
     {NULL, NULL},

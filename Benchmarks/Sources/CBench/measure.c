@@ -68,10 +68,18 @@ int bench_load(const char *path)
 {
     void *image = dlopen(path, RTLD_NOW | RTLD_LOCAL);
     const struct bench_channel *peer = image == NULL ? NULL : dlsym(image, "bench_peer");
-    if (peer == NULL || loaded_count == PEERS_MAX) {
+    const struct bench_channel *const one[] = {peer, NULL};
+    const struct bench_channel *const *peers =
+        image == NULL || peer != NULL ? one : dlsym(image, "bench_peers");
+    if (peers == NULL || *peers == NULL) {
         return -ENOENT;
     }
-    loaded[loaded_count++] = peer;
+    for (; *peers != NULL; peers++) {
+        if (loaded_count == PEERS_MAX) {
+            return -ENOENT;
+        }
+        loaded[loaded_count++] = *peers;
+    }
     return 0;
 }
 

@@ -9,6 +9,7 @@ extern const struct bench_channel bench_vyukov, bench_vyukov_padded, bench_robus
 extern const struct bench_channel bench_ring, bench_ring_waiting, bench_ring_lent;
 extern const struct bench_channel bench_queue, bench_queue_waiting;
 extern const struct bench_channel bench_lock, bench_robust_lock;
+extern const struct bench_channel bench_map_get, bench_map_set;
 
 const struct bench_channel *const bench_registry[] = {
     &bench_ping_pong,
@@ -26,5 +27,7 @@ const struct bench_channel *const bench_registry[] = {
     &bench_queue_waiting,
     &bench_lock,
     &bench_robust_lock,
+    &bench_map_get,
+    &bench_map_set,
 };
 const uint32_t bench_registry_count = sizeof bench_registry / sizeof *bench_registry;

@@ -98,7 +98,7 @@ bool bench_interrupted(void);
 /** Whether there is such a channel, built in or loaded. */
 bool bench_has(const char *channel);
 
-/** Loads a peer: a shared object with a `bench_peer`. @returns 0 or -ENOENT. */
+/** Loads a peer: a shared object with a `bench_peer`, or an array `bench_peers`. @returns 0 or -ENOENT. */
 int bench_load(const char *path);
 
 /** Asks for more of the CPUs than others get, for this process and its children, where allowed. */

@@ -46,8 +46,8 @@ template <unsigned Size> struct dictionary {
     explicit dictionary(const char *name) : memory(ipc::create_only, name, 256u << 20)
     {
         mutex = memory.construct<ipc::interprocess_mutex>(ipc::unique_instance)();
-        entries = memory.construct<map>(ipc::unique_instance)(
-            BENCH_KEYS, hash(), equal(), memory.get_allocator<pair>());
+        entries = memory.construct<map>(ipc::unique_instance)(BENCH_KEYS, hash(), equal(),
+                                                              memory.get_allocator<pair>());
     }
 
     bool get(const bench_key *key, bench_value *value)

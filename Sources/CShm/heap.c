@@ -211,10 +211,10 @@ static int refill(cshm_region *region, uint32_t class, struct cshm_class *own)
     }
 }
 
-static uint32_t class_for(uint64_t size)
+uint32_t cshm__heap_class(uint64_t size)
 {
     uint32_t class = 0;
-    while (CLASS_SIZE[class] < size) {
+    while (class < CSHM_CLASSES && CLASS_SIZE[class] < size) {
         class ++;
     }
     return class;
@@ -222,7 +222,7 @@ static uint32_t class_for(uint64_t size)
 
 static int allocate_small(cshm_region *region, uint64_t size, uint64_t holder, uint64_t *offset)
 {
-    uint32_t class = class_for(size);
+    uint32_t class = cshm__heap_class(size);
     struct cshm_class *own = &region->classes[class];
     pthread_mutex_lock(&own->lock);
     int status = own->cached != 0 ? 0 : refill(region, class, own);
@@ -358,6 +358,15 @@ void cshm__heap_free_from(cshm_region *region, uint64_t offset, const _Atomic ui
         }
         ended = end_block(region, &block, state);
     }
+}
+
+bool cshm__heap_is_held(const cshm_region *region, uint64_t offset, const _Atomic uint64_t *holder)
+{
+    struct block block;
+    return cshm__heap_find(region, offset, &block) && block.start == offset &&
+           KIND(atomic_load_explicit(block.state, memory_order_acquire)) != CSHM_BLOCK_FREE &&
+           atomic_load_explicit(block.holder, memory_order_acquire) ==
+               cshm_heap_offset(region, (const void *)holder);
 }
 
 void *cshm_heap_pointer(const cshm_region *region, uint64_t offset, uint64_t size)

@@ -6,6 +6,7 @@
 #ifndef CSHM_INTERNAL_H
 #define CSHM_INTERNAL_H
 
+#include <limits.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -129,6 +130,15 @@ static inline void cshm__park_wake_one_after_store(struct cshm_park *park)
     }
 }
 
+/* The same with all. */
+static inline void cshm__park_wake_all_after_store(struct cshm_park *park)
+{
+    const _Atomic uint32_t *word = (const _Atomic uint32_t *)(const void *)&park->word;
+    if (__builtin_expect(atomic_load_explicit(word, memory_order_relaxed) & CSHM_PARK_CALLS, 0)) {
+        cshm__park_wake(park, INT_MAX);
+    }
+}
+
 /* Tries until the attempt answers something else than -EAGAIN: at first spinning, then asleep on
  * `park`. @returns what the attempt did, or -ETIMEDOUT. The attempt is the look at the condition
  * of cshm/park.h, an acquire load or stronger. */
@@ -168,6 +178,10 @@ void cshm__heap_link(cshm_region *region, uint64_t offset);
 int cshm__heap_hold(cshm_region *region, uint64_t offset, const _Atomic uint64_t *holder);
 /* Frees a block only if its cell still names that holder; clears nothing. Idempotent. */
 void cshm__heap_free_from(cshm_region *region, uint64_t offset, const _Atomic uint64_t *holder);
+/* Whether it is a block in use whose cell names that holder. */
+bool cshm__heap_is_held(const cshm_region *region, uint64_t offset, const _Atomic uint64_t *holder);
+/* The class of a block of that size; CSHM_CLASSES for large ones. */
+uint32_t cshm__heap_class(uint64_t size);
 
 /* ---- ring.c ---- */
 /* Takes a role whose owner's stamp is in the word. @returns 0, 1 (its owner is dead), -EBUSY. */

@@ -388,27 +388,47 @@ enum {
     CSHM_SUBSCRIBER_JOINING = 3,
 };
 
+/* ---- guard: a lock of the library's own, with no thread's end to tell of ---- */
+struct cshm_guard {
+    _Atomic uint64_t owner;  /* stamp, or 0 */
+    _Atomic uint64_t thread; /* the owner's, as it knows itself */
+    struct cshm_park park;   /* those who want it sleep here */
+    uint32_t pad;
+};
+
+/* ---- an item, in maps and lists ---- */
+struct cshm_item {
+    _Atomic uint64_t generation;
+    _Atomic uint64_t lengths; /* {key:32, value:32} */
+    _Atomic uint64_t bytes[]; /* key, padded to 8; value, padded to 8 */
+};
+
 /* ---- map ---- */
-#define CSHM_MAP_SHARDS  64u
-#define CSHM_MAP_ENTRIES 7u
+#define CSHM_MAP_SHARDS_MAX 1024u
+#define CSHM_MAP_ENTRIES    7u
 
 struct cshm_map_shard {
-    struct cshm_mutex lock;
-    _Atomic uint64_t table; /* {generation:16, place of the table:48} */
+    _Atomic uint64_t table; /* {generation:26, log2 of the buckets:5, place / 128: 33}, or 0 */
+    uint8_t pad0[CSHM_LINE - 8];
+    struct cshm_guard guard;
     _Atomic uint64_t count;
-    _Atomic uint64_t next_generation;
-    _Atomic uint64_t pending_new; /* the item, or table, about to be linked; their holder word */
-    _Atomic uint64_t pending_old; /* the one about to be freed */
-    uint8_t pad[CSHM_LINE - 40];
+    _Atomic uint64_t generation;    /* the last one given to an item */
+    _Atomic uint64_t changes;       /* grows after each change */
+    _Atomic uint64_t spare;         /* {size class + 1:16, place:48} of an item no entry names */
+    _Atomic uint64_t pending_new;   /* an item, or table, about to be named; the holder of all */
+    _Atomic uint64_t pending_old;   /* the item about to be, or just, unnamed or changed */
+    _Atomic uint64_t pending_table; /* the word of the table about to be, or just, replaced */
+    uint8_t pad1[CSHM_LINE - 80];
 };
 
 struct cshm_map_shared {
     uint32_t magic;
-    uint32_t shards;
+    uint32_t shards; /* a power of two */
     uint64_t type_tag;
     uint64_t seed[2];
-    uint8_t pad[CSHM_LINE - 32];
-    struct cshm_map_shard shard[CSHM_MAP_SHARDS];
+    uint8_t pad0[CSHM_LINE - 32];
+    struct cshm_park_line changes; /* those who watch sleep here */
+    struct cshm_map_shard shard[];
 };
 
 struct cshm_map_bucket {
@@ -417,20 +437,9 @@ struct cshm_map_bucket {
 };
 
 struct cshm_map_table {
-    _Atomic uint32_t magic;
-    _Atomic uint32_t log2_buckets;
-    _Atomic uint32_t buckets; /* primary and overflow */
-    _Atomic uint32_t overflow_used;
-    uint8_t pad[CSHM_LINE - 16];
-    struct cshm_map_bucket bucket[];
-};
-
-struct cshm_map_item {
-    _Atomic uint64_t generation;
-    _Atomic uint64_t hash;
-    _Atomic uint64_t key_length;
-    _Atomic uint64_t length;
-    _Atomic uint64_t bytes[]; /* key, padded to 8; value, padded to 8 */
+    _Atomic uint64_t overflow_used;
+    uint8_t pad[64 - 8];
+    struct cshm_map_bucket bucket[]; /* primary, then overflow */
 };
 
 _Static_assert(sizeof(struct cshm_header) <= CSHM_PAGE, "header: size");
@@ -461,9 +470,12 @@ _Static_assert(sizeof(struct cshm_broadcast_shared) == 6 * CSHM_LINE, "broadcast
 _Static_assert(sizeof(struct cshm_publisher_shared) == CSHM_LINE, "publisher: size");
 _Static_assert(sizeof(struct cshm_subscriber_shared) == CSHM_LINE, "subscriber: size");
 _Static_assert(sizeof(struct cshm_pack) == 16, "pack: size");
+_Static_assert(sizeof(struct cshm_guard) == 24, "guard: size");
+_Static_assert(sizeof(struct cshm_item) == 16, "item: size");
 _Static_assert(sizeof(struct cshm_map_shard) == 2 * CSHM_LINE, "shard: size");
+_Static_assert(sizeof(struct cshm_map_shared) == 2 * CSHM_LINE, "map: size");
 _Static_assert(sizeof(struct cshm_map_bucket) == 64, "bucket: size");
-_Static_assert(sizeof(struct cshm_map_table) == CSHM_LINE, "table: size");
+_Static_assert(sizeof(struct cshm_map_table) == 64, "table: size");
 _Static_assert(ATOMIC_LLONG_LOCK_FREE == 2, "a lock-based atomic cannot cross processes");
 
 /* Every struct of this file, and the two of the public headers: their sizes make the layout id, with
@@ -496,11 +508,12 @@ _Static_assert(ATOMIC_LLONG_LOCK_FREE == 2, "a lock-based atomic cannot cross pr
     X(cshm_broadcast_shared)  \
     X(cshm_publisher_shared)  \
     X(cshm_subscriber_shared) \
+    X(cshm_guard)             \
+    X(cshm_item)              \
     X(cshm_map_shard)         \
     X(cshm_map_shared)        \
     X(cshm_map_bucket)        \
     X(cshm_map_table)         \
-    X(cshm_map_item)          \
     X(cshm_mutex)             \
     X(cshm_park)
 

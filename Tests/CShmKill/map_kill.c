@@ -12,7 +12,7 @@ extern const struct scenario map_scenarios[];
 
 enum {
     TAG = 9,
-    KEYS = 16,
+    KEYS = 24,
     ONE_BUCKET = 7,  /* entries of a bucket */
     CROWDED = 8,     /* items in the smallest table before it grows */
     SPARE = KEYS - 1 /* the key of whoever comes next */
@@ -24,6 +24,7 @@ struct value {
     uint64_t check;
 };
 
+static const struct cshm_map_options options = {.type_tag = TAG};
 static uint64_t keys[KEYS];
 static uint64_t other_key; /* of another shard */
 
@@ -73,7 +74,7 @@ static void choose_keys(cshm_map *map)
 static void make_map(struct world *world)
 {
     cshm_map *map = NULL;
-    CHECK_EQ(cshm_map_create(world->region, TAG, &world->place[0]), 0);
+    CHECK_EQ(cshm_map_create(world->region, &options, &world->place[0]), 0);
     CHECK_EQ(cshm_map_open(world->region, world->place[0], TAG, &map), 0);
     world->handle = map;
     if (keys[0] == 0) {
@@ -117,6 +118,34 @@ static void make_crowded(struct world *world)
     make_shared_map(world, CROWDED);
 }
 
+/* Three keys, and a spare item. */
+static void make_spare(struct world *world)
+{
+    make_shared_map(world, 3);
+    CHECK_EQ(put(world->handle, keys[0], 1), 1);
+}
+
+/* One key is left in a table of eight buckets. */
+static void make_sparse(struct world *world)
+{
+    make_shared_map(world, KEYS - 2);
+    for (uint32_t i = 1; i < KEYS - 2; i++) {
+        CHECK_EQ(cshm_map_remove(world->handle, &keys[i], sizeof keys[i]), 0);
+    }
+    world->place[1] = 1;
+}
+
+/* Two keys with a word each, and a third one. */
+static void make_words(struct world *world)
+{
+    make_shared_map(world, 0);
+    for (uint32_t i = 0; i < 2; i++) {
+        CHECK_EQ(cshm_map_fetch_add(world->handle, &keys[i], sizeof keys[i], 1, NULL), 0);
+    }
+    CHECK_EQ(put(world->handle, keys[2], 1), 0);
+    CHECK_EQ(cshm_map_version(world->handle, &keys[0], sizeof keys[0], &world->place[2]), 0);
+}
+
 /* ---- operations ---- */
 
 static int put_new(struct world *world)
@@ -153,6 +182,47 @@ static int remove_under_lock(struct world *world)
     return 0;
 }
 
+static int insert(struct world *world)
+{
+    struct value value = value_of(keys[world->place[1]], 2);
+    CHECK_EQ(cshm_map_insert(world->handle, &keys[0], sizeof keys[0], &value, sizeof value),
+             -EEXIST);
+    return cshm_map_insert(world->handle, &value.key, sizeof value.key, &value, sizeof value);
+}
+
+static int replace_present(struct world *world)
+{
+    struct value value = value_of(keys[0], 2);
+    return cshm_map_replace(world->handle, &keys[0], sizeof keys[0], &value, sizeof value);
+}
+
+static int exchange(struct world *world)
+{
+    struct value before = value_of(keys[0], 1);
+    struct value after = value_of(keys[0], 2);
+    return cshm_map_compare_exchange(world->handle, &keys[0], sizeof keys[0], &before,
+                                     sizeof before, &after, sizeof after);
+}
+
+static int add(struct world *world)
+{
+    return cshm_map_fetch_add(world->handle, &keys[0], sizeof keys[0], 1, NULL);
+}
+
+static int put_odd(struct world *world)
+{
+    return cshm_map_put(world->handle, "odd", 3, "length", 6);
+}
+
+static int freeze(struct world *world)
+{
+    int status = cshm_map_freeze(world->handle);
+    if (status == 0) {
+        cshm_map_thaw(world->handle);
+    }
+    return status;
+}
+
 static int clear(struct world *world)
 {
     return cshm_map_clear(world->handle);
@@ -160,7 +230,7 @@ static int clear(struct world *world)
 
 static int create(struct world *world)
 {
-    return cshm_map_create(world->region, TAG, &world->place[0]);
+    return cshm_map_create(world->region, &options, &world->place[0]);
 }
 
 static void make_own_map(struct world *world)
@@ -196,6 +266,13 @@ static void read_meanwhile(struct world *world)
 {
     CHECK_EQ(get(world->handle, keys[1]), 1);
     CHECK(get(world->handle, keys[0]) <= 2);
+    CHECK_EQ(put(world->handle, other_key, 8), 1);
+    CHECK_EQ(put(world->handle, other_key, 7), 1);
+}
+
+static void read_others(struct world *world)
+{
+    CHECK(get(world->handle, keys[0]) <= 1);
     CHECK_EQ(put(world->handle, other_key, 8), 1);
     CHECK_EQ(put(world->handle, other_key, 7), 1);
 }
@@ -239,7 +316,7 @@ static void check_map(struct world *world, uint64_t changed, uint64_t before, ui
     CHECK_EQ(cshm_map_count(world->handle), present);
     CHECK_EQ(cshm_map_clear(world->handle), 0);
     CHECK_EQ(cshm_map_count(world->handle), 0);
-    CHECK_EQ(blocks_in_use(world->region), 65); /* the map, and a table for each shard */
+    CHECK_EQ(blocks_in_use(world->region), 1);
     cshm_map_destroy(world->handle);
 }
 
@@ -258,13 +335,61 @@ static void check_removed(struct world *world)
     check_map(world, 0, 1, 0);
 }
 
+static void check_odd(struct world *world)
+{
+    char buffer[8];
+    uint64_t length = 0;
+    int status = cshm_map_get(world->handle, "odd", 3, buffer, sizeof buffer, &length);
+    CHECK(status == 0 ? length == 6 && memcmp(buffer, "length", 6) == 0
+                      : status == -ENOENT && !returned(world));
+    CHECK_EQ(cshm_map_remove(world->handle, "odd", 3), status);
+    check_map(world, SPARE, 0, 0);
+}
+
+static void check_unchanged(struct world *world)
+{
+    check_map(world, SPARE, 0, 0);
+}
+
+static uint64_t word_of(const cshm_map *map, uint64_t key)
+{
+    uint64_t word = 0;
+    uint64_t length = 0;
+    CHECK_EQ(cshm_map_get(map, &key, sizeof key, &word, sizeof word, &length), 0);
+    CHECK_EQ(length, sizeof word);
+    return word;
+}
+
+static void read_words(struct world *world)
+{
+    uint64_t word = word_of(world->handle, keys[0]);
+    CHECK(word == 1 || word == 2);
+    CHECK_EQ(word_of(world->handle, keys[1]), 1);
+}
+
+/* Whoever watches is told of every change. */
+static void check_added(struct world *world)
+{
+    uint64_t version = 0;
+    uint64_t word = word_of(world->handle, keys[0]);
+    CHECK(word == 2 || (word == 1 && !returned(world)));
+    CHECK_EQ(cshm_map_version(world->handle, &keys[0], sizeof keys[0], &version), 0);
+    CHECK(word == 1 || version > world->place[2]);
+    CHECK_EQ(word_of(world->handle, keys[1]), 1);
+    CHECK_EQ(get(world->handle, keys[2]), 1);
+    CHECK_EQ(cshm_map_count(world->handle), 4);
+    CHECK_EQ(cshm_map_clear(world->handle), 0);
+    CHECK_EQ(blocks_in_use(world->region), 1);
+    cshm_map_destroy(world->handle);
+}
+
 static void check_cleared(struct world *world)
 {
     uint64_t count = walk(world->handle);
     CHECK(count == 0 || !returned(world));
     CHECK_EQ(cshm_map_clear(world->handle), 0);
     CHECK_EQ(cshm_map_count(world->handle), 0);
-    CHECK_EQ(blocks_in_use(world->region), 65);
+    CHECK_EQ(blocks_in_use(world->region), 1);
     cshm_map_destroy(world->handle);
 }
 
@@ -322,13 +447,70 @@ const struct scenario map_scenarios[] = {
      .recover = write_next,
      .check = check_removed,
      .meanwhile = read_meanwhile},
-    {.name = "clear",
+    {.name = "put_replaces_by_the_spare",
+     .setup = make_spare,
+     .operate = replace,
+     .recover = write_next,
+     .check = check_replaced,
+     .meanwhile = read_meanwhile,
+     .pairs = 1},
+    {.name = "put_new_by_the_spare",
+     .setup = make_spare,
+     .operate = put_new,
+     .recover = write_next,
+     .check = check_put,
+     .meanwhile = read_meanwhile,
+     .pairs = 2},
+    {.name = "remove_that_shrinks",
+     .setup = make_sparse,
+     .operate = remove_key,
+     .recover = write_next,
+     .check = check_removed,
+     .meanwhile = read_others,
+     .pairs = 40},
+    {.name = "insert",
      .setup = make_three,
+     .operate = insert,
+     .recover = write_next,
+     .check = check_put,
+     .meanwhile = read_meanwhile},
+    {.name = "replace",
+     .setup = make_three,
+     .operate = replace_present,
+     .recover = write_next,
+     .check = check_replaced,
+     .meanwhile = read_meanwhile},
+    {.name = "compare_exchange",
+     .setup = make_three,
+     .operate = exchange,
+     .recover = write_next,
+     .check = check_replaced,
+     .meanwhile = read_meanwhile},
+    {.name = "fetch_add",
+     .setup = make_words,
+     .operate = add,
+     .recover = write_next,
+     .check = check_added,
+     .meanwhile = read_words,
+     .pairs = 1},
+    {.name = "freeze",
+     .setup = make_three,
+     .operate = freeze,
+     .recover = write_next,
+     .check = check_unchanged,
+     .step = 9},
+    {.name = "put_odd",
+     .setup = make_three,
+     .operate = put_odd,
+     .recover = write_next,
+     .check = check_odd},
+    {.name = "clear",
+     .setup = make_spare,
      .operate = clear,
      .recover = write_next,
      .check = check_cleared,
      .meanwhile = read_what_is_left},
-    {.name = "create", .operate = create, .check = check_gone, .step = 7, .pairs = 997},
+    {.name = "create", .operate = create, .check = check_gone, .pairs = 7},
     {.name = "put_into_an_unshared_one",
      .setup = know_keys,
      .prepare = make_own_map,

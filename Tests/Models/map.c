@@ -6,6 +6,8 @@
  *
  *   A  put key 1   B  put key 2   a  remove key 1   b  remove key 2   G  grow   r  read key 1
  *
+ * What a replacement frees becomes the spare of the next one; or, in place, a value is one word.
+ *
  * Checked: a reader gets a value of its key, whole, that was current at some instant of its call,
  * or rightly none; readers do not wait and end; recovery keeps what was committed, gives all blocks
  * back that nothing names, and frees none that is named, also when it dies itself.
@@ -22,11 +24,14 @@ enum mutation {
     NO_TABLE_CHECK,
     NO_ENTRY_CHECK,
     NO_GENERATION,
+    NAMED_SPARE_STAYS,
+    SPARE_IS_FREED,
 };
 
 struct config {
     const char *scripts[MODEL_THREADS];
     uint32_t deaths;
+    bool in_place;
     enum mutation mutation;
 };
 
@@ -61,6 +66,7 @@ struct thread {
     uint8_t made; /* + 1 */
     uint8_t at;
     uint8_t free_at;
+    uint8_t from_spare;
     struct word seen;
     struct word table;
     uint8_t generation;
@@ -73,6 +79,8 @@ struct state {
     uint8_t holder; /* of the lock, thread + 1 */
     uint8_t pending_new;
     uint8_t pending_old;
+    uint8_t pending_table;
+    uint8_t spare;
     uint8_t next_generation;
     struct word table;
     struct block block[BLOCKS];
@@ -142,6 +150,10 @@ static bool recover(struct state *s, uint32_t self)
             s->block[i - 1].state = i == s->pending_new ? LINKED : FREE;
         }
     }
+    if (s->spare != 0 && names(s, s->spare) && config->mutation != NAMED_SPARE_STAYS) {
+        STEP("recover: what is named is no spare");
+        s->spare = 0;
+    }
     if (s->pending_new != 0) {
         STEP("recover: free what pending_new has, if nothing names it");
         if (!names(s, s->pending_new)) {
@@ -150,9 +162,21 @@ static bool recover(struct state *s, uint32_t self)
         STEP("recover: pending_new = 0");
         s->pending_new = 0;
     }
+    if (s->pending_table != 0) {
+        STEP("recover: free what pending_table has, if it is not the table");
+        if (s->table.block != s->pending_table) {
+            s->block[s->pending_table - 1].state = FREE;
+        }
+        STEP("recover: pending_table = 0");
+        s->pending_table = 0;
+    }
     if (s->pending_old != 0) {
-        STEP("recover: free what pending_old has, if nothing names it");
-        if (!names(s, s->pending_old)) {
+        STEP("recover: free or renew what pending_old has");
+        if (names(s, s->pending_old)) {
+            if (s->table.block != s->pending_old) {
+                s->block[s->pending_old - 1].generation = ++s->next_generation;
+            }
+        } else if (s->pending_old != s->spare || config->mutation == SPARE_IS_FREED) {
             s->block[s->pending_old - 1].state = FREE;
         }
         STEP("recover: pending_old = 0");
@@ -180,8 +204,19 @@ static bool drop(struct state *s, uint32_t self, uint8_t block)
     STEP("free block %u", block - 1);
     CLAIM(s->block[block - 1].state == LINKED, "freed twice");
     s->block[block - 1].state = FREE;
-    STEP("pending_old = 0");
-    s->pending_old = 0;
+    END;
+}
+
+/* The same, unless it becomes the spare. */
+static bool retire(struct state *s, uint32_t self, uint8_t block)
+{
+    BEGIN;
+    if (s->spare == 0) {
+        STEP("spare = %u", block - 1);
+        s->spare = block;
+        RETURN;
+    }
+    CALL(drop(s, self, block));
     END;
 }
 
@@ -202,6 +237,21 @@ static void find_locked(const struct state *s, struct thread *me)
     me->at = me->seen.block != 0 ? me->at : me->free_at;
 }
 
+static bool set_in_place(struct state *s, uint32_t self)
+{
+    struct thread *me = &s->thread[self];
+    struct block *item = &s->block[me->seen.block - 1];
+    BEGIN;
+    STEP("pending_old = %u", me->seen.block - 1);
+    s->pending_old = me->seen.block;
+    STEP("the item's word");
+    item->value[0] = item->value[1] = ++s->value_next;
+    becomes(s, me->key, item->value[0]);
+    STEP("the item's generation");
+    item->generation = ++s->next_generation;
+    END;
+}
+
 static bool set_locked(struct state *s, uint32_t self)
 {
     struct thread *me = &s->thread[self];
@@ -209,7 +259,16 @@ static bool set_locked(struct state *s, uint32_t self)
     struct word *entry = &s->block[s->table.block - 1].entry[me->at];
     BEGIN;
     find_locked(s, me);
-    CALL(allocate(s, self));
+    if (me->seen.block != 0 && config->in_place) {
+        CALL(set_in_place(s, self));
+        RETURN;
+    }
+    if (s->spare != 0) {
+        me->made = s->spare;
+        me->from_spare = 1;
+    } else {
+        CALL(allocate(s, self));
+    }
     STEP("fill the item");
     made->key = me->key;
     made->generation = ++s->next_generation;
@@ -231,10 +290,15 @@ static bool set_locked(struct state *s, uint32_t self)
     STEP("[entry] entry %u = block %u", me->at, me->made - 1);
     *entry = (struct word){made->generation, me->made};
     becomes(s, me->key, made->value[0]);
-    STEP("pending_new = 0");
-    s->pending_new = 0;
+    if (me->from_spare != 0) {
+        STEP("spare = 0");
+        s->spare = 0;
+    } else {
+        STEP("pending_new = 0");
+        s->pending_new = 0;
+    }
     if (me->seen.block != 0 && config->mutation != FREE_BEFORE_SWITCH) {
-        CALL(drop(s, self, me->seen.block));
+        CALL(retire(s, self, me->seen.block));
     }
     END;
 }
@@ -272,13 +336,15 @@ static bool grow(struct state *s, uint32_t self)
         }
     }
     me->seen = s->table;
-    STEP("pending_old = %u", me->seen.block - 1);
-    s->pending_old = me->seen.block;
+    STEP("pending_table = %u", me->seen.block - 1);
+    s->pending_table = me->seen.block;
     STEP("[table] table = block %u", me->made - 1);
     s->table = (struct word){(uint8_t)(me->seen.generation + 1), me->made};
     STEP("pending_new = 0");
     s->pending_new = 0;
     CALL(drop(s, self, me->seen.block));
+    STEP("pending_table = 0");
+    s->pending_table = 0;
     END;
 }
 
@@ -343,9 +409,11 @@ static bool read(struct state *s, uint32_t self)
         me->value[0] = me->value[1] = 0;
         if (me->seen.block != 0) {
             STEP("copy half of the value");
-            me->value[0] = item->value[0];
-            STEP("copy the other half");
-            me->value[1] = item->value[1];
+            me->value[0] = me->value[1] = item->value[0];
+            if (!config->in_place) {
+                STEP("copy the other half");
+                me->value[1] = item->value[1];
+            }
         }
         if (config->mutation != NO_TABLE_CHECK) {
             STEP("[check] is the table as it was?");
@@ -397,6 +465,7 @@ static void check(const void *state)
     const struct block *table = &s->block[s->table.block - 1];
     uint32_t value = 0;
     CLAIM(table->state == LINKED, "the table was freed");
+    CLAIM(s->spare == 0 || s->block[s->spare - 1].state == LINKED, "the spare was freed");
     for (uint32_t i = 0; i < ENTRIES; i++) {
         const struct block *item = &s->block[table->entry[i].block - 1];
         if (table->entry[i].block != 0) {
@@ -413,9 +482,10 @@ static void end(const void *state, uint32_t stuck)
     const struct state *s = state;
     CLAIM(stuck == 0, "stuck");
     for (uint8_t i = 1; i <= BLOCKS && s->holder == 0; i++) {
-        CLAIM(s->block[i - 1].state == FREE || names(s, i), "block %u is lost", i - 1);
+        CLAIM(s->block[i - 1].state == FREE || names(s, i) || s->spare == i, "block %u is lost",
+              i - 1);
     }
-    CLAIM(s->holder != 0 || (s->pending_new == 0 && s->pending_old == 0), "still pending");
+    CLAIM(s->holder != 0 || (s->pending_new == 0 && s->pending_table == 0), "still pending");
 }
 
 static void show(const void *state, FILE *out)
@@ -463,6 +533,13 @@ static const struct model_case cases[] = {
     CASE("three writers, two deaths", NULL, true, {"AA", "aG", "Ar"}, .deaths = 2),
     CASE("two readers", NULL, true, {"BAGaA", "r", "r"}, .deaths = 1),
 
+    CASE("in place", NULL, false, {"AAaA", "rr", "A"}, .deaths = 1, .in_place = true),
+    CASE("in place, two deaths", NULL, true, {"AA", "aBG", "Ar"}, .deaths = 2, .in_place = true),
+
+    CASE("a spare that is named stays one", "has not what was put", false, {"AAA", "Ar"},
+         .deaths = 1, .mutation = NAMED_SPARE_STAYS),
+    CASE("the spare is freed by the next writer", "the spare was freed", false, {"AAA", "A"},
+         .deaths = 1, .mutation = SPARE_IS_FREED),
     CASE("the old one is freed before the switch", "was freed", false, {"AA", "r"},
          .mutation = FREE_BEFORE_SWITCH),
     CASE("the old one is not pending", "lost", false, {"AA", "A"}, .deaths = 1,

@@ -28,9 +28,8 @@ public final class ManagedDictionary<Key: Hashable & Sendable, Value: Sendable>:
         keyPlan = try TransferPlan<Key>.plan(for: Key.self)
         valuePlan = try TransferPlan<Value>.plan(for: Value.self)
         var offset: UInt64 = 0
-        try unsafe check(
-            cshm_map_create(region.pointer, typeTag(Key.self, Value.self), &offset),
-            "cshm_map_create")
+        var options = cshm_map_options(type_tag: typeTag(Key.self, Value.self), shards: 0)
+        try unsafe check(cshm_map_create(region.pointer, &options, &offset), "cshm_map_create")
         object = SharedObject(region, offset, sent: false)
         unsafe pointer = try Self.open(object)
     }

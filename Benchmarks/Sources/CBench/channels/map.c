@@ -52,7 +52,7 @@ static int map_create(const struct bench_shape *shape, void **state)
         return status;
     }
     made->size = shape->size;
-    status = cshm_map_create(made->region, 0, &made->offset);
+    status = cshm_map_create(made->region, NULL, &made->offset);
     status = status == 0 ? cshm_heap_share(made->region, made->offset) : status;
     status = status == 0 ? cshm_map_open(made->region, made->offset, 0, &made->map) : status;
     if (status != 0 || !bench_set_all(set, made->map, made->size)) {

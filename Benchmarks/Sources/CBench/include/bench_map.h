@@ -132,12 +132,12 @@ BENCH_INLINE bool bench_has_all(bench_get *get, void *handle, uint32_t size)
         return bench_has_all(get, handle_of(state), size_of(state));                        \
     }                                                                                       \
     const struct bench_channel id##_get = {                                                 \
-        title "-get", constructor, opener, NULL, NULL, NULL, NULL, destructor,              \
-        id##_work_get, id##_holds,                                                          \
+        title "-get", constructor, opener,     NULL,          NULL,                         \
+        NULL,         NULL,        destructor, id##_work_get, id##_holds,                   \
     };                                                                                      \
     const struct bench_channel id##_set = {                                                 \
-        title "-set", constructor, opener, NULL, NULL, NULL, NULL, destructor,              \
-        id##_work_set, id##_holds,                                                          \
+        title "-set", constructor, opener,     NULL,          NULL,                         \
+        NULL,         NULL,        destructor, id##_work_set, id##_holds,                   \
     }
 
 #endif /* BENCH_MAP_H */

@@ -1,0 +1,307 @@
+/*
+ * SPDX-License-Identifier: Apache-2.0
+ *
+ * What changes one key, under its shard's lock; map_shard.c says in which order it stores.
+ */
+#include <errno.h>
+
+#include "map_view.h"
+
+/* ---- an entry under its shard's lock ---- */
+
+static void show(struct cshm_map_entry *entry, const struct found *found)
+{
+    entry->where = found->entry;
+    entry->word = found->word;
+    entry->value = (const void *)cshm__item_value(&found->item);
+    entry->length = found->item.length;
+    entry->version = found->item.generation;
+}
+
+static void show_nothing(struct cshm_map_entry *entry)
+{
+    entry->where = NULL;
+    entry->word = 0;
+    entry->value = NULL;
+    entry->length = 0;
+    entry->version = 0;
+}
+
+static struct cshm_map_shard *shard_of(const struct cshm_map *map,
+                                       const struct cshm_map_entry *entry)
+{
+    return &map->shared->shard[entry->shard];
+}
+
+static inline int enter(struct cshm_map *map, const void *key, uint64_t key_length,
+                        struct cshm_map_entry *entry)
+{
+    struct table table;
+    struct found found;
+    uint64_t hash = cshm__map_hash(map, key, key_length);
+    *entry = (struct cshm_map_entry){
+        .key = key, .key_length = key_length, .hash = hash, .shard = cshm__shard_of(map, hash)};
+    struct cshm_map_shard *shard = shard_of(map, entry);
+    int status = cshm__map_lock_shard(map, shard);
+    if (status != 0) {
+        return status;
+    }
+    uint64_t word = atomic_load_explicit(&shard->table, memory_order_relaxed);
+    if (word != 0) {
+        status = cshm__table_view(map, word, &table)
+                     ? cshm__map_find(map, &table, hash, key, key_length, &found)
+                     : -EPROTO;
+    }
+    if (status < 0) {
+        cshm__guard_release(&shard->guard);
+        return status;
+    }
+    if (status == 1) {
+        show(entry, &found);
+    }
+    return 0;
+}
+
+static inline void leave(struct cshm_map *map, const struct cshm_map_entry *entry)
+{
+    cshm__guard_release(&shard_of(map, entry)->guard);
+}
+
+static uint64_t next_generation(struct cshm_map_shard *shard)
+{
+    uint64_t generation = atomic_load_explicit(&shard->generation, memory_order_relaxed) + 1;
+    atomic_store_explicit(&shard->generation, generation, memory_order_relaxed);
+    return generation;
+}
+
+/* ---- setting ---- */
+
+/* A word in the place of a word. */
+static void set_in_place(struct cshm_map *map, struct cshm_map_entry *entry, const void *value)
+{
+    struct cshm_map_shard *shard = shard_of(map, entry);
+    uint64_t word = cshm__word_of(value, 8);
+    uint64_t place = cshm__entry_place(entry->word);
+    struct cshm_item *item = cshm__committed_pointer(map->region, place, sizeof *item);
+    _Atomic uint64_t *there = item->bytes + cshm__words_for(entry->key_length);
+    entry->version = next_generation(shard);
+    atomic_store_explicit(&shard->pending_old, place, memory_order_release);
+    atomic_store_explicit(there, word, memory_order_release);                       /* the commit */
+    atomic_store_explicit(&item->generation, entry->version, memory_order_release); /* [check] */
+}
+
+/* An item that no entry names: the spare, or a new one. @returns 1, 0, or an error. */
+static int obtain(struct cshm_map *map, struct cshm_map_shard *shard, uint64_t size,
+                  uint64_t *place, struct cshm_item **item)
+{
+    uint64_t spare = atomic_load_explicit(&shard->spare, memory_order_relaxed);
+    void *made = NULL;
+    if (spare != 0 && spare >> 48 == cshm__heap_class(size) + 1) {
+        *place = cshm__spare_place(spare);
+        *item = cshm__committed_pointer(map->region, *place, size);
+        if (*item != NULL) {
+            return 1;
+        }
+    }
+    int status = cshm__pending_allocate(map->region, &shard->pending_new, size, place, &made);
+    *item = made;
+    return status;
+}
+
+static int set(struct cshm_map *map, struct cshm_map_entry *entry, const void *value,
+               uint64_t length)
+{
+    struct cshm_map_shard *shard = shard_of(map, entry);
+    _Atomic uint64_t *where = entry->where;
+    struct cshm_item *item;
+    uint64_t place = 0;
+    if (entry->key_length > CSHM__ITEM_MAX || length > CSHM__ITEM_MAX) {
+        return -EINVAL;
+    }
+    if (where != NULL && length == 8 && entry->length == 8) {
+        set_in_place(map, entry, value);
+        cshm__map_changed(map, shard);
+        return 0;
+    }
+    int status = where != NULL ? 0 : cshm__map_make_room(map, shard, entry->hash, &where);
+    if (status != 0) {
+        return status;
+    }
+    int spare = obtain(map, shard, cshm__item_size(entry->key_length, length), &place, &item);
+    if (spare < 0) {
+        return spare;
+    }
+    uint64_t old = cshm__entry_place(entry->word);
+    uint64_t generation = next_generation(shard);
+    cshm__item_fill(item, generation, entry->key, entry->key_length, value, length);
+    uint64_t word = cshm__entry_word(entry->hash, generation, place);
+    if (old != 0) {
+        atomic_store_explicit(&shard->pending_old, old, memory_order_release);
+    }
+    atomic_store_explicit(where, word, memory_order_release); /* [item]: the commit */
+    if (spare == 1) {
+        atomic_store_explicit(&shard->spare, 0, memory_order_release);
+    } else {
+        atomic_store_explicit(&shard->pending_new, 0, memory_order_release);
+    }
+    if (old != 0) {
+        cshm__map_retire(map, shard, old);
+    } else {
+        uint64_t count = atomic_load_explicit(&shard->count, memory_order_relaxed);
+        atomic_store_explicit(&shard->count, count + 1, memory_order_relaxed);
+    }
+    show(entry, &(struct found){where, word, {item, generation, entry->key_length, length}});
+    cshm__map_changed(map, shard);
+    return 0;
+}
+
+static void unset(struct cshm_map *map, struct cshm_map_entry *entry)
+{
+    struct cshm_map_shard *shard = shard_of(map, entry);
+    _Atomic uint64_t *where = entry->where;
+    if (where == NULL) {
+        return;
+    }
+    uint64_t old = cshm__entry_place(entry->word);
+    atomic_store_explicit(&shard->pending_old, old, memory_order_release);
+    atomic_store_explicit(where, 0, memory_order_release); /* [item]: the commit */
+    cshm__map_free(map, shard, old);
+    uint64_t count = atomic_load_explicit(&shard->count, memory_order_relaxed);
+    atomic_store_explicit(&shard->count, count - 1, memory_order_relaxed);
+    show_nothing(entry);
+    cshm__map_shrink(map, shard);
+    cshm__map_changed(map, shard);
+}
+
+/* ---- public ---- */
+
+int cshm_map_put(cshm_map *map, const void *key, uint64_t key_length, const void *value,
+                 uint64_t length)
+{
+    struct cshm_map_entry entry;
+    int status = enter(map, key, key_length, &entry);
+    if (status == 0) {
+        bool there = entry.where != NULL;
+        status = set(map, &entry, value, length);
+        status = status == 0 ? there : status;
+        leave(map, &entry);
+    }
+    return status;
+}
+
+int cshm_map_insert(cshm_map *map, const void *key, uint64_t key_length, const void *value,
+                    uint64_t length)
+{
+    struct cshm_map_entry entry;
+    int status = enter(map, key, key_length, &entry);
+    if (status == 0) {
+        status = entry.where != NULL ? -EEXIST : set(map, &entry, value, length);
+        leave(map, &entry);
+    }
+    return status;
+}
+
+int cshm_map_replace(cshm_map *map, const void *key, uint64_t key_length, const void *value,
+                     uint64_t length)
+{
+    struct cshm_map_entry entry;
+    int status = enter(map, key, key_length, &entry);
+    if (status == 0) {
+        status = entry.where == NULL ? -ENOENT : set(map, &entry, value, length);
+        leave(map, &entry);
+    }
+    return status;
+}
+
+int cshm_map_remove(cshm_map *map, const void *key, uint64_t key_length)
+{
+    struct cshm_map_entry entry;
+    int status = enter(map, key, key_length, &entry);
+    if (status == 0) {
+        status = entry.where == NULL ? -ENOENT : 0;
+        unset(map, &entry);
+        leave(map, &entry);
+    }
+    return status;
+}
+
+static bool is_expected(const struct cshm_map_entry *entry, const void *expected, uint64_t length)
+{
+    if (expected == NULL || entry->value == NULL) {
+        return expected == NULL && entry->value == NULL;
+    }
+    return entry->length == length && memcmp(entry->value, expected, length) == 0;
+}
+
+int cshm_map_compare_exchange(cshm_map *map, const void *key, uint64_t key_length,
+                              const void *expected, uint64_t expected_length, const void *desired,
+                              uint64_t desired_length)
+{
+    struct cshm_map_entry entry;
+    int status = enter(map, key, key_length, &entry);
+    if (status != 0) {
+        return status;
+    }
+    if (!is_expected(&entry, expected, expected_length)) {
+        status = 0;
+    } else if (desired == NULL) {
+        unset(map, &entry);
+        status = 1;
+    } else {
+        status = set(map, &entry, desired, desired_length);
+        status = status == 0 ? 1 : status;
+    }
+    leave(map, &entry);
+    return status;
+}
+
+int cshm_map_fetch_add(cshm_map *map, const void *key, uint64_t key_length, int64_t delta,
+                       int64_t *before)
+{
+    struct cshm_map_entry entry;
+    uint64_t value = 0;
+    int status = enter(map, key, key_length, &entry);
+    if (status != 0) {
+        return status;
+    }
+    if (entry.value != NULL && entry.length != sizeof value) {
+        status = -EINVAL;
+    } else {
+        if (entry.value != NULL) {
+            value = cshm__word_of(entry.value, sizeof value);
+        }
+        uint64_t sum = value + (uint64_t)delta;
+        status = set(map, &entry, &sum, sizeof sum);
+    }
+    leave(map, &entry);
+    if (status == 0 && before != NULL) {
+        *before = (int64_t)value;
+    }
+    return status;
+}
+
+int cshm_map_lock(cshm_map *map, const void *key, uint64_t key_length, struct cshm_map_entry *out)
+{
+    struct cshm_map_entry entry;
+    int status = enter(map, key, key_length, &entry);
+    if (status == 0) {
+        *out = entry;
+    }
+    return status;
+}
+
+int cshm_map_entry_set(cshm_map *map, struct cshm_map_entry *entry, const void *value,
+                       uint64_t length)
+{
+    return set(map, entry, value, length);
+}
+
+void cshm_map_entry_remove(cshm_map *map, struct cshm_map_entry *entry)
+{
+    unset(map, entry);
+}
+
+void cshm_map_unlock(cshm_map *map, struct cshm_map_entry *entry)
+{
+    leave(map, entry);
+}

@@ -1,0 +1,169 @@
+/*
+ * SPDX-License-Identifier: Apache-2.0
+ *
+ * What the map's files share. map.c has create, open and reading; map_shard.c what a shard's lock
+ * guards, and its recovery; map_table.c tables; map_change.c what changes one key; map_walk.c what
+ * goes through all of them.
+ */
+#ifndef CSHM_MAP_VIEW_H
+#define CSHM_MAP_VIEW_H
+
+#include <cshm/map.h>
+
+#include "guard.h"
+#include "item.h"
+
+struct cshm_map {
+    cshm_region *region;
+    struct cshm_map_shared *shared;
+    uint64_t seed[2];
+    uint32_t shards;
+    uint32_t shift; /* from a hash's upper half to its shard */
+};
+
+/* A table as checked: nothing read through it leaves committed memory. */
+struct table {
+    struct cshm_map_table *shared;
+    uint32_t mask;
+    uint32_t buckets;
+};
+
+/* Where a key was found. */
+struct found {
+    _Atomic uint64_t *entry;
+    uint64_t word;
+    struct item item;
+};
+
+enum { CSHM__MAP_LOG2_MAX = 26 };
+
+/* ---- words ---- */
+
+static inline uint64_t cshm__table_word(uint64_t generation, uint32_t log2, uint64_t place)
+{
+    return generation << 38 | (uint64_t)log2 << 33 | place >> 7;
+}
+
+static inline uint64_t cshm__table_place(uint64_t word)
+{
+    return (word & ((1ull << 33) - 1)) << 7;
+}
+
+static inline uint32_t cshm__table_log2(uint64_t word)
+{
+    return (uint32_t)(word >> 33) & 31;
+}
+
+/* {tag:12, generation:16, place / 16: 36}: 1 TiB of places. A tag is never 0. */
+static inline uint64_t cshm__tag_of(uint64_t hash)
+{
+    return 0x800 | ((hash >> 40) & 0x7ff);
+}
+
+static inline uint64_t cshm__entry_word(uint64_t hash, uint64_t generation, uint64_t place)
+{
+    return cshm__tag_of(hash) << 52 | (generation & 0xffff) << 36 | place >> 4;
+}
+
+static inline uint64_t cshm__entry_place(uint64_t word)
+{
+    return (word & ((1ull << 36) - 1)) << 4;
+}
+
+static inline uint64_t cshm__entry_tag(uint64_t word)
+{
+    return word >> 52;
+}
+
+static inline uint32_t cshm__shard_of(const struct cshm_map *map, uint64_t hash)
+{
+    return (uint32_t)((hash >> 32) >> map->shift);
+}
+
+static inline uint32_t cshm__home_of(const struct table *table, uint64_t hash)
+{
+    return (uint32_t)hash & table->mask;
+}
+
+/* Primary buckets, and an eighth of that and two for overflow. */
+static inline uint32_t cshm__buckets_for(uint32_t log2)
+{
+    return (1u << log2) + (1u << log2) / 8 + 2;
+}
+
+static inline uint64_t cshm__table_size(uint32_t log2)
+{
+    return sizeof(struct cshm_map_table) +
+           (uint64_t)cshm__buckets_for(log2) * sizeof(struct cshm_map_bucket);
+}
+
+/* The table that a word names, which is not 0. */
+static inline bool cshm__table_view(const struct cshm_map *map, uint64_t word, struct table *out)
+{
+    uint32_t log2 = cshm__table_log2(word);
+    struct cshm_map_table *table =
+        cshm__committed_pointer(map->region, cshm__table_place(word), cshm__table_size(log2));
+    *out = (struct table){table, (1u << log2) - 1, cshm__buckets_for(log2)};
+    return table != NULL && log2 <= CSHM__MAP_LOG2_MAX;
+}
+
+/* Whether the shard still names the table: the second look. */
+static inline bool cshm__table_is_current(const struct cshm_map_shard *shard, uint64_t word)
+{
+    return atomic_load_explicit(&shard->table, memory_order_relaxed) == word; /* [check] */
+}
+
+static inline bool cshm__found_is_current(const struct found *found)
+{
+    return atomic_load_explicit(found->entry, memory_order_relaxed) == found->word && /* [check] */
+           cshm__item_is_current(&found->item);
+}
+
+/* The bucket after this one, or NULL; at most as many steps as there are buckets. */
+static inline struct cshm_map_bucket *
+cshm__next_bucket(const struct table *table, struct cshm_map_bucket *bucket, uint32_t *steps)
+{
+    uint64_t next = atomic_load_explicit(&bucket->next, memory_order_acquire);
+    if (next == 0 || next >= table->buckets || ++*steps > table->buckets) {
+        return NULL;
+    }
+    return &table->shared->bucket[next];
+}
+
+/* ---- map.c ---- */
+uint64_t cshm__map_hash(const struct cshm_map *map, const void *key, uint64_t length);
+/* Looks for a key. Without the shard's lock the result is to be checked. @returns 1, 0 (absent),
+ * -EPROTO. */
+int cshm__map_find(const struct cshm_map *map, const struct table *table, uint64_t hash,
+                   const void *key, uint64_t key_length, struct found *out);
+
+/* ---- map_shard.c ---- */
+int cshm__map_lock_shard(struct cshm_map *map, struct cshm_map_shard *shard);
+void cshm__map_recover(struct cshm_map *map, struct cshm_map_shard *shard);
+/* Tells those who watch. */
+void cshm__map_changed(struct cshm_map *map, struct cshm_map_shard *shard);
+/* Gives up an item that pending_old names and that no entry names any more. */
+void cshm__map_retire(struct cshm_map *map, struct cshm_map_shard *shard, uint64_t place);
+/* Frees an item, or a table, of the shard's. */
+void cshm__map_free(struct cshm_map *map, struct cshm_map_shard *shard, uint64_t place);
+/* Takes the shard's table away with all that is in it, and its spare. */
+void cshm__map_empty(struct cshm_map *map, struct cshm_map_shard *shard);
+
+static inline uint64_t cshm__spare_word(uint32_t class, uint64_t place)
+{
+    return ((uint64_t)class + 1) << 48 | place;
+}
+
+static inline uint64_t cshm__spare_place(uint64_t word)
+{
+    return word & ((1ull << 48) - 1);
+}
+
+/* ---- map_table.c ---- */
+/* A free entry for a hash, in a table that grows for it if need be. */
+int cshm__map_make_room(struct cshm_map *map, struct cshm_map_shard *shard, uint64_t hash,
+                        _Atomic uint64_t **out);
+/* Halves the table if it is nearly empty. What hinders that does not matter. */
+void cshm__map_shrink(struct cshm_map *map, struct cshm_map_shard *shard);
+
+#endif /* CSHM_MAP_VIEW_H */

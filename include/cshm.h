@@ -6,15 +6,20 @@
 #ifndef CSHM_H
 #define CSHM_H
 
+#include "cshm/barrier.h"
 #include "cshm/base.h"
 #include "cshm/bell.h"
 #include "cshm/board.h"
 #include "cshm/broadcast.h"
+#include "cshm/condition.h"
 #include "cshm/directory.h"
+#include "cshm/event.h"
 #include "cshm/heap.h"
 #include "cshm/lanes.h"
+#include "cshm/latch.h"
 #include "cshm/map.h"
 #include "cshm/mutex.h"
+#include "cshm/once.h"
 #include "cshm/park.h"
 #include "cshm/participant.h"
 #include "cshm/queue.h"

@@ -14,9 +14,13 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include <cshm/barrier.h>
 #include <cshm/base.h>
 #include <cshm/bell.h>
+#include <cshm/event.h>
+#include <cshm/latch.h>
 #include <cshm/mutex.h>
+#include <cshm/once.h>
 #include <cshm/park.h>
 #include <cshm/participant.h>
 
@@ -151,6 +155,58 @@ struct cshm_park_line {
     struct cshm_park park;
     uint32_t pad;
     _Atomic uint64_t bells[CSHM_BELLS_MAX]; /* numbers of those to ring, or 0 */
+};
+
+/* ---- event, latch, once ---- */
+struct cshm_event_shared {
+    _Atomic uint32_t magic;
+    uint32_t automatic;
+    _Atomic uint32_t state; /* whether it is set */
+    uint8_t pad[CSHM_LINE - 12];
+    struct cshm_park_line waiters;
+};
+
+struct cshm_latch_shared {
+    _Atomic uint32_t magic;
+    _Atomic uint32_t count; /* what is left */
+    uint8_t pad[CSHM_LINE - 8];
+    struct cshm_park_line waiters;
+};
+
+struct cshm_once_shared {
+    _Atomic uint64_t word; /* {kind:8, 0:8, stamp:48} */
+    _Atomic uint32_t magic;
+    uint8_t pad[CSHM_LINE - 12];
+    struct cshm_park_line waiters;
+};
+
+/* ---- barrier ---- */
+struct cshm_barrier_shared {
+    uint32_t magic;
+    uint32_t parties;
+    uint8_t pad0[CSHM_LINE - 8];
+    _Atomic uint64_t state; /* {phase:32, failed:20, broken:1, arrived:11} */
+    uint8_t pad1[CSHM_LINE - 8];
+    struct cshm_park_line waiters;
+    /* By the number of a participant: {handles of it that take part:16, stamp:48}. */
+    _Atomic uint64_t members[CSHM_PARTICIPANTS_MAX];
+};
+
+/* ---- condition: then a place for each waiter ---- */
+struct cshm_condition_shared {
+    uint32_t magic;
+    uint32_t waiters;
+    _Atomic uint32_t used;    /* places from here on were never used */
+    _Atomic uint64_t tickets; /* given so far */
+    uint8_t pad[CSHM_LINE - 24];
+    struct cshm_park_line elsewhere; /* those who wait by bells */
+};
+
+struct cshm_condition_place {
+    _Atomic uint64_t word; /* {kind:8, 0:8, stamp:48} */
+    _Atomic uint64_t ticket;
+    struct cshm_park park; /* its waiter sleeps here */
+    uint8_t pad[64 - 20];
 };
 
 /* ---- a message's slot, in queues ---- */
@@ -454,6 +510,13 @@ _Static_assert(sizeof(struct cshm_span) == 32, "span: size");
 _Static_assert(sizeof(struct cshm_cell) == 16, "cell: size");
 _Static_assert(sizeof(struct cshm_slot) == 16, "slot: size");
 _Static_assert(sizeof(struct cshm_park_line) == CSHM_LINE, "parking line: size");
+_Static_assert(sizeof(struct cshm_event_shared) == sizeof(struct cshm_event), "event: size");
+_Static_assert(sizeof(struct cshm_latch_shared) == sizeof(struct cshm_latch), "latch: size");
+_Static_assert(sizeof(struct cshm_once_shared) == sizeof(struct cshm_once), "once: size");
+_Static_assert(sizeof(struct cshm_barrier_shared) == 3 * CSHM_LINE + 8 * CSHM_PARTICIPANTS_MAX,
+               "barrier: size");
+_Static_assert(sizeof(struct cshm_condition_shared) == 2 * CSHM_LINE, "condition: size");
+_Static_assert(sizeof(struct cshm_condition_place) == 64, "condition's place: size");
 _Static_assert(sizeof(struct cshm_ring_shared) == 5 * CSHM_LINE, "ring: size");
 _Static_assert(sizeof(struct cshm_queue_shared) == 7 * CSHM_LINE, "queue: size");
 _Static_assert(sizeof(struct cshm_port) == CSHM_LINE, "port: size");
@@ -492,6 +555,12 @@ _Static_assert(ATOMIC_LLONG_LOCK_FREE == 2, "a lock-based atomic cannot cross pr
     X(cshm_cell)              \
     X(cshm_slot)              \
     X(cshm_park_line)         \
+    X(cshm_event_shared)      \
+    X(cshm_latch_shared)      \
+    X(cshm_once_shared)       \
+    X(cshm_barrier_shared)    \
+    X(cshm_condition_shared)  \
+    X(cshm_condition_place)   \
     X(cshm_ring_shared)       \
     X(cshm_queue_shared)      \
     X(cshm_port)              \

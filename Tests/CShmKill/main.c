@@ -23,6 +23,11 @@
     X(region)      \
     X(participant) \
     X(mutex)       \
+    X(event)       \
+    X(latch)       \
+    X(once)        \
+    X(barrier)     \
+    X(condition)   \
     X(park)        \
     X(bell)        \
     X(value)       \

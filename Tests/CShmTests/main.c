@@ -27,6 +27,9 @@
     X(park)        \
     X(bell)        \
     X(mutex)       \
+    X(event)       \
+    X(barrier)     \
+    X(condition)   \
     X(heap)        \
     X(directory)   \
     X(ring)        \

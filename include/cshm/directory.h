@@ -57,6 +57,16 @@ enum cshm_kind {
     CSHM_KIND_MAP = 5,
     /** cshm/broadcast.h. */
     CSHM_KIND_BROADCAST = 6,
+    /** cshm/condition.h. */
+    CSHM_KIND_CONDITION = 16,
+    /** cshm/event.h. */
+    CSHM_KIND_EVENT = 17,
+    /** cshm/barrier.h. */
+    CSHM_KIND_BARRIER = 18,
+    /** cshm/latch.h. */
+    CSHM_KIND_LATCH = 19,
+    /** cshm/once.h. */
+    CSHM_KIND_ONCE = 20,
 };
 
 /** An object with a name. */

@@ -242,10 +242,19 @@ static uint32_t free_place(const cshm_condition *condition)
 
 /* ---- entering, leaving ---- */
 
+/* Held by this thread, once: a wait releases it. */
 static int check_held(const cshm_mutex *mutex)
 {
-    int32_t holder = cshm_mutex_holder(mutex);
-    return holder == cshm__pid() ? 0 : -EPERM;
+    struct cshm_mutex_info info;
+    uint64_t self = cshm__thread();
+    int status = cshm_mutex_describe(mutex, &info);
+    if (status != 0) {
+        return status;
+    }
+    if (info.holder_pid != (int32_t)(self >> 32) || info.holder_thread != (int32_t)self) {
+        return -EPERM;
+    }
+    return info.depth > 1 ? -EINVAL : 0;
 }
 
 static int enter(cshm_condition *condition, uint32_t *out)

@@ -213,6 +213,15 @@ static void refusals(void)
     CHECK_EQ(cshm_condition_begin(scene.condition, scene.mutex, &waiter), 0);
     CHECK_EQ(cshm_condition_end(&waiter), 0);
     release(&scene);
+    cshm_mutex_init_recursive(scene.mutex);
+    acquire(&scene);
+    acquire(&scene);
+    CHECK_EQ(cshm_condition_wait_until(scene.condition, scene.mutex, 0), -EINVAL);
+    release(&scene);
+    CHECK_EQ(cshm_condition_wait_until(scene.condition, scene.mutex, 0), -ETIMEDOUT);
+    release(&scene);
+    memset(scene.mutex, 0, sizeof *scene.mutex);
+    CHECK_EQ(cshm_condition_wait_until(scene.condition, scene.mutex, 0), -EPROTO);
     end_scene(&scene);
 }
 

@@ -16,6 +16,8 @@
 /* The one list of models. */
 #define MODELS(X) \
     X(park)       \
+    X(barrier)    \
+    X(condition)  \
     X(queue)      \
     X(lease)      \
     X(tokens)     \

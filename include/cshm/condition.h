@@ -88,7 +88,7 @@ CSHM_EXPORT void cshm_condition_destroy(cshm_condition *condition);
  * @param deadline_ns  Absolute; INT64_MAX for ever.
  * @returns with the mutex held: 0 (notified), 1 (the mutex's last holder died; see
  *          cshm_mutex_acquire_until()), -ETIMEDOUT, -EUSERS (as many living ones wait), -ECHILD,
- *          -EPERM (this thread does not hold it). Without: -ENOTRECOVERABLE, -EPROTO (these bytes
+ *          -EPERM (this thread does not hold it), -EINVAL (it holds it several times). Without: -ENOTRECOVERABLE, -EPROTO (these bytes
  *          are no mutex). Thread-safe, process-safe.
  */
 CSHM_EXPORT CSHM_MUST_CHECK int cshm_condition_wait_until(cshm_condition *condition,
@@ -111,7 +111,7 @@ CSHM_EXPORT CSHM_MUST_CHECK int cshm_condition_await_until(cshm_condition *condi
  *
  * @param mutex  Held by this thread.
  * @param count  How many at most; CSHM_NOTIFY_ALL for all.
- * @returns how many were notified; -EPERM, -EPROTO. Thread-safe, process-safe.
+ * @returns how many were notified; -EPERM, -EINVAL, -EPROTO. Thread-safe, process-safe.
  */
 CSHM_EXPORT int cshm_condition_notify(cshm_condition *condition, cshm_mutex *mutex, uint32_t count);
 
@@ -122,7 +122,7 @@ CSHM_EXPORT uint32_t cshm_condition_waiting(const cshm_condition *condition);
  * Enters the table without waiting, for those who wait elsewhere. Then release the mutex.
  *
  * @param mutex  Held by this thread.
- * @returns 0, -EUSERS, -ECHILD, -EPERM, -EPROTO.
+ * @returns 0, -EUSERS, -ECHILD, -EPERM, -EINVAL, -EPROTO.
  */
 CSHM_EXPORT CSHM_MUST_CHECK int cshm_condition_begin(cshm_condition *condition, cshm_mutex *mutex,
                                                      struct cshm_condition_waiter *out);

@@ -22,6 +22,7 @@
 #include "cshm/once.h"
 #include "cshm/park.h"
 #include "cshm/participant.h"
+#include "cshm/post.h"
 #include "cshm/queue.h"
 #include "cshm/region.h"
 #include "cshm/ring.h"

@@ -13,6 +13,7 @@
 #include <sys/types.h>
 
 #include <cshm/bell.h>
+#include <cshm/post.h>
 #include <cshm/region.h>
 
 #include "layout.h"
@@ -95,6 +96,22 @@ int cshm__bell_sender(void);
 int cshm__bell_listen(uint64_t number);
 int cshm__bell_send(int sender, uint64_t number);
 void cshm__bell_drain(int fd);
+
+/* Descriptors under a ticket, on their way to a box; see post.c. */
+enum {
+    CSHM__POST_NAME = 80,
+};
+struct cshm__letter {
+    uint64_t ticket;
+    uint32_t count;
+    bool is_cut; /* there was no room for some of them */
+    int descriptors[CSHM_POST_MAX];
+};
+void cshm__post_name(const uint64_t uuid[2], uint64_t offset, char name[CSHM__POST_NAME]);
+int cshm__post_listen(const char *name);
+int cshm__post_send(const char *name, uint64_t ticket, const int *descriptors, uint32_t count);
+/* 0, -EAGAIN (there is none), or the kernel's. */
+int cshm__post_receive(int socket, struct cshm__letter *out);
 void cshm__close(int fd);
 
 /* ---- bell.c ---- */

@@ -226,14 +226,20 @@ bool cshm__interrupt_publishers(void)
 
 /* ---- bells: datagram sockets with abstract names, which the kernel takes back from the dead ---- */
 
+static socklen_t abstract_address(const char *name, struct sockaddr_un *address)
+{
+    size_t length = strlen(name);
+    memset(address, 0, sizeof *address);
+    address->sun_family = AF_UNIX;
+    memcpy(address->sun_path + 1, name, length);
+    return (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + length);
+}
+
 static socklen_t bell_address(uint64_t number, struct sockaddr_un *address)
 {
     char name[32];
-    int length = snprintf(name, sizeof name, "cshm.bell.%016llx", (unsigned long long)number);
-    memset(address, 0, sizeof *address);
-    address->sun_family = AF_UNIX;
-    memcpy(address->sun_path + 1, name, (size_t)length);
-    return (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + (size_t)length);
+    snprintf(name, sizeof name, "cshm.bell.%016llx", (unsigned long long)number);
+    return abstract_address(name, address);
 }
 
 int cshm__bell_sender(void)
@@ -329,6 +335,112 @@ int cshm__process(uint64_t pid)
     int saved = errno;
     long fd = syscall(SYS_pidfd_open, (pid_t)pid, 0);
     int result = fd >= 0 ? (int)fd : -errno;
+    errno = saved;
+    return result;
+}
+
+/* ---- boxes for descriptors: the same kind of socket, which passes them with the sender's user ---- */
+
+void cshm__post_name(const uint64_t uuid[2], uint64_t offset, char name[CSHM__POST_NAME])
+{
+    snprintf(name, CSHM__POST_NAME, "cshm.post.%016llx%016llx.%llx", (unsigned long long)uuid[0],
+             (unsigned long long)uuid[1], (unsigned long long)offset);
+}
+
+int cshm__post_listen(const char *name)
+{
+    int saved = errno;
+    struct sockaddr_un address;
+    socklen_t length = abstract_address(name, &address);
+    int yes = 1;
+    int result = cshm__bell_sender();
+    if (result >= 0 && (setsockopt(result, SOL_SOCKET, SO_PASSCRED, &yes, sizeof yes) != 0 ||
+                        bind(result, (struct sockaddr *)&address, length) != 0)) {
+        int status = -errno;
+        close(result);
+        result = status;
+    }
+    errno = saved;
+    return result;
+}
+
+union post_control {
+    char bytes[CMSG_SPACE(CSHM_POST_MAX * sizeof(int)) + CMSG_SPACE(sizeof(struct ucred))];
+    struct cmsghdr header; /* aligns it */
+};
+
+int cshm__post_send(const char *name, uint64_t ticket, const int *descriptors, uint32_t count)
+{
+    struct sockaddr_un address;
+    union post_control control = {{0}};
+    struct iovec data = {.iov_base = &ticket, .iov_len = sizeof ticket};
+    struct msghdr message = {.msg_name = &address,
+                             .msg_namelen = abstract_address(name, &address),
+                             .msg_iov = &data,
+                             .msg_iovlen = 1,
+                             .msg_control = control.bytes,
+                             .msg_controllen = CMSG_SPACE(count * sizeof(int))};
+    struct cmsghdr *header = CMSG_FIRSTHDR(&message);
+    header->cmsg_level = SOL_SOCKET;
+    header->cmsg_type = SCM_RIGHTS;
+    header->cmsg_len = CMSG_LEN(count * sizeof(int));
+    memcpy(CMSG_DATA(header), descriptors, count * sizeof(int));
+    int sender = cshm__bell_sender();
+    if (sender < 0) {
+        return sender;
+    }
+    int saved = errno;
+    int result = sendmsg(sender, &message, MSG_DONTWAIT | MSG_NOSIGNAL) < 0 ? -errno : 0;
+    errno = saved;
+    cshm__close(sender);
+    return result;
+}
+
+/* Only what is well formed, and from this process's own user. */
+static bool read_letter(struct msghdr *message, ssize_t length, struct cshm__letter *out)
+{
+    bool is_ours = false;
+    out->count = 0;
+    out->is_cut = (message->msg_flags & MSG_CTRUNC) != 0;
+    for (struct cmsghdr *header = CMSG_FIRSTHDR(message); header != NULL;
+         header = CMSG_NXTHDR(message, header)) {
+        if (header->cmsg_level == SOL_SOCKET && header->cmsg_type == SCM_RIGHTS) {
+            size_t bytes = header->cmsg_len - CMSG_LEN(0);
+            memcpy(out->descriptors, CMSG_DATA(header), bytes);
+            out->count = (uint32_t)(bytes / sizeof(int));
+        } else if (header->cmsg_level == SOL_SOCKET && header->cmsg_type == SCM_CREDENTIALS) {
+            struct ucred from;
+            memcpy(&from, CMSG_DATA(header), sizeof from);
+            is_ours = from.uid == getuid();
+        }
+    }
+    if (!is_ours || length != sizeof out->ticket || (out->count == 0 && !out->is_cut)) {
+        for (uint32_t i = 0; i < out->count; i++) {
+            close(out->descriptors[i]);
+        }
+        return false;
+    }
+    return true;
+}
+
+int cshm__post_receive(int socket, struct cshm__letter *out)
+{
+    int saved = errno;
+    int result = 1;
+    while (result == 1) {
+        union post_control control;
+        struct iovec data = {.iov_base = &out->ticket, .iov_len = sizeof out->ticket};
+        struct msghdr message = {.msg_iov = &data,
+                                 .msg_iovlen = 1,
+                                 .msg_control = control.bytes,
+                                 .msg_controllen = sizeof control.bytes};
+        ssize_t length = recvmsg(socket, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+        if (length >= 0) {
+            result = read_letter(&message, length, out) ? 0 : 1;
+        } else if (errno != EINTR) {
+            result = -errno;
+        }
+    }
     errno = saved;
     return result;
 }

@@ -752,6 +752,16 @@ int cshm_ring_get_until(cshm_ring *ring, void *data, uint64_t size, uint64_t *le
 
 /* ---- anybody ---- */
 
+int cshm_ring_producer_is_gone(const cshm_ring *ring)
+{
+    return has_died(ring, &ring->shared->producer);
+}
+
+int cshm_ring_consumer_is_gone(const cshm_ring *ring)
+{
+    return has_died(ring, &ring->shared->consumer);
+}
+
 uint64_t cshm_ring_count(const cshm_ring *ring)
 {
     uint64_t capacity = (uint64_t)ring->mask + 1;

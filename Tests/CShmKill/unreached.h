@@ -65,6 +65,13 @@ static const struct unreached unreached[] = {
     {"queue_put.c", "attempt_one", "put->singly = true", "private"},
     /* scenarios to come */
     {"ring.c", NULL, "", "ring"},
+    /* what is in a box is in no shared memory: post_test.c kills its senders and receivers */
+    {"post.c", NULL, "", "post"},
+    {"kernel.c", "abstract_address", "", "post"},
+    {"kernel.c", "cshm__post_listen", "", "post"},
+    {"kernel.c", "cshm__post_send", "", "post"},
+    {"kernel.c", "cshm__post_receive", "", "post"},
+    {"kernel.c", "read_letter", "", "post"},
     {NULL, NULL, NULL, NULL},
 };
 

@@ -26,6 +26,7 @@
     X(participant) \
     X(park)        \
     X(bell)        \
+    X(post)        \
     X(mutex)       \
     X(event)       \
     X(barrier)     \

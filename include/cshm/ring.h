@@ -223,6 +223,15 @@ CSHM_EXPORT void cshm_ring_items(cshm_ring *ring, struct cshm_waitable *out);
 /** Producer: to wait for room, or for the end, beside other things. */
 CSHM_EXPORT void cshm_ring_room(cshm_ring *ring, struct cshm_waitable *out);
 
+/**
+ * Whether the owner of the producer's role is dead. @returns 1 (dead, and nobody has the role since),
+ * 0 (it lives, or nobody has the role yet). Anybody; thread-safe; a system call or two.
+ */
+CSHM_EXPORT int cshm_ring_producer_is_gone(const cshm_ring *ring);
+
+/** Whether the owner of the consumer's role is dead. @returns as cshm_ring_producer_is_gone(). */
+CSHM_EXPORT int cshm_ring_consumer_is_gone(const cshm_ring *ring);
+
 /** Messages in it at some instant of the call. Anybody; thread-safe, process-safe. */
 CSHM_EXPORT uint64_t cshm_ring_count(const cshm_ring *ring);
 

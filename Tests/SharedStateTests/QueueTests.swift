@@ -123,6 +123,21 @@ struct QueueTests {
         #expect(try arrays.get() == [] && arrays.get() == [1, 2, 3])
     }
 
+    @Test func `another process knows private and local types`() throws {
+        struct Local: BitwiseCopyable, Sendable { var a = 1 }
+        let queue = try Queue<Named>()
+        let odds = try Queue<[Odd]>()
+        let locals = try Queue<Local>()
+        let child = try ChildProcess.start(queue, odds, locals) { queue, odds, locals in
+            try queue.put(Named(name: "a", numbers: [Int(try odds.get()[0].b)]))
+            try locals.put(Local(a: 3))
+        }
+        try odds.put([Odd(a: 1, b: 2)])
+        #expect(try queue.get(timeout: long) == Named(name: "a", numbers: [2]))
+        #expect(try locals.get(timeout: long).a == 3)
+        #expect(try child.join(timeout: long) == .exited(code: 0))
+    }
+
     @Test func `large elements cross`() throws {
         let queue = try Queue<[UInt8]>(capacity: 2)
         let back = try Queue<Int>()

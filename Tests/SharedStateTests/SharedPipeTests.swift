@@ -93,4 +93,68 @@ struct SharedPipeTests {
         #expect(try await child.join() == .exited(code: 0))
         await #expect(throws: SharedStateError.self) { try await pipe.receiver.receive() }
     }
+
+    @Test func `a task waits for room, and cancelling it sends nothing`() async throws {
+        let pipe = try SharedPipe.simplex(of: String.self, capacity: 2)
+        #expect(try pipe.sender.trySend("0") && pipe.sender.trySend("1"))
+        #expect(try !pipe.sender.trySend("2"))
+        let task = Task { try await pipe.sender.send("2") }
+        try await Task.sleep(for: .milliseconds(10))
+        task.cancel()
+        await #expect(throws: CancellationError.self) { try await task.value }
+        await #expect(throws: SharedStateError.self) {
+            try await pipe.sender.send("2", timeout: .milliseconds(5))
+        }
+        async let sent: Void = pipe.sender.send("3", timeout: long)
+        #expect(try await pipe.receiver.receive(timeout: long) == "0")
+        try await sent
+        pipe.sender.close()
+        var rest: [String] = []
+        for try await message in pipe.receiver { rest.append(message) }
+        #expect(rest == ["1", "3"])
+    }
+
+    @Test func `a child that never used its end is the end of it`() async throws {
+        let pipe = try SharedPipe.simplex(of: Int.self, capacity: 2)
+        let child = try ChildProcess.start(pipe.sender) { _ in exit(3) }
+        #expect(code { _ = try pipe.receiver.receive(timeout: long) } == .finished)
+        #expect(try await child.join(timeout: long) == .exited(code: 3))
+        let back = try SharedPipe.simplex(of: Int.self, capacity: 2)
+        let reader = try ChildProcess.start(back.receiver) { _ in exit(3) }
+        #expect(try await reader.join(timeout: long) == .exited(code: 3))
+        await #expect(throws: SharedStateError.self) {
+            while true { try await back.sender.send(1, timeout: long) }
+        }
+        #expect(code { try back.sender.send(1, timeout: long) } == .finished)
+    }
+
+    @Test func `messages are written and read in place`() throws {
+        let pixels = try SharedPipe.simplex(of: [Float].self, capacity: 2)
+        let child = try ChildProcess.start(pixels.sender) { sender in
+            for length in [0, 3, 100_000] {
+                try sender.withSlot(of: length) { span in
+                    for n in span.indices { span[n] = Float(n) }
+                }
+            }
+        }
+        #expect(try pixels.receiver.withNext(timeout: long) { $0.count } == 0)
+        struct Again: Error {}
+        #expect(throws: Again.self) {
+            try pixels.receiver.withNext(timeout: long) { _ in throw Again() }
+        }
+        #expect(try pixels.receiver.receive(timeout: long) == [0, 1, 2])
+        #expect(try pixels.receiver.withNext(timeout: long) { $0[99_999] } == 99_999)
+        #expect(try child.join(timeout: long) == .exited(code: 0))
+
+        let numbers = try SharedPipe.simplex(of: Int.self, capacity: 2)
+        #expect(throws: Again.self) { try numbers.sender.withSlot { _ in throw Again() } }
+        try numbers.sender.withSlot { $0[0] = 1 }
+        try numbers.sender.withSlot { $0[0] = 2 }
+        #expect(
+            code { try numbers.sender.withSlot(timeout: .milliseconds(5)) { $0[0] = 3 } }
+                == .timedOut)
+        #expect(try numbers.receiver.withNext { $0[0] } == 1)
+        #expect(try numbers.receiver.receive() == 2)
+        #expect(code { try numbers.receiver.withNext(timeout: .zero) { _ in } } == .timedOut)
+    }
 }

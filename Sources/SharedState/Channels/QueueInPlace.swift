@@ -122,7 +122,7 @@ extension QueueCore {
         _ body: (inout MutableSpan<Item>) throws -> Result
     ) throws -> Result {
         try unsafe withClaim(length: length, count: count, timeout: timeout) { bytes in
-            let items = try unsafe Self.items(Item.self, bytes)
+            let items = try unsafe plainItems(Item.self, bytes)
             var span = unsafe items.mutableSpan
             return try body(&span)
         }
@@ -133,21 +133,10 @@ extension QueueCore {
         _ body: (Span<Item>) throws -> Result
     ) throws -> Result {
         try unsafe withLease(upTo: limit, timeout: timeout, isElement: isElement) { bytes in
-            let items = try unsafe Self.items(
+            let items = try unsafe plainItems(
                 Item.self, UnsafeMutableRawBufferPointer(mutating: bytes))
             return try body(unsafe items.span)
         }
-    }
-
-    private static func items<Item>(
-        _: Item.Type, _ bytes: UnsafeMutableRawBufferPointer
-    ) throws(SharedStateError) -> UnsafeMutableBufferPointer<Item> {
-        guard Int(bitPattern: bytes.baseAddress) % MemoryLayout<Item>.alignment == 0 else {
-            throw SharedStateError(
-                .incompatible,
-                "\(Item.self) is aligned to more than a slot is; put and get such elements")
-        }
-        return unsafe bytes.bindMemory(to: Item.self)
     }
 
     /// Claims a message of `count` elements, has it filled, and commits it.
@@ -198,4 +187,16 @@ extension QueueCore {
             throw error
         }
     }
+}
+
+/// The bytes of a message as items, if they are aligned as these must be.
+internal func plainItems<Item>(
+    _: Item.Type, _ bytes: UnsafeMutableRawBufferPointer
+) throws(SharedStateError) -> UnsafeMutableBufferPointer<Item> {
+    guard Int(bitPattern: bytes.baseAddress) % MemoryLayout<Item>.alignment == 0 else {
+        throw SharedStateError(
+            .incompatible,
+            "\(Item.self) is aligned to more than a slot is; put and get such elements")
+    }
+    return unsafe bytes.bindMemory(to: Item.self)
 }

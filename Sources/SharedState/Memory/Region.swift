@@ -70,6 +70,25 @@ public final class Region: Sendable {
         RegionTable.register(self)
     }
 
+    /// Opens an anonymous region, a descriptor of which has arrived.
+    internal convenience init(attaching descriptor: Int32) throws(SharedStateError) {
+        var made: OpaquePointer?
+        try unsafe check(cshm_region_attach(descriptor, &made), "cshm_region_attach")
+        unsafe self.init(unsafe made.unsafelyUnwrapped, name: nil)
+        RegionTable.register(self)
+    }
+
+    /// To be sent to who does not find the region otherwise.
+    internal var descriptor: Int32 { unsafe cshm_region_descriptor(pointer) }
+
+    /// Whether others find it by its name, or have it because they belong to the family.
+    internal var isFound: Bool {
+        get throws(SharedStateError) {
+            if name != nil { return true }
+            return try FamilyRegion.shared() === self
+        }
+    }
+
     deinit {
         unsafe cshm_region_close(pointer)
     }
@@ -192,14 +211,9 @@ internal enum RegionTable {
         open.withLock { $0[region.identity] = Entry(region: region) }
     }
 
-    static func find(_ identity: RegionIdentity) throws(SharedStateError) -> Region {
+    static func find(_ identity: RegionIdentity) throws(SharedStateError) -> Region? {
         if let region = open.withLock({ $0[identity]?.region }) { return region }
         let family = try FamilyRegion.shared()
-        guard family.identity == identity else {
-            throw SharedStateError(
-                .notFound,
-                "the handle belongs to a region this process has not opened; open it first")
-        }
-        return family
+        return family.identity == identity ? family : nil
     }
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 internal import CShm
+internal import Glibc
 internal import Synchronization
 
 /// An object's place: what is sent when a handle is.
@@ -8,15 +9,27 @@ internal struct ObjectPlace: Codable, Hashable, Sendable {
     let regionHigh: UInt64
     let regionLow: UInt64
     let offset: UInt64
+    /// The region's own descriptor, if it is needed to find it and can be sent along.
+    private let descriptor: Baggage.Claim?
 
-    init(_ region: Region, _ offset: UInt64) {
+    init(_ region: Region, _ offset: UInt64) throws(SharedStateError) {
+        descriptor = try region.isFound ? nil : Baggage.add(region.descriptor)
         self.regionHigh = region.identity.high
         self.regionLow = region.identity.low
         self.offset = offset
     }
 
     func region() throws(SharedStateError) -> Region {
-        try RegionTable.find(RegionIdentity(high: regionHigh, low: regionLow))
+        let identity = RegionIdentity(high: regionHigh, low: regionLow)
+        if let region = try RegionTable.find(identity) { return region }
+        guard let descriptor, let number = try Baggage.take(descriptor) else {
+            throw SharedStateError(
+                .notFound,
+                "the handle belongs to a region this process has not opened; open it first, or send "
+                    + "the handle through a SharedPipe")
+        }
+        defer { close(number) }
+        return try Region(attaching: number)
     }
 }
 
@@ -71,7 +84,7 @@ internal final class SharedObject: Sendable {
         if !sent.exchange(true, ordering: .acquiringAndReleasing) {
             try unsafe check(cshm_heap_share(region.pointer, offset), "cshm_heap_share")
         }
-        return ObjectPlace(region, offset)
+        return try ObjectPlace(region, offset)
     }
 
     /// The address of the object's first `size` bytes.
@@ -106,5 +119,21 @@ internal final class SharedObject: Sendable {
 
 /// A number for types, the same in every process that has them; C makes it of the same text.
 internal func typeTag(_ types: Any.Type...) -> UInt64 {
-    unsafe cshm_type_tag(types.map { _mangledTypeName($0) ?? "\($0)" }.joined())
+    unsafe cshm_type_tag(types.map(portableName).joined())
+}
+
+/// The mangled name, in which a private or local type is told by where it is in its file.
+private func portableName(_ type: Any.Type) -> String {
+    guard let name = _mangledTypeName(type) else { return "\(type)" }
+    // Such a name has `$`, the address of a context in this process, and `yXZ`.
+    let parts = name.split(separator: "$", omittingEmptySubsequences: false)
+    let rest = parts.dropFirst().map { part in
+        let digits = part.prefix(while: \.isHexDigit)
+        let rest = part.dropFirst(digits.count)
+        guard rest.hasPrefix("yXZ"), let address = UInt(digits, radix: 16),
+            let place = ImageAddress(address)
+        else { return "$\(part)" }
+        return "$\(place.image)+\(place.offset)\(rest)"
+    }
+    return parts[0] + rest.joined()
 }

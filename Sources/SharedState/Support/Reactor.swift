@@ -58,6 +58,20 @@ internal final class Reactor: Sendable {
             unsafe self.init(waitable.park, order)
         }
 
+        /// Wakes everybody who waits there.
+        func wakeAll() {
+            unsafe cshm_park_wake_all(park)
+        }
+
+        /// What C waits for: the answer of `isReady` to `object`, which the caller keeps.
+        func waitable(
+            asking isReady: @escaping @convention(c) (UnsafeRawPointer?) -> Int32,
+            of object: AnyObject
+        ) -> cshm_waitable {
+            unsafe cshm_waitable(
+                park: park, is_ready: isReady, object: Unmanaged.passUnretained(object).toOpaque())
+        }
+
         static func == (a: Self, b: Self) -> Bool {
             unsafe a.park == b.park && a.order == b.order
         }
@@ -286,14 +300,12 @@ private final class Line: Sendable {
     ///
     /// The object that C is given is not kept by that.
     var waitable: cshm_waitable {
-        unsafe cshm_waitable(
-            park: place.park,
-            is_ready: { object in
+        unsafe place.waitable(
+            asking: { object in
                 guard let object = unsafe object else { return 0 }
                 return unsafe Unmanaged<Line>.fromOpaque(object).takeUnretainedValue().serve()
                     ? 1 : 0
-            },
-            object: Unmanaged.passUnretained(self).toOpaque())
+            }, of: self)
     }
 
     /// - Returns: Whether anybody waits no longer.

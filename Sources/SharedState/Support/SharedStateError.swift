@@ -149,6 +149,8 @@ internal enum Answer {
     static let timedOut: Int32 = -ETIMEDOUT
     /// Another thread is using it.
     static let busy: Int32 = -EBUSY
+    /// Nobody has the box open.
+    static let noBox: Int32 = -ECONNREFUSED
     /// The lock is held, and its last holder died with it.
     static let inherited: Int32 = 1
 }

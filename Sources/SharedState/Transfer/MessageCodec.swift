@@ -25,6 +25,11 @@ internal struct MessageCodec<Element>: Sendable {
         return stride <= 4096 ? UInt32(stride) : 64
     }
 
+    /// Whether an element may name file descriptors.
+    internal var mayNameDescriptors: Bool {
+        !isBits && array == nil && Element.self != String.self
+    }
+
     /// Elements that a batch puts into one slot.
     internal var pack: UInt32 { isBits && MemoryLayout<Element>.stride <= 256 ? 32 : 1 }
 

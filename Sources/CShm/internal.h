@@ -18,6 +18,8 @@
 
 #include "layout.h"
 
+struct cshm_ring;
+
 enum {
     CSHM_CLASSES = 25,
     CSHM_CACHE = 64,
@@ -203,6 +205,13 @@ uint32_t cshm__heap_class(uint64_t size);
 /* ---- ring.c ---- */
 /* Takes a role whose owner's stamp is in the word. @returns 0, 1 (its owner is dead), -EBUSY. */
 int cshm__take_role(cshm_region *region, _Atomic uint64_t *owner);
+
+/* For its producer, who is about to claim the `index`-th message after the next: frees the blocks of
+ * messages that were released, and of that one. @returns the bytes of the others, those of `claimed`
+ * messages after the last among them. */
+uint64_t cshm__ring_reclaim(struct cshm_ring *ring, uint32_t index, uint32_t claimed);
+/* For anybody: the bytes of all blocks, a sum of looks. */
+uint64_t cshm__ring_bytes(const struct cshm_ring *ring);
 
 /* ---- stream.c ---- */
 /* What a stream's word says of new messages: 0, -EPIPE (finished) or -ECANCELED. */

@@ -18,6 +18,10 @@ struct cshm_lane {
     cshm_ring *ring;
     struct cshm_ring_shared *shared;
     uint64_t stamp;
+    uint64_t bytes;   /* of its blocks, at most; UINT64_MAX is not counted yet */
+    uint64_t refused; /* bytes that the limit did not admit, or 0 */
+    uint32_t refused_at;
+    uint32_t claimed; /* messages after the last, as far as any was claimed */
     uint32_t index;
 };
 
@@ -108,6 +112,7 @@ int cshm_lanes_join(cshm_lanes *lanes, cshm_lane **out)
     lane->lanes = lanes;
     lane->line = &lanes->lanes[lane->index];
     lane->stamp = self;
+    lane->bytes = UINT64_MAX;
     int status = open_ring(lane);
     if (status == 0) {
         status = cshm__stream_join(&lanes->shared->stream); /* [join] */
@@ -144,16 +149,54 @@ static int check_stream(const cshm_lane *lane)
         atomic_load_explicit(&lane->lanes->shared->stream, memory_order_relaxed));
 }
 
-int cshm_lane_try_claim(cshm_lane *lane, uint64_t length, void **data)
+/* Counts messages against the byte limit, as they are claimed from the `index`-th after the next on.
+ * What is counted and then not put, or freed, is known when the limit is reached, and all is counted
+ * anew. @returns how many the limit admits, at least 1; -EAGAIN, -EMSGSIZE. */
+static int charge(cshm_lane *lane, uint32_t index, uint64_t length, uint32_t count)
+{
+    uint64_t limit = lane->lanes->byte_limit;
+    lane->refused = 0;
+    if (__builtin_expect(limit == 0 || length <= lane->lanes->slot_size, 1)) {
+        return (int)count;
+    }
+    if (length > limit) {
+        return -EMSGSIZE;
+    }
+    if (lane->bytes > limit - length) {
+        lane->bytes = cshm__ring_reclaim(lane->ring, index, lane->claimed);
+    }
+    if (lane->bytes > limit - length) {
+        lane->refused = length;
+        lane->refused_at = index;
+        return -EAGAIN;
+    }
+    uint64_t room = (limit - lane->bytes) / length;
+    uint32_t admitted = room < count ? (uint32_t)room : count;
+    lane->bytes += admitted * length;
+    lane->claimed = lane->claimed > index ? lane->claimed : index + 1;
+    return (int)admitted;
+}
+
+/* @returns as charge(), or why nothing may be put at all. */
+static int admit(cshm_lane *lane, uint32_t index, uint64_t length, uint32_t count)
 {
     int status = check_stream(lane);
-    return status != 0 ? status : cshm_ring_try_claim(lane->ring, length, data);
+    return status != 0 ? status : charge(lane, index, length, count);
+}
+
+int cshm_lane_try_claim(cshm_lane *lane, uint64_t length, void **data)
+{
+    int status = admit(lane, 0, length, 1);
+    return status < 0 ? status : cshm_ring_try_claim(lane->ring, length, data);
 }
 
 int cshm_lane_try_claim_at(cshm_lane *lane, uint32_t index, uint64_t length, void **data)
 {
-    int status = check_stream(lane);
-    return status != 0 ? status : cshm_ring_try_claim_at(lane->ring, index, length, data);
+    if (index >= lane->lanes->capacity) {
+        return -EINVAL;
+    }
+    int status = admit(lane, index, length, 1);
+    return status < 0 ? status : cshm_ring_try_claim_at(lane->ring, index, length, data);
 }
 
 /* ---- commit ---- */
@@ -177,6 +220,7 @@ static int seal(cshm_lane *lane, uint32_t count)
 /* After the ring's commit, which ends with the barrier of [ready] and [finish]. */
 static int tell_consumer(cshm_lane *lane, uint32_t count)
 {
+    lane->claimed = 0;
     struct cshm_lanes_shared *shared = lane->lanes->shared;
     int status = cshm__stream_status(
         atomic_load_explicit(&shared->stream, memory_order_relaxed)); /* [finish] */
@@ -206,8 +250,8 @@ int cshm_lane_commit_many(cshm_lane *lane, uint32_t count)
 
 int cshm_lane_try_put(cshm_lane *lane, const void *data, uint64_t length)
 {
-    int status = check_stream(lane);
-    if (status == 0) {
+    int status = admit(lane, 0, length, 1);
+    if (status > 0) {
         status = cshm_ring_try_put(lane->ring, data, length);
     }
     if (status == 0) {
@@ -218,9 +262,12 @@ int cshm_lane_try_put(cshm_lane *lane, const void *data, uint64_t length)
 
 int cshm_lane_try_put_many(cshm_lane *lane, const void *data, uint64_t length, uint32_t count)
 {
-    int status = check_stream(lane);
-    if (status == 0) {
-        status = cshm_ring_try_put_many(lane->ring, data, length, count);
+    if (count == 0 || count > INT32_MAX) {
+        return -EINVAL;
+    }
+    int status = admit(lane, 0, length, count);
+    if (status > 0) {
+        status = cshm_ring_try_put_many(lane->ring, data, length, (uint32_t)status);
     }
     return status > 0 ? tell_consumer(lane, (uint32_t)status) : status;
 }
@@ -263,7 +310,14 @@ static int has_room(const void *object)
     const cshm_lane *lane = object;
     struct cshm_waitable room;
     cshm_ring_room(lane->ring, &room);
-    return check_stream(lane) != 0 || room.is_ready(room.object) != 0;
+    if (check_stream(lane) != 0) {
+        return 1;
+    }
+    if (room.is_ready(room.object) == 0) {
+        return 0;
+    }
+    return lane->refused == 0 || cshm__ring_reclaim(lane->ring, lane->refused_at, lane->claimed) <=
+                                     lane->lanes->byte_limit - lane->refused;
 }
 
 void cshm_lane_room(cshm_lane *lane, struct cshm_waitable *out)

@@ -50,6 +50,7 @@ int cshm_lanes_create(cshm_region *region, const struct cshm_lanes_options *opti
     shared->lanes = count;
     shared->budget = budget;
     shared->type_tag = options->type_tag;
+    shared->byte_limit = options->byte_limit;
     shared->magic = MAGIC;
     *offset = place;
     return 0;
@@ -70,6 +71,7 @@ int cshm_lanes_open(cshm_region *region, uint64_t offset, uint64_t type_tag, csh
         .slot_size = shared->slot_size,
         .count = shared->lanes,
         .budget = shared->budget,
+        .byte_limit = shared->byte_limit,
     };
     if (!sizes_are_good(view.capacity, view.slot_size, view.count, view.budget) ||
         cshm_heap_pointer(region, offset, size_for(view.count)) == NULL) {
@@ -209,4 +211,34 @@ uint64_t cshm_lanes_count(const cshm_lanes *lanes)
 uint64_t cshm_lanes_capacity(const cshm_lanes *lanes)
 {
     return lanes->capacity;
+}
+
+static uint64_t bytes_in(const cshm_lanes *lanes, uint32_t lane)
+{
+    uint64_t place = 0;
+    cshm_ring *ring = NULL;
+    if (cshm__lane_place(lanes, lane, &place) != 0 || place == 0 ||
+        cshm_ring_open(lanes->region, place, &ring) != 0) {
+        return 0;
+    }
+    uint64_t bytes = cshm__ring_bytes(ring);
+    cshm_ring_close(ring);
+    return bytes;
+}
+
+void cshm_lanes_describe(const cshm_lanes *lanes, struct cshm_lanes_info *out)
+{
+    uint64_t stream = atomic_load_explicit(&lanes->shared->stream, memory_order_seq_cst);
+    *out = (struct cshm_lanes_info){
+        .count = cshm_lanes_count(lanes),
+        .capacity = lanes->capacity,
+        .byte_limit = lanes->byte_limit,
+        .finished = (stream & CSHM_STREAM_FINISHED) != 0,
+        .cancelled = (stream & CSHM_STREAM_CANCELLED) != 0,
+    };
+    for (uint32_t i = 0; i < lanes->count; i++) {
+        uint64_t owner = atomic_load_explicit(&lanes->lanes[i].owner, memory_order_acquire);
+        out->producers += CSHM__KIND(owner) == CSHM_LANE_LIVE;
+        out->bytes += bytes_in(lanes, i);
+    }
 }

@@ -36,6 +36,7 @@ struct cshm_lanes {
     uint32_t slot_size;
     uint32_t count;
     uint32_t budget;
+    uint64_t byte_limit; /* of a lane, or 0 */
     /* the consumer's */
     struct cshm__lane_view *views;
     uint64_t consumer; /* the stamp of the role, or 0 */

@@ -378,7 +378,8 @@ struct cshm_lanes_shared {
     uint32_t budget;
     uint32_t reserved;
     uint64_t type_tag;
-    uint8_t pad0[CSHM_LINE - 32];
+    uint64_t byte_limit;
+    uint8_t pad0[CSHM_LINE - 40];
     _Atomic uint64_t stream;   /* {producers that ever joined:56, CSHM_STREAM_*:8} */
     _Atomic uint64_t consumer; /* stamp of who takes, or 0 */
     uint8_t pad1[CSHM_LINE - 16];

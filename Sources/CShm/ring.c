@@ -430,6 +430,46 @@ static int claim(cshm_ring *ring, uint64_t position, uint64_t length, void **dat
     return 0;
 }
 
+/* ---- bytes of blocks, for those who limit them ---- */
+
+static uint64_t length_at(const cshm_ring *ring, uint64_t position)
+{
+    return atomic_load_explicit(word_of(ring, slot_at(ring, position)), memory_order_relaxed) &
+           LENGTH_MASK;
+}
+
+uint64_t cshm__ring_reclaim(cshm_ring *ring, uint32_t index, uint32_t claimed)
+{
+    uint64_t head = atomic_load_explicit(&ring->shared->head, memory_order_acquire); /* [recycle] */
+    uint64_t tail = tail_of(ring);
+    uint64_t bytes = 0;
+    for (uint64_t i = 0; ring->longs != 0 && i <= ring->mask; i++) {
+        uint64_t position = head + i;
+        _Atomic uint64_t *holder = &ring->blocks[position & ring->mask];
+        if (atomic_load_explicit(holder, memory_order_relaxed) == 0) {
+            continue;
+        }
+        if (position >= tail + claimed || position == tail + index) {
+            clear_block(ring->region, holder);
+            ring->longs--;
+        } else {
+            bytes += position == tail ? ring->claimed & LENGTH_MASK : length_at(ring, position);
+        }
+    }
+    return bytes;
+}
+
+uint64_t cshm__ring_bytes(const cshm_ring *ring)
+{
+    uint64_t bytes = 0;
+    for (uint64_t i = 0; i <= ring->mask; i++) {
+        if (atomic_load_explicit(&ring->blocks[i], memory_order_relaxed) != 0) {
+            bytes += length_at(ring, i);
+        }
+    }
+    return bytes;
+}
+
 static uint64_t claimed_word(const cshm_ring *ring, uint64_t length)
 {
     return length > ring->slot_size ? length | LONG : length;

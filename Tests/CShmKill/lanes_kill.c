@@ -78,8 +78,11 @@ static int64_t get(cshm_lanes *lanes)
 
 static void open_lanes(struct world *world)
 {
-    struct cshm_lanes_options options = {
-        .capacity = CAPACITY, .slot_size = INLINE, .producers = LANES, .type_tag = TAG};
+    struct cshm_lanes_options options = {.capacity = CAPACITY,
+                                         .slot_size = INLINE,
+                                         .producers = LANES,
+                                         .type_tag = TAG,
+                                         .byte_limit = CAPACITY * sizeof(struct message)};
     struct scene *scene = calloc(1, sizeof *scene);
     CHECK(scene != NULL);
     world->handle = scene;
@@ -127,6 +130,25 @@ static void make_idle(struct world *world)
         int64_t id = get(scene_of(world)->lanes);
         CHECK(id == i + 1 || (i >= 2 && id == -EAGAIN));
     }
+    atomic_store(&world->report->word[0], 2);
+}
+
+/* The lane that the next producer gets has a block of a message that was released. */
+static void make_used(struct world *world)
+{
+    open_lanes(world);
+    struct scene *scene = scene_of(world);
+    cshm_lane *lane = NULL;
+    CHECK_EQ(cshm_heap_share(world->region, world->place[0]), 0);
+    CHECK_EQ(cshm_lanes_become_consumer(scene->lanes), 0);
+    CHECK_EQ(cshm_lanes_join(scene->lanes, &scene->lane), 0);
+    CHECK_EQ(cshm_lanes_join(scene->lanes, &lane), 0);
+    while (scene->put < 2) {
+        CHECK_EQ(put(lane, ++scene->put), 0);
+        CHECK_EQ(get(scene->lanes), scene->put);
+    }
+    cshm_lane_leave(lane);
+    CHECK_EQ(get(scene->lanes), -EAGAIN);
     atomic_store(&world->report->word[0], 2);
 }
 
@@ -275,7 +297,9 @@ static void go_on(struct world *world)
 {
     int status = put(scene_of(world)->lane, OTHERS);
     CHECK(status == 0 || status == -EPIPE || status == -ECANCELED);
-    CHECK(cshm_lanes_count(scene_of(world)->lanes) <= (uint64_t)LANES * CAPACITY);
+    struct cshm_lanes_info info;
+    cshm_lanes_describe(scene_of(world)->lanes, &info);
+    CHECK(info.count <= (uint64_t)LANES * CAPACITY && info.bytes <= LANES * info.byte_limit);
 }
 
 /* And the consumer gets what there is, beside a stopped producer. */
@@ -466,6 +490,7 @@ const struct scenario lanes_scenarios[] = {
     {ROW("put_short", make_consumed, be_producer, put_short, check_one),
      .meanwhile = go_on_getting},
     {ROW("put_long", make_consumed, be_producer, put_long, check_one), .meanwhile = go_on_getting},
+    {ROW("put_long_over_a_released_one", make_used, be_producer, put_long, check_one)},
     {ROW("put_many", make_consumed, be_producer, put_many, check_two), .meanwhile = go_on_getting},
     {ROW("join", make_consumed, NULL, join, check_none), .meanwhile = go_on_getting},
     {ROW("join_over_the_dead", make_crowded, NULL, join, check_none), .meanwhile = go_on},

@@ -205,6 +205,7 @@ static const struct fact facts[] = {
     FIELD(cshm_lanes_shared, lanes, 12),
     FIELD(cshm_lanes_shared, budget, 16),
     FIELD(cshm_lanes_shared, type_tag, 24),
+    FIELD(cshm_lanes_shared, byte_limit, 32),
     FIELD(cshm_lanes_shared, stream, 128),
     FIELD(cshm_lanes_shared, consumer, 136),
     FIELD(cshm_lanes_shared, items, 256),

@@ -41,6 +41,7 @@
     X(queue_lease) \
     X(lanes)       \
     X(broadcast)   \
+    X(byte_limit)  \
     X(map)         \
     X(history)     \
     X(crash)

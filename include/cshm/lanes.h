@@ -41,6 +41,7 @@
  *   consumer, any                     producers that wait for room get -EPIPE, until another
  *                                     becomes the consumer
  *   the last producer                 the stream ends when all lanes are drained
+ *   producer, at its byte limit       its successor counts the bytes anew
  * A stopped producer delays nobody: neither the others nor what they put. A stopped consumer is
  * alive, and waited for.
  */
@@ -70,6 +71,28 @@ struct cshm_lanes_options {
     uint32_t budget;
     /** What the messages are; cshm_lanes_open() refuses another value. */
     uint64_t type_tag;
+    /** Most bytes of heap blocks that the messages of one lane may take; 0 for no limit but the
+     *  region's. */
+    uint64_t byte_limit;
+};
+
+/** What lanes are and hold; for monitors, in any process. */
+struct cshm_lanes_info {
+    /** As cshm_lanes_count(). */
+    uint64_t count;
+    /** Messages that each lane can hold. */
+    uint64_t capacity;
+    /** Bytes of heap blocks that messages take, those that were released lately among them: a
+     *  producer frees blocks when it uses their slots again, or is at its limit. */
+    uint64_t bytes;
+    /** The limit on them in one lane, or 0. */
+    uint64_t byte_limit;
+    /** Producers that have joined and not left, those of processes not yet found dead among them. */
+    uint32_t producers;
+    /** 1 once it is finished. */
+    uint8_t finished;
+    /** 1 once it is cancelled. */
+    uint8_t cancelled;
 };
 
 /** A message in place, until it is released. */
@@ -118,6 +141,9 @@ CSHM_EXPORT uint64_t cshm_lanes_count(const cshm_lanes *lanes);
 /** Messages that each lane can hold. */
 CSHM_EXPORT uint64_t cshm_lanes_capacity(const cshm_lanes *lanes);
 
+/** Writes what the lanes are and hold. Thread-safe. */
+CSHM_EXPORT void cshm_lanes_describe(const cshm_lanes *lanes, struct cshm_lanes_info *out);
+
 /* ---- producers ---- */
 
 /**
@@ -139,8 +165,9 @@ CSHM_EXPORT void cshm_lane_leave(cshm_lane *lane);
  *
  * @param length  Bytes.
  * @param data    Receives where to write them.
- * @returns 0, -EAGAIN (the lane is full), -ENOSPC (no memory for a long message), -EPIPE
- *          (finished), -ECANCELED, -EPERM (in a forked child), -EPROTO (damaged).
+ * @returns 0, -EAGAIN (the lane is full, or at its byte limit), -EMSGSIZE (it never fits the byte
+ *          limit), -ENOSPC (no memory for a long message), -EPIPE (finished), -ECANCELED,
+ *          -EPERM (in a forked child), -EPROTO (damaged).
  */
 CSHM_EXPORT CSHM_MUST_CHECK int cshm_lane_try_claim(cshm_lane *lane, uint64_t length, void **data);
 
@@ -256,7 +283,10 @@ CSHM_EXPORT CSHM_MUST_CHECK int cshm_lanes_get_until(cshm_lanes *lanes, void *da
  */
 CSHM_EXPORT void cshm_lanes_items(cshm_lanes *lanes, struct cshm_waitable *out);
 
-/** What a producer waits for: room in its lane, or the end. The question is the lane's thread's. */
+/**
+ * What a producer waits for: room in its lane, or the end; after a refusal for its byte limit, room
+ * for as many bytes. The question is the lane's thread's.
+ */
 CSHM_EXPORT void cshm_lane_room(cshm_lane *lane, struct cshm_waitable *out);
 
 CSHM_END_DECLS

@@ -1,0 +1,162 @@
+/*
+ * SPDX-License-Identifier: Apache-2.0
+ *
+ * Tests of the limits on the bytes of long messages, in lanes; those of queues are in queue_test.c.
+ */
+#include "support.h"
+
+#include <cshm/lanes.h>
+
+extern const struct test byte_limit_tests[];
+
+enum { TAG = 18, BYTE_LIMIT = 1000 };
+
+struct work {
+    uint64_t offset;
+    _Atomic uint32_t ready;
+};
+
+/* ---- lanes: each has its own limit ---- */
+
+static cshm_lanes *make_limited(cshm_region *region, uint64_t *offset)
+{
+    struct cshm_lanes_options options = {
+        .capacity = 8, .slot_size = 24, .producers = 2, .type_tag = TAG, .byte_limit = BYTE_LIMIT};
+    cshm_lanes *lanes = NULL;
+    CHECK_EQ(cshm_lanes_create(region, &options, offset), 0);
+    CHECK_EQ(cshm_heap_share(region, *offset), 0);
+    CHECK_EQ(cshm_lanes_open(region, *offset, TAG, &lanes), 0);
+    return lanes;
+}
+
+static cshm_lane *join(cshm_lanes *lanes)
+{
+    cshm_lane *lane = NULL;
+    CHECK_EQ(cshm_lanes_join(lanes, &lane), 0);
+    return lane;
+}
+
+static int try_peek(cshm_lanes *lanes)
+{
+    struct cshm_lanes_message message;
+    return cshm_lanes_try_peek(lanes, &message);
+}
+
+static uint64_t bytes_of(const cshm_lanes *lanes)
+{
+    struct cshm_lanes_info info;
+    cshm_lanes_describe(lanes, &info);
+    CHECK_EQ(info.count, cshm_lanes_count(lanes));
+    CHECK_EQ(info.byte_limit, BYTE_LIMIT);
+    CHECK_EQ(info.capacity, 8);
+    return info.bytes;
+}
+
+static void of_lanes(void)
+{
+    static const char bytes[BYTE_LIMIT + 1];
+    cshm_region *region = make_region(1u << 20);
+    uint64_t before = blocks_in_use(region);
+    uint64_t offset = 0;
+    cshm_lanes *lanes = make_limited(region, &offset);
+    struct cshm_waitable room;
+    struct cshm_lanes_message message;
+    struct cshm_lanes_info info;
+    void *data = NULL;
+    cshm_lane *lane[2] = {join(lanes), join(lanes)};
+    CHECK_EQ(cshm_lanes_become_consumer(lanes), 0);
+    cshm_lane_room(lane[0], &room);
+    CHECK_EQ(cshm_lane_try_put(lane[0], bytes, BYTE_LIMIT + 1), -EMSGSIZE);
+    for (int round = 0; round < 100; round++) {
+        CHECK_EQ(cshm_lane_try_put(lane[0], bytes, 400), 0);
+        CHECK_EQ(cshm_lane_try_put(lane[0], bytes, 400), 0);
+        CHECK_EQ(room.is_ready(room.object), 1);
+        CHECK_EQ(cshm_lane_try_put(lane[0], bytes, 400), -EAGAIN);
+        CHECK_EQ(room.is_ready(room.object), 0);            /* not for as much */
+        CHECK_EQ(bytes_of(lanes), round == 0 ? 800 : 1800); /* the other's last block is kept */
+        CHECK_EQ(cshm_lane_try_put(lane[0], bytes, 200), 0);
+        CHECK_EQ(cshm_lane_try_put(lane[0], bytes, 24), 0);   /* inline: no bytes of blocks */
+        CHECK_EQ(cshm_lane_try_put(lane[1], bytes, 1000), 0); /* each lane has its own limit */
+        CHECK_EQ(cshm_lane_try_put(lane[0], bytes, 400), -EAGAIN);
+        do {
+            CHECK_EQ(room.is_ready(room.object), 0);
+            CHECK_EQ(cshm_lanes_try_peek(lanes, &message), 0);
+            cshm_lanes_release(lanes);
+        } while (message.length != 400);
+        CHECK_EQ(room.is_ready(room.object), 1);
+        CHECK_EQ(cshm_lane_try_put_many(lane[0], bytes, 200, 4), 2);
+        CHECK_EQ(cshm_lane_try_put_many(lane[0], bytes, 200, 4), -EAGAIN);
+        while (try_peek(lanes) == 0) {
+            cshm_lanes_release(lanes);
+        }
+        CHECK_EQ(cshm_lane_try_claim_at(lane[0], 1, 500, &data), 0); /* in any order, */
+        memset(data, 5, 500);
+        CHECK_EQ(cshm_lane_try_claim(lane[0], 300, &data), 0);
+        CHECK_EQ(cshm_lane_try_claim(lane[0], 600, &data), -EAGAIN); /* with what is claimed */
+        CHECK_EQ(cshm_lane_try_claim(lane[0], 500, &data), 0);       /* but not itself */
+        memset(data, 4, 500);
+        CHECK_EQ(cshm_lane_commit_many(lane[0], 2), 2);
+        for (int i = 4; i <= 5; i++) {
+            CHECK_EQ(cshm_lanes_try_peek(lanes, &message), 0);
+            CHECK_EQ(message.length, 500);
+            CHECK_EQ(((const char *)message.data)[499], i);
+            cshm_lanes_release(lanes);
+        }
+    }
+    cshm_lane_leave(lane[1]);
+    cshm_lanes_describe(lanes, &info);
+    CHECK_EQ(info.producers, 1);
+    CHECK(!info.finished && !info.cancelled);
+    cshm_lanes_finish(lanes);
+    cshm_lanes_describe(lanes, &info);
+    CHECK(info.finished && !info.cancelled);
+    cshm_lane_leave(lane[0]);
+    cshm_lanes_destroy(lanes);
+    CHECK_EQ(blocks_in_use(region), before);
+    cshm_region_close(region);
+}
+
+static void put_up_to_the_limit(cshm_region *region, void *context)
+{
+    struct work *work = context;
+    static const char bytes[BYTE_LIMIT];
+    cshm_lanes *lanes = NULL;
+    CHECK_EQ(cshm_lanes_open(region, work->offset, TAG, &lanes), 0);
+    cshm_lane *lane = join(lanes);
+    CHECK_EQ(cshm_lane_try_put(lane, bytes, 700), 0);
+    atomic_store(&work->ready, 1);
+    CHECK_EQ(cshm_lane_put_until(lane, bytes, 400, after(30 * SECOND)), -EPIPE);
+}
+
+/* What a killed producer left counts for its successor, who waits at the same limit. */
+static void of_a_killed_producer(void)
+{
+    static const char bytes[BYTE_LIMIT];
+    cshm_region *region = make_region(1u << 20);
+    struct work *work = shared_memory(sizeof *work);
+    cshm_lanes *lanes = make_limited(region, &work->offset);
+    CHECK_EQ(cshm_lanes_become_consumer(lanes), 0);
+    cshm_lane *first = join(lanes);
+    pid_t child = spawn(region, put_up_to_the_limit, work);
+    wait_until_set(&work->ready, 1);
+    CHECK_EQ(bytes_of(lanes), 700);
+    kill_child(child);
+    CHECK_EQ(try_peek(lanes), 0);
+    cshm_lanes_release(lanes);
+    CHECK_EQ(bytes_of(lanes), 700); /* the block is the lane's next producer's */
+    cshm_lane *second = join(lanes);
+    CHECK_EQ(cshm_lane_try_put(second, bytes, BYTE_LIMIT), 0);
+    CHECK_EQ(cshm_lane_try_put(second, bytes, 25), -EAGAIN);
+    CHECK_EQ(bytes_of(lanes), BYTE_LIMIT);
+    CHECK_EQ(cshm_lane_put_until(second, bytes, 25, after(10 * MILLISECOND)), -ETIMEDOUT);
+    cshm_lane_leave(first);
+    cshm_lane_leave(second);
+    cshm_lanes_destroy(lanes);
+    cshm_region_close(region);
+}
+
+const struct test byte_limit_tests[] = {
+    {"of_lanes_is_never_exceeded_and_released_bytes_come_back", of_lanes},
+    {"of_lanes_counts_what_a_killed_producer_left", of_a_killed_producer},
+    {NULL, NULL},
+};

@@ -8,6 +8,7 @@
 
 #include "cshm/barrier.h"
 #include "cshm/base.h"
+#include "cshm/baton.h"
 #include "cshm/bell.h"
 #include "cshm/board.h"
 #include "cshm/broadcast.h"
@@ -22,10 +23,13 @@
 #include "cshm/once.h"
 #include "cshm/park.h"
 #include "cshm/participant.h"
+#include "cshm/permits.h"
 #include "cshm/post.h"
 #include "cshm/queue.h"
 #include "cshm/region.h"
 #include "cshm/ring.h"
+#include "cshm/rwlock.h"
+#include "cshm/semaphore.h"
 #include "cshm/value.h"
 
 #endif /* CSHM_H */

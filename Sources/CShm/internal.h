@@ -182,6 +182,13 @@ int cshm__participant_join(cshm_region *region);
 /* Leaves; if not `swept`, as the dead do, for others to sweep. */
 void cshm__participant_leave(cshm_region *region, bool swept);
 
+/* The process id of a stamp's owner, or 0 if it is another's by now. */
+int32_t cshm__participant_pid(const cshm_region *region, uint64_t stamp);
+
+/* ---- mutex.c ---- */
+/* Whether this thread holds it, by our own record. */
+bool cshm__mutex_is_mine(const struct cshm_mutex *mutex);
+
 /* ---- heap.c ---- */
 void cshm__heap_init(cshm_region *region);
 /* Both @return false if the heap's lock was held too long, as by a stopped process: to be repeated. */

@@ -23,6 +23,7 @@
 #include <cshm/once.h>
 #include <cshm/park.h>
 #include <cshm/participant.h>
+#include <cshm/semaphore.h>
 
 #define CSHM_LAYOUT_VERSION 8u
 /* 128, not 64: x86 prefetches lines in pairs. */
@@ -207,6 +208,53 @@ struct cshm_condition_place {
     _Atomic uint64_t ticket;
     struct cshm_park park; /* its waiter sleeps here */
     uint8_t pad[64 - 20];
+};
+
+/* ---- semaphore ---- */
+struct cshm_semaphore_shared {
+    _Atomic uint32_t count;
+    _Atomic uint32_t bound;
+    _Atomic uint32_t magic;
+    uint8_t pad[CSHM_LINE - 12];
+    struct cshm_park_line line; /* who waits sleeps here */
+};
+
+/* ---- baton ---- */
+struct cshm_baton_shared {
+    uint32_t magic;
+    _Atomic uint64_t word; /* {0:14, broken:1, inherited:1, stamp:48} */
+    uint8_t pad[CSHM_LINE - 16];
+    struct cshm_park_line line; /* who waits sleeps here */
+};
+
+/* ---- permits ---- */
+struct cshm_permits_shared {
+    uint32_t magic;
+    uint32_t count;
+    _Atomic uint64_t asked;   /* when somebody last asked for the dead */
+    _Atomic uint32_t several; /* whether anybody ever waited for more than one */
+    uint8_t pad[CSHM_LINE - 20];
+    struct cshm_park_line line; /* who waits sleeps here */
+    _Atomic uint64_t cell[];    /* {number:16, stamp:48} */
+};
+
+/* ---- reader-writer lock ---- */
+struct cshm_reader_cell {
+    _Atomic uint64_t owner;  /* {kind:16, stamp:48}, or 0 */
+    _Atomic uint32_t thread; /* the reader's */
+    uint8_t pad[CSHM_LINE - 12];
+};
+
+struct cshm_rwlock_shared {
+    uint32_t magic;
+    uint32_t cells;
+    _Atomic uint32_t state;   /* rwlock.c; who has the mutex writes it */
+    _Atomic uint32_t crowded; /* whether a reader ever found no cell */
+    uint8_t pad[CSHM_LINE - 16];
+    struct cshm_mutex writer;
+    struct cshm_park_line readers; /* readers sleep here */
+    struct cshm_park_line drained; /* the writer that waits for readers sleeps here */
+    struct cshm_reader_cell cell[];
 };
 
 /* ---- a message's slot, in queues ---- */
@@ -518,6 +566,12 @@ _Static_assert(sizeof(struct cshm_barrier_shared) == 3 * CSHM_LINE + 8 * CSHM_PA
                "barrier: size");
 _Static_assert(sizeof(struct cshm_condition_shared) == 2 * CSHM_LINE, "condition: size");
 _Static_assert(sizeof(struct cshm_condition_place) == 64, "condition's place: size");
+_Static_assert(sizeof(struct cshm_semaphore_shared) == sizeof(struct cshm_semaphore),
+               "semaphore: size");
+_Static_assert(sizeof(struct cshm_baton_shared) == 2 * CSHM_LINE, "baton: size");
+_Static_assert(sizeof(struct cshm_permits_shared) == 2 * CSHM_LINE, "permits: size");
+_Static_assert(sizeof(struct cshm_reader_cell) == CSHM_LINE, "reader's cell: size");
+_Static_assert(sizeof(struct cshm_rwlock_shared) == 4 * CSHM_LINE, "reader-writer lock: size");
 _Static_assert(sizeof(struct cshm_ring_shared) == 5 * CSHM_LINE, "ring: size");
 _Static_assert(sizeof(struct cshm_queue_shared) == 7 * CSHM_LINE, "queue: size");
 _Static_assert(sizeof(struct cshm_port) == CSHM_LINE, "port: size");
@@ -562,6 +616,11 @@ _Static_assert(ATOMIC_LLONG_LOCK_FREE == 2, "a lock-based atomic cannot cross pr
     X(cshm_barrier_shared)    \
     X(cshm_condition_shared)  \
     X(cshm_condition_place)   \
+    X(cshm_semaphore_shared)  \
+    X(cshm_baton_shared)      \
+    X(cshm_permits_shared)    \
+    X(cshm_reader_cell)       \
+    X(cshm_rwlock_shared)     \
     X(cshm_ring_shared)       \
     X(cshm_queue_shared)      \
     X(cshm_port)              \
@@ -585,6 +644,7 @@ _Static_assert(ATOMIC_LLONG_LOCK_FREE == 2, "a lock-based atomic cannot cross pr
     X(cshm_map_bucket)        \
     X(cshm_map_table)         \
     X(cshm_mutex)             \
+    X(cshm_semaphore)         \
     X(cshm_park)
 
 #define CSHM_LIVE_OFFSET         ((uint64_t)CSHM_PAGE)

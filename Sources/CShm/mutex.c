@@ -193,6 +193,12 @@ int cshm_mutex_release(cshm_mutex *mutex)
     return -pthread_mutex_unlock(&shared->native);
 }
 
+bool cshm__mutex_is_mine(const cshm_mutex *mutex)
+{
+    const struct cshm_mutex_shared *shared = (const struct cshm_mutex_shared *)(const void *)mutex;
+    return atomic_load_explicit(&shared->holder, memory_order_relaxed) == cshm__thread();
+}
+
 int cshm_mutex_describe(const cshm_mutex *mutex, struct cshm_mutex_info *out)
 {
     const struct cshm_mutex_shared *shared = (const struct cshm_mutex_shared *)(const void *)mutex;

@@ -43,6 +43,18 @@ bool cshm__look_is_due(const cshm_region *region, int64_t *next_ns)
     return true;
 }
 
+int32_t cshm__participant_pid(const cshm_region *region, uint64_t stamp)
+{
+    uint32_t index = index_of(stamp);
+    if (index == 0 || index > CSHM_PARTICIPANTS_MAX) {
+        return 0;
+    }
+    const struct cshm_participant_entry *entry = &region->participants[index - 1];
+    uint64_t pid = atomic_load_explicit(&entry->pid, memory_order_relaxed);
+    uint64_t state = atomic_load_explicit(&entry->state, memory_order_acquire); /* [entry] */
+    return GENERATION(state) == (uint32_t)(stamp >> 16) ? (int32_t)pid : 0;
+}
+
 int cshm_participant_is_gone(const cshm_region *region, uint64_t stamp)
 {
     uint32_t index = index_of(stamp);

@@ -28,6 +28,10 @@
     X(once)        \
     X(barrier)     \
     X(condition)   \
+    X(rwlock)      \
+    X(semaphore)   \
+    X(permits)     \
+    X(baton)       \
     X(park)        \
     X(bell)        \
     X(value)       \

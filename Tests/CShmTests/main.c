@@ -31,6 +31,10 @@
     X(event)       \
     X(barrier)     \
     X(condition)   \
+    X(rwlock)      \
+    X(semaphore)   \
+    X(permits)     \
+    X(baton)       \
     X(heap)        \
     X(directory)   \
     X(ring)        \
@@ -44,6 +48,7 @@
     X(byte_limit)  \
     X(map)         \
     X(history)     \
+    X(glibc)       \
     X(crash)
 
 #define DECLARE(noun) extern const struct test noun##_tests[];

@@ -67,6 +67,14 @@ enum cshm_kind {
     CSHM_KIND_LATCH = 19,
     /** cshm/once.h. */
     CSHM_KIND_ONCE = 20,
+    /** cshm/semaphore.h. */
+    CSHM_KIND_SEMAPHORE = 10,
+    /** cshm/permits.h. */
+    CSHM_KIND_PERMITS = 11,
+    /** cshm/rwlock.h. */
+    CSHM_KIND_RWLOCK = 12,
+    /** cshm/baton.h. */
+    CSHM_KIND_BATON = 13,
 };
 
 /** An object with a name. */

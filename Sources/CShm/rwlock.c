@@ -1,0 +1,571 @@
+/*
+ * SPDX-License-Identifier: Apache-2.0
+ *
+ * See cshm/rwlock.h for the model. Pairs:
+ *
+ *   [read]   a reader claims its cell, looks at the state; a writer stores the state, looks at the
+ *            cells (all seq_cst) -> one of the two sees the other
+ *   [drain]  a reader's last loads, then its cell is freed (release) -> a writer loads it (seq_cst)
+ *   [grant]  a writer's last stores, then WAITING is swapped for READING (seq_cst) -> the reader loads
+ *            its cell; or the state is stored (seq_cst) -> a reader loads it
+ *
+ * A freed cell is a mere store: who waits for it pays, as [announce] of park.c says.
+ *
+ * The state is written by who has the writers' mutex. The stores of a writer, in order, and what the
+ * mutex's next owner finds if they end there:
+ *
+ *   WANTED                   nobody wrote: nothing is inherited, WANTED is stored again or dropped
+ *   WANTED | WRITING         inherited
+ *   WANTED                   it had left: nothing is inherited
+ *   cells, READING           readers that were handed the lock; the next writer waits for them
+ *   0                        nothing is left to do
+ */
+#include <cshm/rwlock.h>
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cshm/heap.h>
+#include <cshm/participant.h>
+
+#include "internal.h"
+
+enum {
+    MAGIC = 0x72776c6b, /* "rwlk" */
+    /* of the state */
+    WANTED = 1, /* a writer has it or waits for readers */
+    WRITING = 2,
+    INHERITED = 4, /* a writer died writing */
+    BROKEN = 8,
+};
+
+static const uint32_t NO_CELL = UINT32_MAX;
+static const int64_t NO_WAIT = INT64_MIN;
+
+/* of a cell: {kind:16, stamp:48}, or 0 */
+#define READING    (1ull << 48)
+#define WAITING    (2ull << 48)
+#define LEAVING    (3ull << 48) /* nobody else's any more, and about to be freed */
+#define STAMP(own) ((own) & 0xffffffffffffull)
+#define KIND(own)  ((own) & ~0xffffffffffffull)
+
+struct cshm_rwlock {
+    cshm_region *region;
+    struct cshm_rwlock_shared *shared;
+    uint32_t cells;
+};
+
+static uint64_t size_of(uint32_t cells)
+{
+    return sizeof(struct cshm_rwlock_shared) + cells * (uint64_t)sizeof(struct cshm_reader_cell);
+}
+
+/* ---- create, open ---- */
+
+int cshm_rwlock_create(cshm_region *region, uint32_t readers_max, uint64_t *offset)
+{
+    uint64_t place = 0;
+    if (readers_max == 0 || readers_max > CSHM_RWLOCK_READERS_MAX) {
+        return -EINVAL;
+    }
+    int status = cshm_heap_allocate(region, size_of(readers_max), &place);
+    if (status != 0) {
+        return status;
+    }
+    struct cshm_rwlock_shared *shared = cshm_heap_pointer(region, place, size_of(readers_max));
+    if (shared == NULL) {
+        return -EPROTO;
+    }
+    memset((void *)shared, 0, size_of(readers_max));
+    cshm_mutex_init(&shared->writer);
+    shared->cells = readers_max;
+    shared->magic = MAGIC;
+    *offset = place;
+    return 0;
+}
+
+int cshm_rwlock_open(cshm_region *region, uint64_t offset, cshm_rwlock **out)
+{
+    struct cshm_rwlock_shared *shared = cshm_heap_pointer(region, offset, sizeof *shared);
+    if (shared == NULL || offset % CSHM_LINE != 0 || shared->magic != MAGIC) {
+        return -EPROTO;
+    }
+    uint32_t cells = shared->cells;
+    if (cells == 0 || cells > CSHM_RWLOCK_READERS_MAX ||
+        cshm_heap_pointer(region, offset, size_of(cells)) == NULL) {
+        return -EPROTO;
+    }
+    cshm_rwlock *lock = calloc(1, sizeof *lock);
+    if (lock == NULL) {
+        return -ENOMEM;
+    }
+    lock->region = region;
+    lock->shared = shared;
+    lock->cells = cells;
+    *out = lock;
+    return 0;
+}
+
+void cshm_rwlock_close(cshm_rwlock *lock)
+{
+    free(lock);
+}
+
+void cshm_rwlock_destroy(cshm_rwlock *lock)
+{
+    (void)cshm_heap_free(lock->region, cshm_heap_offset(lock->region, lock->shared));
+    free(lock);
+}
+
+/* ---- cells ---- */
+
+static uint64_t load_cell(const cshm_rwlock *lock, uint32_t index)
+{
+    /* seq_cst: [read], [drain], [grant] */
+    return atomic_load_explicit(&lock->shared->cell[index].owner, memory_order_seq_cst);
+}
+
+static bool swap_cell(const cshm_rwlock *lock, uint32_t index, uint64_t seen, uint64_t next)
+{
+    return atomic_compare_exchange_strong_explicit(&lock->shared->cell[index].owner, &seen, next,
+                                                   memory_order_seq_cst, /* [read], [grant] */
+                                                   memory_order_seq_cst);
+}
+
+/* A cell to read by, or NO_CELL. Threads begin at different ones. */
+static uint32_t claim(const cshm_rwlock *lock, uint64_t self)
+{
+    uint64_t thread = cshm__thread();
+    uint32_t index = (uint32_t)thread % lock->cells;
+    for (uint32_t looked = 0; looked < lock->cells; looked++) {
+        /* The first is not looked at before: its line would come over twice. */
+        if ((looked == 0 || load_cell(lock, index) == 0) &&
+            swap_cell(lock, index, 0, self | READING)) {
+            atomic_store_explicit(&lock->shared->cell[index].thread, (uint32_t)thread,
+                                  memory_order_relaxed);
+            return index;
+        }
+        index = index + 1 == lock->cells ? 0 : index + 1;
+    }
+    return NO_CELL;
+}
+
+/* After a cell has become free, or one that read waits. */
+static void tell_writer(const cshm_rwlock *lock)
+{
+    cshm__publish_barrier();
+    cshm__park_wake_one_after_store(&lock->shared->drained.park);
+}
+
+/* Frees a cell that nobody else may change. Its thread goes first: else its next owner might, for an
+ * instant, seem to be a thread of the last one. */
+static void free_cell(const cshm_rwlock *lock, uint32_t index)
+{
+    struct cshm_reader_cell *cell = &lock->shared->cell[index];
+    atomic_store_explicit(&cell->thread, 0, memory_order_relaxed);
+    atomic_store_explicit(&cell->owner, 0, memory_order_release); /* [drain] */
+    tell_writer(lock);
+    if (__builtin_expect(atomic_load_explicit(&lock->shared->crowded, memory_order_relaxed), 0)) {
+        cshm_park_wake_all(&lock->shared->readers.park);
+    }
+}
+
+/* Frees a cell as it was seen, unless somebody has changed it. @returns whether it did. */
+static bool leave_cell(const cshm_rwlock *lock, uint64_t self, uint32_t index, uint64_t seen)
+{
+    if (!swap_cell(lock, index, seen, self | LEAVING)) {
+        return false;
+    }
+    free_cell(lock, index);
+    return true;
+}
+
+/* Frees the cells of the dead. @returns whether there were any. */
+static bool reclaim(const cshm_rwlock *lock)
+{
+    uint64_t self = cshm_participant_self(lock->region);
+    bool freed = false;
+    for (uint32_t index = 0; index < lock->cells; index++) {
+        uint64_t cell = load_cell(lock, index);
+        if (cell != 0 && STAMP(cell) != self &&
+            cshm_participant_is_gone(lock->region, STAMP(cell)) == 1) {
+            freed |= leave_cell(lock, self, index, cell);
+        }
+    }
+    return freed;
+}
+
+static bool this_thread_reads(const cshm_rwlock *lock, uint64_t self, uint32_t except)
+{
+    uint32_t thread = (uint32_t)cshm__thread();
+    for (uint32_t index = 0; index < lock->cells; index++) {
+        if (index != except && load_cell(lock, index) == (self | READING) &&
+            atomic_load_explicit(&lock->shared->cell[index].thread, memory_order_relaxed) ==
+                thread) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool somebody_reads(const cshm_rwlock *lock)
+{
+    for (uint32_t index = 0; index < lock->cells; index++) {
+        if (KIND(load_cell(lock, index)) == READING) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* ---- the state ---- */
+
+static uint32_t load_state(const cshm_rwlock *lock)
+{
+    return atomic_load_explicit(&lock->shared->state, memory_order_seq_cst); /* [read], [grant] */
+}
+
+static void store_state(const cshm_rwlock *lock, uint32_t state)
+{
+    atomic_store_explicit(&lock->shared->state, state, memory_order_seq_cst); /* [read], [grant] */
+}
+
+/* Whether one may read now, by the state alone. */
+static int may_read(uint32_t state)
+{
+    return __builtin_expect(state == 0, 1) ? 0
+           : (state & BROKEN) != 0         ? -ENOTRECOVERABLE
+           : (state & WANTED) != 0         ? -EAGAIN
+                                           : -EOWNERDEAD;
+}
+
+/* With the mutex: lets readers in, in the state given. */
+static void let_readers_in(const cshm_rwlock *lock, uint32_t state)
+{
+    store_state(lock, state | WANTED); /* who dies from here on was not writing */
+    for (uint32_t index = 0; state == 0 && index < lock->cells; index++) {
+        uint64_t cell = load_cell(lock, index);
+        if (KIND(cell) == WAITING) {
+            (void)swap_cell(lock, index, cell, STAMP(cell) | READING);
+        }
+    }
+    store_state(lock, state);
+    cshm_park_wake_all(&lock->shared->readers.park);
+}
+
+/* With the mutex of a dead writer: what it left. */
+static void inherit(const cshm_rwlock *lock)
+{
+    uint32_t state = load_state(lock);
+    if ((state & WRITING) != 0) {
+        store_state(lock, (state & WANTED) | INHERITED);
+    }
+    (void)cshm_mutex_repair(&lock->shared->writer);
+}
+
+/* If the writer that readers wait for is dead, lets them in. @returns 0, -EDEADLK if it is this
+ * thread, -EAGAIN if it is another. */
+static int look_after_writer(const cshm_rwlock *lock)
+{
+    int status = cshm_mutex_try_acquire(&lock->shared->writer);
+    if (status < 0) {
+        return status;
+    }
+    if (status == 1) {
+        inherit(lock);
+    }
+    let_readers_in(lock, load_state(lock) & (INHERITED | BROKEN));
+    (void)cshm_mutex_release(&lock->shared->writer);
+    return 0;
+}
+
+/* ---- reading ---- */
+
+struct reader {
+    cshm_rwlock *lock;
+    uint64_t self;
+    uint32_t cell;
+    bool waits; /* the cell was made WAITING: if it is READING, the lock was handed over */
+};
+
+/* Its cell is READING by its own doing: stays so, becomes WAITING, or is freed. */
+static int enter(struct reader *reader)
+{
+    const cshm_rwlock *lock = reader->lock;
+    int status = may_read(load_state(lock));
+    if (status == 0 || (status == -EAGAIN && this_thread_reads(lock, reader->self, reader->cell))) {
+        return 0;
+    }
+    if (status != -EAGAIN) {
+        free_cell(lock, reader->cell);
+    } else if (swap_cell(lock, reader->cell, reader->self | READING, reader->self | WAITING)) {
+        reader->waits = true;
+        tell_writer(lock);
+    } else {
+        return -EPROTO;
+    }
+    return status;
+}
+
+/* Its cell is WAITING, or was when last looked at. */
+static int go_on(struct reader *reader)
+{
+    const cshm_rwlock *lock = reader->lock;
+    uint64_t waiting = reader->self | WAITING;
+    uint64_t cell = load_cell(lock, reader->cell);
+    if (cell == (reader->self | READING)) {
+        return 0; /* handed over */
+    }
+    if (cell != waiting) {
+        return -EPROTO;
+    }
+    int status = may_read(load_state(lock));
+    if (status == -EAGAIN) {
+        return status;
+    }
+    if (status != 0) {
+        return leave_cell(lock, reader->self, reader->cell, waiting) ? status : 0;
+    }
+    reader->waits = !swap_cell(lock, reader->cell, waiting, reader->self | READING);
+    return reader->waits ? 0 : enter(reader);
+}
+
+static int attempt_read(void *context)
+{
+    struct reader *reader = context;
+    if (reader->waits) {
+        return go_on(reader);
+    }
+    reader->cell = claim(reader->lock, reader->self);
+    return reader->cell == NO_CELL ? -EAGAIN : enter(reader);
+}
+
+/* Before each sleep. @returns whether it is worth another look. */
+static bool look_after_others(void *context)
+{
+    struct reader *reader = context;
+    if (reader->cell == NO_CELL) {
+        /* The first to say so looks again: a cell may have been freed before that. */
+        return reclaim(reader->lock) || atomic_exchange_explicit(&reader->lock->shared->crowded, 1,
+                                                                 memory_order_seq_cst) == 0;
+    }
+    return look_after_writer(reader->lock) == 0;
+}
+
+/* Waits no longer. @returns 0 if the lock was handed over just before. */
+static int give_up(struct reader *reader, int status)
+{
+    return reader->waits &&
+                   !leave_cell(reader->lock, reader->self, reader->cell, reader->self | WAITING)
+               ? 0
+               : status;
+}
+
+static int begin_reading(struct reader *reader)
+{
+    if (reader->self == 0) {
+        return -ECHILD;
+    }
+    int status = attempt_read(reader);
+    if (__builtin_expect(status != -EAGAIN, 1)) {
+        return status;
+    }
+    if (reader->cell != NO_CELL) {
+        int writer = look_after_writer(reader->lock);
+        if (writer != 0 && writer != -EAGAIN) {
+            return give_up(reader, writer);
+        }
+    } else if (!reclaim(reader->lock)) {
+        return status;
+    }
+    return attempt_read(reader);
+}
+
+int cshm_rwlock_try_acquire_read(cshm_rwlock *lock, uint32_t *cell)
+{
+    struct reader reader = {lock, cshm_participant_self(lock->region), NO_CELL, false};
+    int status = begin_reading(&reader);
+    if (status == -EAGAIN) {
+        status = give_up(&reader, status);
+    }
+    if (status == 0) {
+        *cell = reader.cell;
+    }
+    return status;
+}
+
+int cshm_rwlock_acquire_read_until(cshm_rwlock *lock, int64_t deadline_ns, uint32_t *cell)
+{
+    struct reader reader = {lock, cshm_participant_self(lock->region), NO_CELL, false};
+    int status = begin_reading(&reader);
+    if (status == -EAGAIN) {
+        do { /* -EPIPE: something was put right, and it must wait all the same */
+            status = cshm__await_peer(&lock->shared->readers.park, attempt_read, look_after_others,
+                                      &reader, deadline_ns);
+        } while (status == -EPIPE);
+        if (status == -ETIMEDOUT) {
+            status = give_up(&reader, status);
+        }
+    }
+    if (status == 0) {
+        *cell = reader.cell;
+    }
+    return status;
+}
+
+int cshm_rwlock_release_read(cshm_rwlock *lock, uint32_t cell)
+{
+    uint64_t self = cshm_participant_self(lock->region);
+    if (self == 0 || cell >= lock->cells || load_cell(lock, cell) != (self | READING)) {
+        return -EPERM;
+    }
+    free_cell(lock, cell);
+    return 0;
+}
+
+/* ---- writing ---- */
+
+static int attempt_write(void *context)
+{
+    return somebody_reads(context) ? -EAGAIN : 0;
+}
+
+static bool look_after_readers(void *context)
+{
+    return reclaim(context);
+}
+
+/* With the mutex: waits for the readers. @returns 0, 1 if it is inherited, or an error, and then
+ * without the mutex. */
+static int drain(cshm_rwlock *lock, int64_t deadline_ns)
+{
+    uint32_t left = load_state(lock) & (INHERITED | BROKEN); /* what others left */
+    int status = (left & BROKEN) != 0 ? -ENOTRECOVERABLE : 0;
+    if (status == 0) {
+        store_state(lock, left | WANTED); /* [read] */
+        status = attempt_write(lock);
+    }
+    if (status == -EAGAIN &&
+        this_thread_reads(lock, cshm_participant_self(lock->region), NO_CELL)) {
+        status = -EDEADLK;
+    }
+    if (status == -EAGAIN && reclaim(lock)) {
+        status = attempt_write(lock);
+    }
+    while ((status == -EAGAIN && deadline_ns != NO_WAIT) || status == -EPIPE) {
+        status = cshm__await_peer(&lock->shared->drained.park, attempt_write, look_after_readers,
+                                  lock, deadline_ns);
+    }
+    if (status != 0) {
+        let_readers_in(lock, left);
+        (void)cshm_mutex_release(&lock->shared->writer);
+        return status;
+    }
+    store_state(lock, left | WANTED | WRITING);
+    return left == INHERITED ? 1 : 0;
+}
+
+static int write_with(cshm_rwlock *lock, int mutex_status, int64_t deadline_ns)
+{
+    if (mutex_status < 0) {
+        return mutex_status;
+    }
+    if (mutex_status == 1) {
+        inherit(lock);
+    }
+    return drain(lock, deadline_ns);
+}
+
+int cshm_rwlock_try_acquire_write(cshm_rwlock *lock)
+{
+    if (cshm_participant_self(lock->region) == 0) {
+        return -ECHILD;
+    }
+    return write_with(lock, cshm_mutex_try_acquire(&lock->shared->writer), NO_WAIT);
+}
+
+int cshm_rwlock_acquire_write_until(cshm_rwlock *lock, int64_t deadline_ns)
+{
+    if (cshm_participant_self(lock->region) == 0) {
+        return -ECHILD;
+    }
+    return write_with(lock, cshm_mutex_acquire_until(&lock->shared->writer, deadline_ns),
+                      deadline_ns == NO_WAIT ? 0 : deadline_ns);
+}
+
+static bool this_thread_writes(const cshm_rwlock *lock)
+{
+    return cshm__mutex_is_mine(&lock->shared->writer) && (load_state(lock) & WRITING) != 0;
+}
+
+int cshm_rwlock_repair(cshm_rwlock *lock)
+{
+    if (!this_thread_writes(lock)) {
+        return -EPERM;
+    }
+    uint32_t state = load_state(lock);
+    if ((state & INHERITED) == 0) {
+        return -EINVAL;
+    }
+    store_state(lock, state & ~(uint32_t)INHERITED);
+    return 0;
+}
+
+int cshm_rwlock_release_write(cshm_rwlock *lock)
+{
+    if (!this_thread_writes(lock)) {
+        return -EPERM;
+    }
+    let_readers_in(lock, (load_state(lock) & INHERITED) != 0 ? BROKEN : 0);
+    return cshm_mutex_release(&lock->shared->writer);
+}
+
+int cshm_rwlock_downgrade(cshm_rwlock *lock, uint32_t *cell)
+{
+    uint64_t self = cshm_participant_self(lock->region);
+    if (!this_thread_writes(lock) || self == 0) {
+        return -EPERM;
+    }
+    if ((load_state(lock) & INHERITED) != 0) {
+        return -EINVAL;
+    }
+    uint32_t claimed = claim(lock, self);
+    if (claimed == NO_CELL && reclaim(lock)) {
+        claimed = claim(lock, self);
+    }
+    if (claimed == NO_CELL) {
+        return -EUSERS;
+    }
+    *cell = claimed;
+    return cshm_rwlock_release_write(lock);
+}
+
+/* ---- looking ---- */
+
+void cshm_rwlock_describe(const cshm_rwlock *lock, struct cshm_rwlock_info *out)
+{
+    struct cshm_mutex_info writer = {0};
+    struct cshm_rwlock_info info = {.readers_max = lock->cells};
+    if (cshm_mutex_describe(&lock->shared->writer, &writer) == 0) {
+        info.writer_pid = writer.holder_pid;
+        info.writer_thread = writer.holder_thread;
+    }
+    for (uint32_t index = 0; index < lock->cells; index++) {
+        uint64_t cell = load_cell(lock, index);
+        info.readers += KIND(cell) == READING;
+        info.waiting += KIND(cell) == WAITING;
+    }
+    *out = info;
+}
+
+static int is_readable(const void *object)
+{
+    const cshm_rwlock *lock = object;
+    return (load_state(lock) & WANTED) == 0 || look_after_writer(lock) == 0;
+}
+
+void cshm_rwlock_readable(const cshm_rwlock *lock, struct cshm_waitable *out)
+{
+    *out = (struct cshm_waitable){&lock->shared->readers.park, is_readable, lock};
+}

@@ -31,15 +31,17 @@ let package = Package(
             name: "CShmTests", dependencies: ["CShm"], path: "Tests/CShmTests",
             cSettings: cSettings + [.headerSearchPath("../../Sources/CShm")]),
         .executableTarget(
-            name: "ProcessFixture", dependencies: ["SharedState"], path: "Tests/ProcessFixture",
-            swiftSettings: swiftSettings),
+            name: "ProcessFixture", dependencies: ["SharedState", "EarlyThread"],
+            path: "Tests/ProcessFixture", swiftSettings: swiftSettings),
+        .target(name: "EarlyThread", path: "Tests/EarlyThread", cSettings: cSettings),
         .executableTarget(
             name: "TopLevelTrap", dependencies: ["SharedState"], path: "Tests/TopLevelTrap",
             swiftSettings: swiftSettings),
         .testTarget(
             name: "SharedStateTests",
             dependencies: [
-                "SharedState", "CShm", "CShmTests", "ProcessFixture", "TopLevelTrap", "quickstart",
+                "SharedState", "CShm", "CShmTests", "EarlyThread", "ProcessFixture", "TopLevelTrap",
+                "quickstart",
             ],
             swiftSettings: swiftSettings),
     ],

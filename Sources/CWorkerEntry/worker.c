@@ -61,6 +61,8 @@ void cworker_occupy_standard_descriptors(void)
 static void *worker_thread(void *unused)
 {
     (void)unused;
+    /* A thread's own: if this one executes another program, it is the one that counts. */
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
     sharedstate_worker_run(worker.payload.data, worker.payload.length, worker.fds, worker.nfds);
     return NULL;
 }
@@ -116,7 +118,7 @@ _Noreturn void cworker_become(const struct cworker_start *start)
     pthread_t thread;
     pthread_attr_init(&attributes);
     pthread_attr_setstacksize(&attributes, WORKER_STACK);
-    /* Pending signals are not inherited, and the zygote sets no handlers: the mask is all. */
+    /* Pending signals are not inherited, and there are no handlers: the mask is all. */
     pthread_sigmask(SIG_SETMASK, start->mask, NULL);
     if (pthread_create(&thread, &attributes, worker_thread, NULL) != 0) {
         cworker_die("no memory for a worker's thread");

@@ -11,9 +11,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
-#include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -43,7 +43,8 @@ struct child {
 /* The zygote has one thread and one task, hence one state. */
 static struct {
     pid_t self, parent;
-    int control, parent_fd, signal_fd, share_fd;
+    int control, parent_fd, share_fd;
+    int ended_fd; /* an eventfd: some child may have ended */
     bool prepared;
     char *backtrace; /* the value to restore in workers, or NULL */
     sigset_t mask;   /* the signal mask to restore in workers */
@@ -280,7 +281,8 @@ static pid_t start_worker(void)
     }
     if (pid == 0) {
         close(zygote.control);
-        close(zygote.signal_fd);
+        close(zygote.ended_fd);
+        signal(SIGCHLD, SIG_DFL);
         free(zygote.children);
         zygote.children = NULL;
         cworker_become(&start);
@@ -426,18 +428,32 @@ static void parse(const char *handshake)
  */
 static void block_signals(void)
 {
-    sigset_t all, child;
-    sigfillset(&all);
-    static const int faults[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGTRAP, SIGABRT, SIGSYS};
-    for (size_t i = 0; i < sizeof faults / sizeof *faults; i++) {
-        sigdelset(&all, faults[i]);
+    sigset_t most;
+    sigfillset(&most);
+    static const int others[] = {SIGSEGV, SIGBUS,  SIGILL, SIGFPE,
+                                 SIGTRAP, SIGABRT, SIGSYS, SIGCHLD};
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
+        sigdelset(&most, others[i]);
     }
-    sigprocmask(SIG_SETMASK, &all, &zygote.mask);
-    sigemptyset(&child);
-    sigaddset(&child, SIGCHLD);
-    zygote.signal_fd = signalfd(-1, &child, SFD_CLOEXEC | SFD_NONBLOCK);
-    if (zygote.signal_fd < 0) {
-        cworker_die("signalfd failed");
+    sigprocmask(SIG_SETMASK, &most, &zygote.mask);
+}
+
+static void note_end(int number)
+{
+    (void)number;
+    int error = errno;
+    (void)!write(zygote.ended_fd, &(uint64_t){1}, sizeof(uint64_t));
+    errno = error;
+}
+
+/* Not a signalfd: if a library has started a thread, the signal is given to that one, and lost. */
+static void watch_children(void)
+{
+    struct sigaction action = {.sa_handler = note_end, .sa_flags = SA_RESTART | SA_NOCLDSTOP};
+    sigemptyset(&action.sa_mask);
+    zygote.ended_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (zygote.ended_fd < 0 || sigaction(SIGCHLD, &action, NULL) != 0) {
+        cworker_die("it cannot watch its children");
     }
 }
 
@@ -456,6 +472,7 @@ _Noreturn void cworker_zygote_run(const char *handshake)
     prctl(PR_SET_CHILD_SUBREAPER, 1);
     setpgid(0, 0); /* a signal to its parent's group is not for it */
     block_signals();
+    watch_children();
     /* Where a sandbox forbids pidfd_open, the hang-up of the socket has to do. */
     zygote.parent_fd = (int)syscall(SYS_pidfd_open, zygote.parent, 0);
     if (getppid() != zygote.parent) {
@@ -463,7 +480,7 @@ _Noreturn void cworker_zygote_run(const char *handshake)
     }
 
     struct pollfd fds[] = {
-        {zygote.control, POLLIN, 0}, {zygote.signal_fd, POLLIN, 0}, {zygote.parent_fd, POLLIN, 0}};
+        {zygote.control, POLLIN, 0}, {zygote.ended_fd, POLLIN, 0}, {zygote.parent_fd, POLLIN, 0}};
     for (;;) {
         if (poll(fds, 3, -1) < 0) {
             continue;
@@ -472,10 +489,8 @@ _Noreturn void cworker_zygote_run(const char *handshake)
             end_everything();
         }
         if (fds[1].revents != 0) {
-            struct signalfd_siginfo info;
-            while (read(zygote.signal_fd, &info, sizeof info) > 0) {
-                continue;
-            }
+            uint64_t count;
+            (void)!read(zygote.ended_fd, &count, sizeof count);
             reap();
         }
         if (fds[0].revents != 0) {

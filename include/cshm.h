@@ -18,6 +18,7 @@
 #include "cshm/heap.h"
 #include "cshm/lanes.h"
 #include "cshm/latch.h"
+#include "cshm/list.h"
 #include "cshm/map.h"
 #include "cshm/mutex.h"
 #include "cshm/once.h"

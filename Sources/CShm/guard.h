@@ -25,21 +25,29 @@
 /* @returns 0 or 1, as cshm__guard_acquire(); -EDEADLK. */
 int cshm__guard_await(cshm_region *region, struct cshm_guard *guard);
 
+/* Takes it if it is free. @returns whether it did. */
+static inline bool cshm__guard_try(cshm_region *region, struct cshm_guard *guard)
+{
+    uint64_t self = atomic_load_explicit(&region->stamp, memory_order_relaxed);
+    uint64_t nobody = 0;
+    if (self == 0 || !atomic_compare_exchange_strong_explicit(&guard->owner, &nobody, self,
+                                                              memory_order_acquire, /* [guard] */
+                                                              memory_order_relaxed)) {
+        return false;
+    }
+    atomic_store_explicit(&guard->thread, cshm__thread(), memory_order_relaxed);
+    return true;
+}
+
 /* Takes it, waiting for the living. @returns 0; 1 (its last owner is dead: what it guards is to be
  * repaired first); -EDEADLK (this thread has it), -ECHILD. */
 static inline int cshm__guard_acquire(cshm_region *region, struct cshm_guard *guard)
 {
-    uint64_t self = atomic_load_explicit(&region->stamp, memory_order_relaxed);
-    uint64_t nobody = 0;
-    if (self == 0) {
-        return -ECHILD;
+    if (cshm__guard_try(region, guard)) {
+        return 0;
     }
-    if (!atomic_compare_exchange_strong_explicit(&guard->owner, &nobody, self, memory_order_acquire,
-                                                 memory_order_relaxed)) { /* [guard] */
-        return cshm__guard_await(region, guard);
-    }
-    atomic_store_explicit(&guard->thread, cshm__thread(), memory_order_relaxed);
-    return 0;
+    bool joined = atomic_load_explicit(&region->stamp, memory_order_relaxed) != 0;
+    return joined ? cshm__guard_await(region, guard) : -ECHILD;
 }
 
 static inline void cshm__guard_release(struct cshm_guard *guard)

@@ -547,6 +547,38 @@ struct cshm_map_table {
     struct cshm_map_bucket bucket[]; /* primary, then overflow */
 };
 
+/* ---- list ---- */
+struct cshm_list_shared {
+    uint32_t magic;
+    uint32_t reserved;
+    uint64_t type_tag;
+    uint8_t pad0[CSHM_LINE - 16];
+    _Atomic uint64_t body; /* {generation:26, log2 of the slots:5, place / 128: 33}, or 0 */
+    struct cshm_guard guard;
+    _Atomic uint64_t generation;   /* the last one given to an item */
+    _Atomic uint64_t changes;      /* grows after each change */
+    _Atomic uint64_t pending_item; /* about to be named; the holder of all items */
+    _Atomic uint64_t pending_old;  /* the item about to be, or just, unnamed or changed */
+    _Atomic uint64_t pending_body; /* about to be named; the holder of all bodies */
+    _Atomic uint64_t old_body;     /* the word of the one about to be, or just, replaced */
+    _Atomic uint64_t gone_from;    /* which of its elements go with it */
+    _Atomic uint64_t gone_count;
+    uint8_t pad1[CSHM_LINE - 96];
+    /* Items in slots that are not elements yet: they are when this body has that many. */
+    _Atomic uint64_t fresh_body; /* its word, or 0 */
+    _Atomic uint64_t fresh_slot;
+    _Atomic uint64_t fresh_count;
+    _Atomic uint64_t fresh_end;
+    uint8_t pad2[CSHM_LINE - 32];
+    struct cshm_park_line watch; /* those who watch sleep here */
+};
+
+struct cshm_list_body {
+    _Atomic uint64_t state; /* {slot of the first element:32, elements:32} */
+    uint8_t pad[64 - 8];
+    _Atomic uint64_t slot[]; /* {generation:28, place / 16: 36} */
+};
+
 _Static_assert(sizeof(struct cshm_header) <= CSHM_PAGE, "header: size");
 _Static_assert(sizeof(struct cshm_live) == 6 * CSHM_LINE, "live: size");
 _Static_assert(CSHM_NAME_WORDS * 8 == CSHM_NAME_MAX, "a name is whole words");
@@ -592,6 +624,8 @@ _Static_assert(sizeof(struct cshm_guard) == 24, "guard: size");
 _Static_assert(sizeof(struct cshm_item) == 16, "item: size");
 _Static_assert(sizeof(struct cshm_map_shard) == 2 * CSHM_LINE, "shard: size");
 _Static_assert(sizeof(struct cshm_map_shared) == 2 * CSHM_LINE, "map: size");
+_Static_assert(sizeof(struct cshm_list_shared) == 4 * CSHM_LINE, "list: size");
+_Static_assert(sizeof(struct cshm_list_body) == 64, "body: size");
 _Static_assert(sizeof(struct cshm_map_bucket) == 64, "bucket: size");
 _Static_assert(sizeof(struct cshm_map_table) == 64, "table: size");
 _Static_assert(ATOMIC_LLONG_LOCK_FREE == 2, "a lock-based atomic cannot cross processes");
@@ -643,6 +677,8 @@ _Static_assert(ATOMIC_LLONG_LOCK_FREE == 2, "a lock-based atomic cannot cross pr
     X(cshm_map_shared)        \
     X(cshm_map_bucket)        \
     X(cshm_map_table)         \
+    X(cshm_list_shared)       \
+    X(cshm_list_body)         \
     X(cshm_mutex)             \
     X(cshm_semaphore)         \
     X(cshm_park)

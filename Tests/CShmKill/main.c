@@ -41,7 +41,8 @@
     X(lanes)       \
     X(broadcast)   \
     X(slot)        \
-    X(map)
+    X(map)         \
+    X(list)
 
 #define DECLARE(noun) extern const struct scenario noun##_scenarios[];
 #define ENTRY(noun)   {#noun, noun##_scenarios},

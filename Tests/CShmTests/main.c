@@ -47,6 +47,7 @@
     X(broadcast)   \
     X(byte_limit)  \
     X(map)         \
+    X(list)        \
     X(history)     \
     X(glibc)       \
     X(crash)

@@ -57,6 +57,8 @@ enum cshm_kind {
     CSHM_KIND_MAP = 5,
     /** cshm/broadcast.h. */
     CSHM_KIND_BROADCAST = 6,
+    /** cshm/list.h. */
+    CSHM_KIND_LIST = 7,
     /** cshm/condition.h. */
     CSHM_KIND_CONDITION = 16,
     /** cshm/event.h. */

@@ -284,12 +284,17 @@ static int attempt_put(void *context)
     return cshm_lane_try_put(put->lane, put->data, put->length);
 }
 
-static bool consumer_has_died(void *context)
+int cshm_lane_consumer_is_gone(const cshm_lane *lane)
 {
-    struct put *put = context;
-    cshm_lanes *lanes = put->lane->lanes;
+    const cshm_lanes *lanes = lane->lanes;
     uint64_t consumer = atomic_load_explicit(&lanes->shared->consumer, memory_order_acquire);
     return consumer != 0 && cshm_participant_is_gone(lanes->region, consumer) == 1;
+}
+
+static bool consumer_has_died(void *context)
+{
+    const struct put *put = context;
+    return cshm_lane_consumer_is_gone(put->lane) != 0;
 }
 
 int cshm_lane_put_until(cshm_lane *lane, const void *data, uint64_t length, int64_t deadline_ns)

@@ -143,4 +143,39 @@ struct BroadcastTests {
         other.cancel()
         #expect(code { _ = try subscriber.get() } == .closed)
     }
+
+    @Test func `a type of the user's own is the same for two Swift types`() throws {
+        let name = "sharedstate.tagged.\(getpid())"
+        let region = try Region(creating: name, capacity: 8 << 20)
+        defer { try? Region.remove(name) }
+        let broadcast = try Broadcast<Int32>(creating: "news", in: region, type: "headline")
+        #expect(code { _ = try Broadcast<Int32>(opening: "news", in: region) } == .incompatible)
+        let other = try Broadcast<UInt32>(opening: "news", in: region, type: "headline")
+        let subscriber = try other.subscriber()
+        try broadcast.publisher().put(7)
+        #expect(try subscriber.get(timeout: long) == 7)
+    }
+
+    @Test func `elements are written and read in place`() throws {
+        struct Again: Error {}
+        let broadcast = try Broadcast<[Float]>(capacity: 2)
+        let subscriber = try broadcast.subscriber()
+        let child = try ChildProcess.start(broadcast) { broadcast in
+            try broadcast.publisher().withSlot(of: 100_000) { span in
+                for n in span.indices { span[n] = Float(n) }
+            }
+        }
+        #expect(throws: Again.self) {
+            try subscriber.withNext(timeout: long) { _ in throw Again() }
+        }
+        #expect(try subscriber.withNext(timeout: long) { $0[99_999] } == 99_999)
+        #expect(try child.join(timeout: long) == .exited(code: 0))
+        let numbers = try Broadcast<Int>(capacity: 2)
+        let publisher = try numbers.publisher()
+        let reader = try numbers.subscriber()
+        #expect(throws: Again.self) { try publisher.withSlot { _ in throw Again() } }
+        try publisher.withSlot { $0[0] = 5 }
+        #expect(try reader.withNext { $0[0] } == 5)
+        #expect(code { try reader.withNext(timeout: .milliseconds(5)) { _ in } } == .timedOut)
+    }
 }

@@ -511,7 +511,14 @@ struct QueueTests {
         #expect(code { try queue.put([UInt8](repeating: 1, count: 100_001)) } == .tooLarge)
         let statistics = queue.statistics
         #expect(statistics.byteCount == 100_000 && statistics.byteLimit == 100_000)
-        _ = try queue.get()
+        #expect(
+            code { try queue.withSlot(of: 10_000, timeout: .milliseconds(5)) { _ in } }
+                == .timedOut)
+        let child = try ChildProcess.start(queue) { queue in
+            try queue.withSlot(of: 10_000) { $0[0] = 2 }
+        }
+        while try queue.get(timeout: long).first != 2 {}
+        #expect(try child.join(timeout: long) == .exited(code: 0))
         #expect(try queue.tryPut([UInt8](repeating: 1, count: 10_000)))
     }
 

@@ -59,6 +59,8 @@ enum cshm_kind {
     CSHM_KIND_BROADCAST = 6,
     /** cshm/list.h. */
     CSHM_KIND_LIST = 7,
+    /** cshm/lanes.h. */
+    CSHM_KIND_LANES = 8,
     /** cshm/condition.h. */
     CSHM_KIND_CONDITION = 16,
     /** cshm/event.h. */

@@ -220,6 +220,9 @@ CSHM_EXPORT CSHM_MUST_CHECK int cshm_lane_put_until(cshm_lane *lane, const void 
 CSHM_EXPORT CSHM_MUST_CHECK int cshm_lane_try_put_many(cshm_lane *lane, const void *data,
                                                        uint64_t length, uint32_t count);
 
+/** Whether who took last is dead, and nobody has taken its place. @returns 1 or 0. System calls. */
+CSHM_EXPORT int cshm_lane_consumer_is_gone(const cshm_lane *lane);
+
 /* ---- the consumer ---- */
 
 /**

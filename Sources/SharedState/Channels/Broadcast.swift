@@ -34,9 +34,10 @@ public final class Broadcast<Element: Sendable>: Sendable, Codable {
     ) throws(SharedStateError) {
         let codec = try MessageCodec<Element>()
         let region = try Region.orFamily(region)
-        let offset = try Self.make(codec, capacity, publishers, subscribers, region)
+        let offset = try Self.make(
+            codec, typeTag(Element.self), capacity, publishers, subscribers, region)
         let object = SharedObject(region, offset, sent: false)
-        self.init(try BroadcastCore(object, elementType: Element.self), codec)
+        self.init(try BroadcastCore(object, customTag: nil, elementType: Element.self), codec)
     }
 
     /// Makes a broadcast and gives it a name, by which any program that opens the region finds it.
@@ -46,20 +47,24 @@ public final class Broadcast<Element: Sendable>: Sendable, Codable {
     /// - Parameters:
     ///   - name: 1 to 200 bytes.
     ///   - region: Where it lives; `nil` is the family's region.
+    ///   - type: What the elements are, for programs in which they have another Swift type or none:
+    ///     C says `cshm_type_tag` of the same text. `nil` takes the name of the Swift type.
     ///   - capacity: As for ``init(capacity:publishers:subscribers:in:)``.
     ///   - publishers: As there.
     ///   - subscribers: As there.
     /// - Throws: `alreadyExists`, and as ``init(capacity:publishers:subscribers:in:)``.
     public convenience init(
-        creating name: String, in region: Region?, capacity: Int = 1024, publishers: Int = 16,
-        subscribers: Int = 64
+        creating name: String, in region: Region?, type: String? = nil, capacity: Int = 1024,
+        publishers: Int = 16, subscribers: Int = 64
     ) throws(SharedStateError) {
         let codec = try MessageCodec<Element>()
         let region = try Region.orFamily(region)
-        let offset = try Self.make(codec, capacity, publishers, subscribers, region)
+        let custom = customTag(type)
+        let tag = custom ?? typeTag(Element.self)
+        let offset = try Self.make(codec, tag, capacity, publishers, subscribers, region)
         let object = try SharedObject(
-            region, offset, named: name, kind: CSHM_KIND_BROADCAST, tag: typeTag(Element.self))
-        self.init(try BroadcastCore(object, elementType: Element.self), codec)
+            region, offset, named: name, kind: CSHM_KIND_BROADCAST, tag: tag)
+        self.init(try BroadcastCore(object, customTag: custom, elementType: Element.self), codec)
     }
 
     /// Opens the broadcast of that name.
@@ -67,31 +72,34 @@ public final class Broadcast<Element: Sendable>: Sendable, Codable {
     /// - Parameters:
     ///   - name: The name it was made with.
     ///   - region: Where it lives; `nil` is the family's region.
+    ///   - type: As it was made with.
     /// - Throws: `notFound`, `incompatible` (not a broadcast of such elements), `cannotCross`.
     public convenience init(
-        opening name: String, in region: Region?
+        opening name: String, in region: Region?, type: String? = nil
     ) throws(SharedStateError) {
         let object = try SharedObject(opening: name, in: region, kind: CSHM_KIND_BROADCAST)
         self.init(
-            try BroadcastCore(object, elementType: Element.self), try MessageCodec<Element>())
+            try BroadcastCore(object, customTag: customTag(type), elementType: Element.self),
+            try MessageCodec<Element>())
     }
 
     /// Opens the broadcast a sent handle names.
     public convenience init(from decoder: any Decoder) throws {
-        let place = try ObjectPlace(from: decoder)
-        let object = SharedObject(try place.region(), place.offset, sent: true)
+        let handle = try ChannelHandle(from: decoder)
         self.init(
-            try BroadcastCore(object, elementType: Element.self), try MessageCodec<Element>())
+            try BroadcastCore(
+                handle.object(), customTag: handle.tag, elementType: Element.self),
+            try MessageCodec<Element>())
     }
 
     /// Sends the handle; the broadcast then lives as long as its region.
     public func encode(to encoder: any Encoder) throws {
-        try core.object.place().encode(to: encoder)
+        try ChannelHandle(core.object, tag: core.customTag).encode(to: encoder)
     }
 
     private static func make(
-        _ codec: MessageCodec<Element>, _ capacity: Int, _ publishers: Int, _ subscribers: Int,
-        _ region: Region
+        _ codec: MessageCodec<Element>, _ tag: UInt64, _ capacity: Int, _ publishers: Int,
+        _ subscribers: Int, _ region: Region
     ) throws(SharedStateError) -> UInt64 {
         guard (2...1_048_576).contains(capacity), capacity.nonzeroBitCount == 1 else {
             throw SharedStateError(
@@ -104,8 +112,7 @@ public final class Broadcast<Element: Sendable>: Sendable, Codable {
         }
         var options = cshm_broadcast_options(
             capacity: UInt32(capacity), slot_size: codec.inlineSize,
-            publishers: UInt32(publishers), subscribers: UInt32(subscribers),
-            type_tag: typeTag(Element.self))
+            publishers: UInt32(publishers), subscribers: UInt32(subscribers), type_tag: tag)
         var offset: UInt64 = 0
         try unsafe check(
             cshm_broadcast_create(region.pointer, &options, &offset), "cshm_broadcast_create")
@@ -171,16 +178,21 @@ public enum SubscriberPolicy: Hashable, Sendable {
 internal final class BroadcastCore: Sendable {
     let object: SharedObject
     nonisolated(unsafe) let pointer: OpaquePointer
+    /// What the elements are, if that is not told by their Swift type.
+    let customTag: UInt64?
     let elementType: Any.Type
 
-    init(_ object: SharedObject, elementType: Any.Type) throws(SharedStateError) {
+    init(
+        _ object: SharedObject, customTag: UInt64?, elementType: Any.Type
+    ) throws(SharedStateError) {
         var opened: OpaquePointer?
         try unsafe check(
             cshm_broadcast_open(
-                object.region.pointer, object.offset, typeTag(elementType), &opened),
+                object.region.pointer, object.offset, customTag ?? typeTag(elementType), &opened),
             "cshm_broadcast_open", "Broadcast<\(elementType)>")
         unsafe pointer = opened.unsafelyUnwrapped
         self.object = object
+        self.customTag = customTag
         self.elementType = elementType
     }
 

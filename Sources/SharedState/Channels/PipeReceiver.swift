@@ -196,9 +196,7 @@ extension PipeCore {
         return try use { view in
             unsafe try read(view, until: until, releasingAlways: false) { bytes in
                 guard isElement(bytes.count) else { throw SharedStateError.truncated }
-                let items = unsafe try plainItems(
-                    Item.self, UnsafeMutableRawBufferPointer(mutating: bytes))
-                return try body(unsafe items.span)
+                return try unsafe withItems(of: bytes, body)
             }
         }
     }

@@ -133,11 +133,7 @@ extension PipeSender {
     public func withSlot<Item: BitwiseCopyable, Result>(
         of count: Int, timeout: Duration? = nil, _ body: (inout MutableSpan<Item>) throws -> Result
     ) throws -> Result where Element == [Item] {
-        let (length, overflow) = count.multipliedReportingOverflow(by: MemoryLayout<Item>.stride)
-        guard count >= 0, !overflow else {
-            throw SharedStateError(.invalidArgument, "an array's length is not \(count)")
-        }
-        return try core.withSlot(length: length, timeout, body)
+        try core.withSlot(length: lengthOfArray(of: Item.self, count), timeout, body)
     }
 }
 
@@ -153,10 +149,8 @@ extension PipeCore {
                 unsafe tryClaim(length, view, &room)
             }
             if status != 0 { throw failure(status, "cshm_ring_try_claim") }
-            let items = unsafe try plainItems(
-                Item.self, UnsafeMutableRawBufferPointer(start: room, count: length))
-            var span = unsafe items.mutableSpan
-            let result = try body(&span)
+            let result = try unsafe withItems(
+                in: UnsafeMutableRawBufferPointer(start: room, count: length), body)
             unsafe cshm_ring_commit(view.ring)
             return result
         }

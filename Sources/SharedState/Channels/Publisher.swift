@@ -110,6 +110,13 @@ internal final class PublisherCore: Sendable {
         return unsafe cshm_publisher_try_put(pointer, bytes, UInt64(length))
     }
 
+    /// Runs `body` as the only one that uses it.
+    func alone<Result>(_ body: (OpaquePointer) throws -> Result) throws -> Result {
+        guard turn.take() else { throw failure(Answer.busy, "cshm_publisher") }
+        defer { turn.giveBack() }
+        return try unsafe body(pointer)
+    }
+
     /// Where it waits.
     var room: Reactor.Place {
         unsafe Reactor.Place { unsafe cshm_publisher_room(pointer, $0) }

@@ -79,7 +79,7 @@ public final class Queue<Element: Sendable>: Sendable, Codable {
         capacity: Int = 1024, byteLimit: Int? = nil, ports: Int = 128
     ) throws(SharedStateError) {
         let codec = try MessageCodec<Element>()
-        let tag = type.map { unsafe cshm_type_tag($0) }
+        let tag = customTag(type)
         let made = try Self.make(
             codec, capacity: capacity, byteLimit: byteLimit, ports: ports,
             tag: tag ?? typeTag(Element.self), in: region)
@@ -101,7 +101,7 @@ public final class Queue<Element: Sendable>: Sendable, Codable {
         opening name: String, in region: Region?, type: String? = nil
     ) throws(SharedStateError) {
         let codec = try MessageCodec<Element>()
-        let tag = type.map { unsafe cshm_type_tag($0) }
+        let tag = customTag(type)
         let object = try SharedObject(
             opening: name, in: region, kind: CSHM_KIND_QUEUE)
         self.init(
@@ -110,16 +110,15 @@ public final class Queue<Element: Sendable>: Sendable, Codable {
 
     /// Opens the queue a sent handle names.
     public convenience init(from decoder: any Decoder) throws {
-        let handle = try QueueHandle(from: decoder)
-        let object = SharedObject(try handle.place.region(), handle.place.offset, sent: true)
+        let handle = try ChannelHandle(from: decoder)
         self.init(
-            try QueueCore(object, customTag: handle.tag, elementType: Element.self),
+            try QueueCore(handle.object(), customTag: handle.tag, elementType: Element.self),
             try MessageCodec<Element>())
     }
 
     /// Sends the handle; the queue then lives as long as its region.
     public func encode(to encoder: any Encoder) throws {
-        try QueueHandle(place: core.object.place(), tag: core.customTag).encode(to: encoder)
+        try ChannelHandle(core.object, tag: core.customTag).encode(to: encoder)
     }
 
     private static func make(
@@ -296,13 +295,6 @@ public final class Queue<Element: Sendable>: Sendable, Codable {
 
     /// Whether it held all it can, at some instant of the call.
     public var isFull: Bool { count == capacity }
-}
-
-/// What is sent when a queue is.
-private struct QueueHandle: Codable {
-    let place: ObjectPlace
-    /// The tag of a queue whose elements are not told by their Swift type.
-    let tag: UInt64?
 }
 
 extension cshm_message {

@@ -62,15 +62,11 @@ extension Queue {
     ///   - timeout: The longest wait for room; `nil` waits without limit.
     ///   - body: Sets every item; what they are before is arbitrary. If it throws, nothing is put.
     /// - Returns: What `body` returns.
-    /// - Throws: As ``put(_:timeout:)``, or what `body` throws. A byte limit that is reached is not
-    ///   waited for: it throws `timedOut` at once.
+    /// - Throws: As ``put(_:timeout:)``, or what `body` throws.
     public func withSlot<Item: BitwiseCopyable, Result>(
         of count: Int, timeout: Duration? = nil, _ body: (inout MutableSpan<Item>) throws -> Result
     ) throws -> Result where Element == [Item] {
-        let (length, overflow) = count.multipliedReportingOverflow(by: MemoryLayout<Item>.stride)
-        guard count >= 0, !overflow else {
-            throw SharedStateError(.invalidArgument, "an array's length is not \(count)")
-        }
+        let length = try lengthOfArray(of: Item.self, count)
         return try core.withClaimed(length: length, count: 1, timeout: timeout, body)
     }
 
@@ -122,9 +118,7 @@ extension QueueCore {
         _ body: (inout MutableSpan<Item>) throws -> Result
     ) throws -> Result {
         try unsafe withClaim(length: length, count: count, timeout: timeout) { bytes in
-            let items = try unsafe plainItems(Item.self, bytes)
-            var span = unsafe items.mutableSpan
-            return try body(&span)
+            try unsafe withItems(in: bytes, body)
         }
     }
 
@@ -133,9 +127,7 @@ extension QueueCore {
         _ body: (Span<Item>) throws -> Result
     ) throws -> Result {
         try unsafe withLease(upTo: limit, timeout: timeout, isElement: isElement) { bytes in
-            let items = try unsafe plainItems(
-                Item.self, UnsafeMutableRawBufferPointer(mutating: bytes))
-            return try body(unsafe items.span)
+            try unsafe withItems(of: bytes, body)
         }
     }
 
@@ -149,8 +141,10 @@ extension QueueCore {
         var status = unsafe cshm_queue_claim_many(
             pointer, UInt64(length), UInt32(count), &message)
         if status == Answer.wouldWait {
-            throw SharedStateError(
-                .timedOut, "the queue's byte limit is reached; take something out of it first")
+            // The byte limit is reached.
+            status = blockingWait(at: room, until: until) {
+                unsafe cshm_queue_claim_many(pointer, UInt64(length), UInt32(count), &message)
+            }
         }
         if status != 0 { throw failure(status, "cshm_queue_claim_many") }
         do {
@@ -187,16 +181,4 @@ extension QueueCore {
             throw error
         }
     }
-}
-
-/// The bytes of a message as items, if they are aligned as these must be.
-internal func plainItems<Item>(
-    _: Item.Type, _ bytes: UnsafeMutableRawBufferPointer
-) throws(SharedStateError) -> UnsafeMutableBufferPointer<Item> {
-    guard Int(bitPattern: bytes.baseAddress) % MemoryLayout<Item>.alignment == 0 else {
-        throw SharedStateError(
-            .incompatible,
-            "\(Item.self) is aligned to more than a slot is; put and get such elements")
-    }
-    return unsafe bytes.bindMemory(to: Item.self)
 }

@@ -167,6 +167,13 @@ internal final class SubscriberCore: Sendable {
         return (0, try unsafe body(bytes))
     }
 
+    /// Runs `body` as the only one that uses it.
+    func alone<Result>(_ body: (OpaquePointer) throws -> Result) throws -> Result {
+        guard turn.take() else { throw failure(Answer.busy, "cshm_subscriber") }
+        defer { turn.giveBack() }
+        return try unsafe body(pointer)
+    }
+
     /// Where it waits.
     var items: Reactor.Place {
         unsafe Reactor.Place(.anyone) { unsafe cshm_subscriber_items(pointer, $0) }

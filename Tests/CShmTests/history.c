@@ -20,6 +20,7 @@ struct config {
 
 /* A set of them. */
 struct configs {
+    uint32_t size; /* of the object's state */
     struct config *config;
     uint32_t *table; /* index + 1, open addressing, twice the room */
     uint32_t count;
@@ -42,12 +43,22 @@ void history_close(struct history *history, struct history_log *log)
     }
 }
 
+void history_died(struct history *history, struct history_log *log, uint64_t killed)
+{
+    if (history_is_full(log)) {
+        return; /* it was idle, and held nothing */
+    }
+    struct operation *operation = history_call(history, log, DIE, 0);
+    atomic_store(&operation->called, killed);
+    history_return(history, operation, DONE);
+}
+
 /* ---- sets ---- */
 
-static uint64_t hash_of(const struct config *config)
+static uint64_t hash_of(const struct config *config, uint32_t size)
 {
     uint64_t hash = config->done + 0x9e3779b97f4a7c15ull;
-    for (uint32_t i = 0; i < OBJECT_SIZE; i += 8) {
+    for (uint32_t i = 0; i < size; i += 8) {
         uint64_t word;
         memcpy(&word, config->state + i, 8);
         hash = (hash ^ word) * 0xff51afd7ed558ccdull;
@@ -56,11 +67,15 @@ static uint64_t hash_of(const struct config *config)
     return hash;
 }
 
+static bool are_equal(const struct config *a, const struct config *b, uint32_t size)
+{
+    return a->done == b->done && memcmp(a->state, b->state, size) == 0;
+}
+
 static uint32_t *place_of(const struct configs *set, const struct config *config)
 {
-    uint64_t at = hash_of(config) & (2 * set->room - 1);
-    while (set->table[at] != 0 &&
-           memcmp(&set->config[set->table[at] - 1], config, sizeof *config) != 0) {
+    uint64_t at = hash_of(config, set->size) & (2 * set->room - 1);
+    while (set->table[at] != 0 && !are_equal(&set->config[set->table[at] - 1], config, set->size)) {
         at = (at + 1) & (2 * set->room - 1);
     }
     return &set->table[at];
@@ -162,12 +177,12 @@ static uint32_t list_events(const struct history *history, struct event *events)
 bool history_is_linearizable(const struct history *history, const struct object *object,
                              struct operation *out)
 {
-    struct checker checker = {.object = object};
+    struct checker checker = {
+        .object = object, .now.size = object->size, .next.size = object->size};
     struct event *events = calloc((size_t)HISTORY_LOGS * HISTORY_LENGTH * 2, sizeof *events);
     CHECK(events != NULL);
     uint32_t count = list_events(history, events);
     struct config first = {.done = 0};
-    memcpy(first.state, object->initial, OBJECT_SIZE);
     add(&checker.now, &first);
     bool good = true;
     for (uint32_t i = 0; i < count && good; i++) {
@@ -187,53 +202,4 @@ bool history_is_linearizable(const struct history *history, const struct object 
     free(checker.next.table);
     free(events);
     return good;
-}
-
-/* ---- two objects ---- */
-
-struct fifo {
-    int32_t count;
-    int32_t value[OBJECT_SIZE / 4 - 1];
-};
-
-static bool apply_fifo(const void *parameter, void *state, const struct operation *operation)
-{
-    struct fifo *fifo = state;
-    int32_t capacity = *(const int32_t *)parameter;
-    if (operation->kind == PUT) {
-        bool full = fifo->count == capacity;
-        if (full || operation->result == IS_FULL) {
-            return full && operation->result == IS_FULL;
-        }
-        fifo->value[fifo->count++] = operation->value;
-        return true;
-    }
-    bool empty = fifo->count == 0;
-    if (empty || operation->result == IS_EMPTY) {
-        return empty && operation->result == IS_EMPTY;
-    }
-    int32_t taken = fifo->value[0];
-    fifo->count--;
-    memmove(fifo->value, fifo->value + 1, sizeof fifo->value - sizeof fifo->value[0]);
-    fifo->value[fifo->count] = 0; /* equal queues are equal bytes */
-    return operation->result == UNKNOWN || operation->result == taken;
-}
-
-struct object fifo_of(const int32_t *capacity)
-{
-    CHECK(*capacity <= (int32_t)(OBJECT_SIZE / 4 - 1));
-    return (struct object){.apply = apply_fifo, .parameter = capacity};
-}
-
-static bool apply_counter(const void *parameter, void *state, const struct operation *operation)
-{
-    int32_t *number = state;
-    (void)parameter;
-    *number += 1;
-    return operation->result == UNKNOWN || operation->result == *number;
-}
-
-struct object counter(void)
-{
-    return (struct object){.apply = apply_counter};
 }

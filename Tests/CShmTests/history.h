@@ -25,7 +25,7 @@ enum {
     HISTORY_LOGS = 16, /* processes, each has a log of its own */
     HISTORY_LENGTH = 4096,
     HISTORY_OPEN = 16, /* operations open at once, at most */
-    OBJECT_SIZE = 64,
+    OBJECT_SIZE = 192,
     UNKNOWN = INT32_MIN, /* as a result */
 };
 
@@ -33,7 +33,7 @@ struct operation {
     int32_t kind;
     int32_t value;
     int32_t result;
-    uint32_t pad;
+    uint32_t process;        /* its log's number */
     _Atomic uint64_t called; /* times; 0 is not yet */
     _Atomic uint64_t returned;
 };
@@ -46,13 +46,14 @@ struct history_log {
 struct history {
     _Atomic uint64_t clock;
     _Atomic uint32_t logs;
+    bool has_deaths; /* as operations */
     struct history_log log[HISTORY_LOGS];
 };
 
 /* What the object would do, one operation after the other. */
 struct object {
-    uint8_t initial[OBJECT_SIZE];
-    /* Does the operation to a state of OBJECT_SIZE bytes. @returns whether it may have that result,
+    uint32_t size; /* of its state, which is zeroes at first; a multiple of 8, to OBJECT_SIZE */
+    /* Does the operation to a state. @returns whether it may have that result,
      * in that state; an unknown one may, if it changes anything. */
     bool (*apply)(const void *parameter, void *state, const struct operation *operation);
     const void *parameter;
@@ -77,6 +78,7 @@ static inline struct operation *history_call(struct history *history, struct his
     struct operation *operation = &log->operation[atomic_load(&log->count)];
     operation->kind = kind;
     operation->value = value;
+    operation->process = (uint32_t)(log - history->log);
     operation->result = UNKNOWN;
     atomic_store(&operation->called, history_now(history));
     atomic_fetch_add(&log->count, 1);
@@ -100,13 +102,29 @@ void history_close(struct history *history, struct history_log *log);
 bool history_is_linearizable(const struct history *history, const struct object *object,
                              struct operation *out);
 
-/* ---- two objects ---- */
+/* The killed process is dead from some instant between the two times on. */
+void history_died(struct history *history, struct history_log *log, uint64_t killed);
 
-enum { PUT = 1, TAKE = 2, ADD = 3 };
+/* ---- objects; see history_objects.c ---- */
+
+enum { PUT = 1, TAKE, TAKE_PACK, LEASE, RELEASE, RETURN, DIE, DRAINED, ADD };
 enum { IS_FULL = -1, IS_EMPTY = -2, DONE = 0 };
+enum { PACK_MOST = 3, REDELIVERED = 1 << 30 };
+
+/* A pack's elements follow each other: the first, and how many, 1 to PACK_MOST. */
+static inline int32_t pack_of(int32_t first, int32_t count)
+{
+    return first * 4 + count;
+}
 
 /* A queue of a capacity to 15: PUT value -> DONE or IS_FULL, TAKE -> the value or IS_EMPTY. */
 struct object fifo_of(const int32_t *capacity);
+/* The same with packs: PUT pack -> DONE or IS_FULL; TAKE -> one element or IS_EMPTY; TAKE_PACK ->
+ * the rest of the first pack, as a pack, or IS_EMPTY. */
+struct object packs_of(const int32_t *capacity);
+/* And with leases of whole packs: PUT; LEASE -> a pack, with REDELIVERED if it is one that was given
+ * back or whose holder is dead, or IS_EMPTY; RELEASE or RETURN of it; DIE; DRAINED: nothing is left. */
+struct object leases_of(const int32_t *capacity);
 /* A number: ADD -> what it is then. */
 struct object counter(void);
 

@@ -137,6 +137,7 @@ static void judge(const struct example *example, const struct object *object)
             struct operation *operation = &log->operation[log->count++];
             operation->kind = line->kind;
             operation->value = line->value;
+            operation->process = (uint32_t)line->process;
             operation->result = line->result;
             operation->called = line->from;
             operation->returned = line->to;
@@ -149,11 +150,85 @@ static void judge(const struct example *example, const struct object *object)
     forget(history);
 }
 
+/* 5 stands for the pack {1}, 11 for {2, 3, 4}. */
+static const struct example packs[] = {
+    {"a pack in parts",
+     true,
+     {{0, PUT, 11, DONE, 1, 2},
+      {0, TAKE, 0, 2, 3, 4},
+      {1, TAKE_PACK, 0, 14, 5, 6},
+      {1, TAKE, 0, IS_EMPTY, 7, 8}}},
+    {"a pack and a part of the next",
+     false,
+     {{0, PUT, 5, DONE, 1, 2}, {0, PUT, 11, DONE, 3, 4}, {0, TAKE_PACK, 0, 6, 5, 6}}},
+    {"half a pack put",
+     false,
+     {{0, PUT, 11, UNKNOWN, 1, 2}, {0, TAKE, 0, 2, 3, 4}, {0, TAKE, 0, IS_EMPTY, 5, 6}}},
+    {"a pack that does not fit", true, {{0, PUT, 11, DONE, 1, 2}, {0, PUT, 11, IS_FULL, 3, 4}}},
+    {"a pack that would fit", false, {{0, PUT, 5, DONE, 1, 2}, {0, PUT, 11, IS_FULL, 3, 4}}},
+};
+
+static const struct example leases[] = {
+    {"leased, released",
+     true,
+     {{0, PUT, 5, DONE, 1, 2},
+      {0, LEASE, 0, 5, 3, 4},
+      {0, RELEASE, 0, DONE, 5, 6},
+      {0, DRAINED, 0, DONE, 7, 8}}},
+    {"drained beside a lease",
+     false,
+     {{0, PUT, 5, DONE, 1, 2}, {0, LEASE, 0, 5, 3, 4}, {1, DRAINED, 0, DONE, 5, 6}}},
+    {"delivered again after a death",
+     true,
+     {{0, PUT, 5, DONE, 1, 2},
+      {1, LEASE, 0, 5, 3, 4},
+      {1, DIE, 0, DONE, 5, 8},
+      {0, LEASE, 0, 5 | REDELIVERED, 6, 7}}},
+    {"delivered again before the death",
+     false,
+     {{0, PUT, 5, DONE, 1, 2},
+      {1, LEASE, 0, 5, 3, 4},
+      {0, LEASE, 0, 5 | REDELIVERED, 5, 6},
+      {1, DIE, 0, DONE, 7, 8}}},
+    {"delivered again after its release",
+     false,
+     {{0, PUT, 5, DONE, 1, 2},
+      {1, LEASE, 0, 5, 3, 4},
+      {1, RELEASE, 0, DONE, 5, 6},
+      {1, DIE, 0, DONE, 7, 8},
+      {0, LEASE, 0, 5 | REDELIVERED, 9, 10}}},
+    {"released, or not, by one that was killed",
+     true,
+     {{0, PUT, 5, DONE, 1, 2},
+      {1, LEASE, 0, 5, 3, 4},
+      {1, RELEASE, 0, UNKNOWN, 5, 6},
+      {1, DIE, 0, DONE, 6, 7},
+      {0, LEASE, 0, 5 | REDELIVERED, 9, 10}}},
+    {"lost with a killed leaser",
+     false,
+     {{0, PUT, 5, DONE, 1, 2}, {1, LEASE, 0, UNKNOWN, 3, 4}, {0, DRAINED, 0, DONE, 5, 6}}},
+    {"not marked as delivered again",
+     false,
+     {{0, PUT, 5, DONE, 1, 2},
+      {1, LEASE, 0, 5, 3, 4},
+      {1, RETURN, 0, DONE, 5, 6},
+      {0, LEASE, 0, 5, 7, 8}}},
+};
+
 static void judges(void)
 {
     int32_t two = 2;
     struct object queue = fifo_of(&two);
     struct object number = counter();
+    int32_t four = 4;
+    struct object packed = packs_of(&four);
+    struct object leased = leases_of(&four);
+    for (size_t i = 0; i < sizeof packs / sizeof packs[0]; i++) {
+        judge(&packs[i], &packed);
+    }
+    for (size_t i = 0; i < sizeof leases / sizeof leases[0]; i++) {
+        judge(&leases[i], &leased);
+    }
     for (size_t i = 0; i < sizeof queues / sizeof queues[0]; i++) {
         judge(&queues[i], &queue);
     }
@@ -196,6 +271,17 @@ static void watch(const struct history_log *log, uint64_t operations)
     }
 }
 
+/* Its death is an operation, where the object has an effect for it. */
+static void reap(struct history *history, struct history_log *log, pid_t child)
+{
+    uint64_t killed = history_now(history);
+    kill_child(child);
+    history_close(history, log);
+    if (history->has_deaths) {
+        history_died(history, log, killed);
+    }
+}
+
 /* Kills, stops and continues actors at random, those at work first, and replaces the killed. */
 static void direct(cshm_region *region, struct scene *scene,
                    void (*act)(cshm_region *region, void *scene), uint64_t *random)
@@ -222,8 +308,7 @@ static void direct(cshm_region *region, struct scene *scene,
             kill(child[victim], SIGCONT);
             continue;
         }
-        kill_child(child[victim]);
-        history_close(history, &history->log[log[victim]]);
+        reap(history, &history->log[log[victim]], child[victim]);
         deaths++;
         log[victim] = atomic_fetch_add(&history->logs, 1);
         scene->turn = (int32_t)log[victim];
@@ -231,8 +316,7 @@ static void direct(cshm_region *region, struct scene *scene,
         child[victim] = spawn(region, act, scene);
     }
     for (uint32_t i = 0; i < ACTORS; i++) {
-        kill_child(child[i]);
-        history_close(history, &history->log[log[i]]);
+        reap(history, &history->log[log[i]], child[i]);
     }
 }
 
@@ -263,12 +347,12 @@ static void count(const struct history *history, struct tally *tally)
     }
 }
 
-static void expect_enough(const struct tally *tally)
+static void expect_enough(const struct tally *tally, uint32_t histories)
 {
-    fprintf(stderr, "%d histories, %llu operations, %d kills, %llu in the middle of one\n",
-            HISTORIES, (unsigned long long)tally->operations, HISTORIES * (DEATHS + ACTORS),
+    fprintf(stderr, "%u histories, %llu operations, %u kills, %llu in the middle of one\n",
+            histories, (unsigned long long)tally->operations, histories * (DEATHS + ACTORS),
             (unsigned long long)tally->unknown);
-    CHECK(tally->operations > 100 * HISTORIES);
+    CHECK(tally->operations > 100 * histories);
     CHECK(tally->unknown > 0);
 }
 
@@ -296,57 +380,234 @@ static void put_one(struct history *history, struct history_log *log, cshm_queue
     history_return(history, operation, status == 0 ? DONE : IS_FULL);
 }
 
+/* ---- with packs ---- */
+
+static void put_pack(struct history *history, struct history_log *log, cshm_queue *queue,
+                     int32_t first, int32_t count)
+{
+    struct cshm_message message;
+    struct operation *operation = history_call(history, log, PUT, pack_of(first, count));
+    CHECK_EQ(cshm_queue_claim_many(queue, sizeof first, (uint32_t)count, &message), 0);
+    for (int32_t i = 0; i < count; i++) {
+        ((int32_t *)message.data)[i] = first + i;
+    }
+    int status = cshm_queue_try_commit(queue, &message);
+    CHECK(status == 0 || status == -EAGAIN);
+    history_return(history, operation, status == 0 ? DONE : IS_FULL);
+    if (status != 0) {
+        cshm_queue_abort(queue, &message);
+    }
+}
+
+/* The elements of a message, which follow each other. */
+static int32_t read_pack(const struct cshm_message *message)
+{
+    const int32_t *element = message->data;
+    CHECK_EQ(message->length, sizeof *element);
+    for (uint32_t i = 1; i < message->count; i++) {
+        CHECK_EQ(element[i], element[0] + (int32_t)i);
+    }
+    return pack_of(element[0], (int32_t)message->count);
+}
+
+static void take_pack(struct history *history, struct history_log *log, cshm_queue *queue)
+{
+    struct cshm_message message;
+    struct operation *operation = history_call(history, log, TAKE_PACK, 0);
+    int status = cshm_queue_try_take_many(queue, PACK_MOST, &message);
+    CHECK(status == 0 || status == -EAGAIN);
+    history_return(history, operation, status == 0 ? read_pack(&message) : IS_EMPTY);
+    if (status == 0) {
+        cshm_queue_release(queue, &message);
+    }
+}
+
+static void use_packs(struct history *history, struct history_log *log, cshm_queue *queue,
+                      int32_t value, uint64_t *random)
+{
+    switch (next_random(random) % 4) {
+    case 0:
+        take_one(history, log, queue);
+        break;
+    case 1:
+        take_pack(history, log, queue);
+        break;
+    default:
+        put_pack(history, log, queue, value, 1 + (int32_t)(next_random(random) % PACK_MOST));
+    }
+}
+
+/* ---- with leases ---- */
+
+static int try_lease(struct history *history, struct history_log *log, cshm_queue *queue,
+                     struct cshm_message *message)
+{
+    struct operation *operation = history_call(history, log, LEASE, 0);
+    int status = cshm_queue_try_lease(queue, PACK_MOST, message);
+    CHECK(status == 0 || status == -EAGAIN);
+    int32_t result = IS_EMPTY;
+    if (status == 0) {
+        result = read_pack(message) | (message->redelivered ? REDELIVERED : 0);
+    }
+    history_return(history, operation, result);
+    return status;
+}
+
+static void end_lease(struct history *history, struct history_log *log, cshm_queue *queue,
+                      struct cshm_message *message, int32_t kind)
+{
+    struct operation *operation = history_call(history, log, kind, 0);
+    if (kind == RELEASE) {
+        cshm_queue_release(queue, message);
+    } else {
+        cshm_queue_return(queue, message);
+    }
+    history_return(history, operation, DONE);
+}
+
+static void use_leases(struct history *history, struct history_log *log, cshm_queue *queue,
+                       int32_t value, uint64_t *random)
+{
+    struct cshm_message message;
+    if (next_random(random) % 2 == 0 || atomic_load(&log->count) > HISTORY_LENGTH - 4) {
+        put_pack(history, log, queue, value, 1 + (int32_t)(next_random(random) % PACK_MOST));
+    } else if (try_lease(history, log, queue, &message) == 0) {
+        end_lease(history, log, queue, &message, next_random(random) % 8 == 0 ? RETURN : RELEASE);
+    }
+}
+
+/* What is left is delivered at last, though the dead's leases are looked for only now and then. */
+static void drain_leases(struct history *history, struct history_log *log, cshm_queue *queue)
+{
+    struct cshm_message message;
+    struct cshm_queue_info info;
+    int64_t end = after(20 * SECOND);
+    do {
+        CHECK(cshm_now_ns() < end);
+        if (cshm_queue_lease_until(queue, PACK_MOST, &message, after(10 * MILLISECOND)) == 0) {
+            struct operation *operation = history_call(history, log, LEASE, 0);
+            history_return(history, operation,
+                           read_pack(&message) | (message.redelivered ? REDELIVERED : 0));
+            end_lease(history, log, queue, &message, RELEASE);
+        }
+        cshm_queue_describe(queue, &info);
+    } while (info.count + info.leased != 0);
+    struct operation *operation = history_call(history, log, DRAINED, 0);
+    history_return(history, operation, DONE);
+}
+
+/* ---- all of them ---- */
+
+static void use_singly(struct history *history, struct history_log *log, cshm_queue *queue,
+                       int32_t value, uint64_t *random)
+{
+    if (next_random(random) % 2 == 0) {
+        put_one(history, log, queue, value);
+    } else {
+        take_one(history, log, queue);
+    }
+}
+
+/* What is left comes out in order, and then it is empty; and as much can be put as before. */
+static void drain_singly(struct history *history, struct history_log *log, cshm_queue *queue)
+{
+    for (uint64_t k = 0; k < cshm_queue_capacity(queue) + 1; k++) {
+        take_one(history, log, queue);
+    }
+    for (uint64_t k = 0; k < cshm_queue_capacity(queue) + 1; k++) {
+        put_one(history, log, queue, (int32_t)(1000000 + k));
+    }
+}
+
+static void drain_packs(struct history *history, struct history_log *log, cshm_queue *queue)
+{
+    for (uint64_t k = 0; k < cshm_queue_capacity(queue) + 1; k++) {
+        take_one(history, log, queue);
+    }
+    for (uint64_t k = 0; k < cshm_queue_capacity(queue) + 1; k++) {
+        put_pack(history, log, queue, (int32_t)(1000000 + 4 * k), 1);
+    }
+}
+
+/* How a queue is used, and what it should be like then. */
+struct usage {
+    uint32_t histories;
+    uint32_t pack;
+    bool has_deaths;
+    int32_t least; /* capacity */
+    struct object (*object)(const int32_t *capacity);
+    void (*use)(struct history *history, struct history_log *log, cshm_queue *queue, int32_t value,
+                uint64_t *random);
+    void (*drain)(struct history *history, struct history_log *log, cshm_queue *queue);
+};
+
+static const struct usage *usage; /* of this test; forked children have it, too */
+
 static void use_queue(cshm_region *region, void *context)
 {
     struct scene *scene = context;
     struct history_log *log = &scene->history->log[scene->turn];
     uint64_t random = scene->seed;
-    int32_t value = scene->turn * HISTORY_LENGTH;
+    int32_t value = scene->turn * HISTORY_LENGTH * 4;
     cshm_queue *queue = NULL;
     CHECK_EQ(cshm_queue_open(region, scene->offset, TAG, &queue), 0);
     while (!history_is_full(log)) {
-        if (next_random(&random) % 2 == 0) {
-            put_one(scene->history, log, queue, ++value);
-        } else {
-            take_one(scene->history, log, queue);
-        }
+        value += 4;
+        usage->use(scene->history, log, queue, value, &random);
     }
     wait_for_the_end();
 }
 
-static void queue_under_kills(void)
+static void queue_under_kills(const struct usage *how)
 {
     cshm_region *region = make_region(64u << 20);
     uint64_t random = make_seed();
     struct tally tally = {0};
-    for (uint32_t i = 0; i < HISTORIES; i++) {
-        int32_t capacity = 2 << next_random(&random) % 3;
+    usage = how;
+    for (uint32_t i = 0; i < how->histories; i++) {
+        int32_t capacity = how->least << next_random(&random) % 3;
         struct cshm_queue_options options = {.capacity = (uint32_t)capacity,
                                              .slot_size = 16,
-                                             .ports = ACTORS + 1 + i % DEATHS,
+                                             .ports = 3 * ACTORS + 1 + i % DEATHS,
+                                             .pack = how->pack,
                                              .type_tag = TAG};
-        struct object object = fifo_of(&capacity);
+        struct object object = how->object(&capacity);
         struct scene scene = {.history = make_history()};
         cshm_queue *queue = NULL;
         CHECK_EQ(cshm_queue_create(region, &options, &scene.offset), 0);
         CHECK_EQ(cshm_heap_share(region, scene.offset), 0);
         CHECK_EQ(cshm_queue_open(region, scene.offset, TAG, &queue), 0);
+        scene.history->has_deaths = how->has_deaths;
         direct(region, &scene, use_queue, &random);
-        /* What is left comes out in order, and then it is empty. */
-        struct history_log *last = &scene.history->log[atomic_fetch_add(&scene.history->logs, 1)];
-        for (int k = 0; k < capacity + 1; k++) {
-            take_one(scene.history, last, queue);
-        }
-        for (int k = 0; k < capacity + 1; k++) {
-            put_one(scene.history, last, queue, 1000000 + k);
-        }
+        how->drain(scene.history, &scene.history->log[atomic_fetch_add(&scene.history->logs, 1)],
+                   queue);
         expect_linearizable(scene.history, &object);
         count(scene.history, &tally);
         cshm_queue_destroy(queue);
         forget(scene.history);
     }
-    expect_enough(&tally);
+    expect_enough(&tally, how->histories);
     cshm_region_close(region);
+}
+
+static void elements_under_kills(void)
+{
+    static const struct usage singly = {HISTORIES, 1, false, 2, fifo_of, use_singly, drain_singly};
+    queue_under_kills(&singly);
+}
+
+static void packs_under_kills(void)
+{
+    static const struct usage packed = {HISTORIES / 2, PACK_MOST, false,      3,
+                                        packs_of,      use_packs, drain_packs};
+    queue_under_kills(&packed);
+}
+
+static void leases_under_kills(void)
+{
+    static const struct usage leased = {HISTORIES / 2, PACK_MOST,  true,        3,
+                                        leases_of,     use_leases, drain_leases};
+    queue_under_kills(&leased);
 }
 
 /* ---- a counter under a mutex ---- */
@@ -398,13 +659,15 @@ static void counter_under_kills(void)
         CHECK_EQ(cshm_heap_free(region, scene.offset), 0);
         forget(scene.history);
     }
-    expect_enough(&tally);
+    expect_enough(&tally, HISTORIES);
     cshm_region_close(region);
 }
 
 const struct test history_tests[] = {
     {"tells_good_histories_from_bad_ones", judges},
-    {"of_a_queue_whose_processes_are_killed_is_linearizable", queue_under_kills},
+    {"of_a_queue_whose_processes_are_killed_is_linearizable", elements_under_kills},
+    {"of_packs_whose_processes_are_killed_is_linearizable", packs_under_kills},
+    {"of_leases_whose_processes_are_killed_is_linearizable", leases_under_kills},
     {"of_a_counter_whose_processes_are_killed_is_linearizable", counter_under_kills},
     {NULL, NULL},
 };

@@ -810,7 +810,8 @@ static void crash(void)
         children[i] = start(region, record, i > 0 ? put_letters : take_letters);
     }
     int64_t end = after(RUN_MS * MILLISECOND);
-    while (cshm_now_ns() < end && atomic_load(&record->next_incarnation) < INCARNATIONS - 10) {
+    while ((cshm_now_ns() < end || killed <= 50) &&
+           atomic_load(&record->next_incarnation) < INCARNATIONS - 10) {
         uint32_t victim = (uint32_t)(next_random(&random) % (PRODUCERS + 1));
         usleep((useconds_t)(next_random(&random) % 400));
         if (next_random(&random) % 8 == 0 && victim != 0) {

@@ -16,11 +16,13 @@
 /* The one list of models. */
 #define MODELS(X) \
     X(park)       \
+    X(bell)       \
     X(barrier)    \
     X(condition)  \
     X(queue)      \
     X(lease)      \
     X(tokens)     \
+    X(lanes)      \
     X(broadcast)  \
     X(slot)       \
     X(map)

@@ -470,6 +470,19 @@ uint32_t cshm_batch_ready(const cshm_batch *batch, uint32_t group)
     return end - group;
 }
 
+int cshm_batch_has_records(const cshm_batch *batch)
+{
+    uint32_t own = shared_of(batch)->sheet; /* then each group has one, and it may be empty */
+    for (uint32_t i = 0; i < batch->groups; i++) {
+        struct cshm_group *group = (struct cshm_group *)(void *)word_of(batch, i);
+        if (own != 0 ||
+            atomic_load_explicit(&group->sheet, memory_order_acquire) != 0) { /* [record] */
+            return 1;
+        }
+    }
+    return 0;
+}
+
 uint64_t cshm_batch_elapsed(const cshm_batch *batch)
 {
     return atomic_load_explicit(&shared_of(batch)->elapsed, memory_order_relaxed);

@@ -175,6 +175,9 @@ CSHM_EXPORT int cshm_batch_state(const cshm_batch *batch, uint32_t group, uint32
 /** How many groups from this one on are done, in a row. */
 CSHM_EXPORT uint32_t cshm_batch_ready(const cshm_batch *batch, uint32_t group);
 
+/** 1 if any of its groups may have a record, as far as they are done; else 0. */
+CSHM_EXPORT int cshm_batch_has_records(const cshm_batch *batch);
+
 /** Nanoseconds of its groups that are done, added up; of a batch that is timed. */
 CSHM_EXPORT uint64_t cshm_batch_elapsed(const cshm_batch *batch);
 

@@ -7,6 +7,7 @@
 #ifndef CWORKERENTRY_H
 #define CWORKERENTRY_H
 
+#include "call.h"
 #include "image.h"
 #include "launch.h"
 #include "zygote.h"

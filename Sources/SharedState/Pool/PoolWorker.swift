@@ -1,161 +1,221 @@
 // SPDX-License-Identifier: Apache-2.0
 
 internal import CShm
+internal import CWorkerEntry
 internal import Glibc
 
-/// One worker's shared places: the ring its tasks come by, the ring its results go by, the word
-/// that says which task it runs, and the pool's doorbell.
-///
-/// Death: a task stays in its ring until its result is in the other one. A worker that dies leaves
-/// its results to be read, and then: the first task without a result, if `running` names it, is the
-/// one that died with it; all others were never begun.
-internal struct WorkerPlaces {
-    let tasks: UInt64
-    let results: UInt64
-    let running: UInt64
-    let doorbell: UInt64
-
-    func encode(into writer: inout ByteWriter) {
-        for place in [tasks, results, running, doorbell] { writer.append(fixed: place) }
-    }
-
-    init(tasks: UInt64, results: UInt64, running: UInt64, doorbell: UInt64) {
-        self.tasks = tasks
-        self.results = results
-        self.running = running
-        self.doorbell = doorbell
-    }
-
-    init(from reader: inout ByteReader) throws(SharedStateError) {
-        tasks = try reader.fixed(UInt64.self)
-        results = try reader.fixed(UInt64.self)
-        running = try reader.fixed(UInt64.self)
-        doorbell = try reader.fixed(UInt64.self)
-    }
-}
-
-/// How a result message begins.
-internal enum ResultKind: UInt8 {
-    case value = 0
-    case thrown = 1
-}
-
-/// What a task message begins with.
-internal enum JobKind: UInt8 {
-    case call = 0
-    case map = 1
-    case mapWith = 2
-}
-
 /// The loop of a pool's worker.
-internal enum PoolWorker {
-    static func run(_ reader: inout ByteReader) throws {
-        let region = try FamilyRegion.shared()
-        let places = try WorkerPlaces(from: &reader)
-        let initializer = try reader.prefixed()
-        let tasks = unsafe try openRing(region, places.tasks)
-        let results = unsafe try openRing(region, places.results)
-        try unsafe check(cshm_ring_become_consumer(tasks), "cshm_ring_become_consumer")
-        try unsafe check(cshm_ring_become_producer(results), "cshm_ring_become_producer")
-        guard
-            let running = unsafe cshm_heap_pointer(region.pointer, places.running, 8),
-            let bell = unsafe cshm_heap_pointer(region.pointer, places.doorbell, 4)
-        else { throw SharedStateError(.incompatible, "the pool's shared places are damaged") }
-        if !initializer.isEmpty { try runInitializer(initializer) }
-        var jobs = JobCache(region: region)
-        while true {
-            var data: UnsafeRawPointer?
-            var length: UInt64 = 0
-            let peeked = unsafe cshm_ring_peek_until(tasks, &data, &length, .max)
-            if peeked == -EPIPE { return }  // the pool's process is dead
-            try check(peeked, "cshm_ring_peek_until")
-            let message = unsafe UnsafeRawBufferPointer(start: data, count: Int(length))
-            if unsafe message.isEmpty { return }
-            let result = unsafe perform(message, &jobs, running)
-            let put = unsafe cshm_ring_put_until(results, result, UInt64(result.count), .max)
-            if put == -EPIPE { return }
-            try check(put, "cshm_ring_put_until")
-            unsafe cshm_word_store(running, 0)
-            unsafe cshm_ring_release(tasks)
-            unsafe cshm_park_wake_all(bell.assumingMemoryBound(to: cshm_park.self))
+///
+/// Death: the board says which element it ran, and which of its group have results; see
+/// `cshm/board.h`.
+@safe
+internal struct PoolWorker {
+    /// How a worker is to be used up, and what is run first and last.
+    struct Orders: Sendable {
+        var initializer: [UInt8] = []
+        var exitHook: [UInt8] = []
+        /// Groups after which it leaves; 0 for none.
+        var maxTasks: UInt64 = 0
+
+        func encode(into writer: inout ByteWriter) {
+            writer.append(prefixed: initializer)
+            writer.append(prefixed: exitHook)
+            writer.append(fixed: maxTasks)
+        }
+
+        init() {}
+
+        init(from reader: inout ByteReader) throws(SharedStateError) {
+            initializer = try reader.prefixed()
+            exitHook = try reader.prefixed()
+            maxTasks = try reader.fixed(UInt64.self)
         }
     }
 
-    private static func openRing(
-        _ region: Region, _ place: UInt64
-    ) throws(SharedStateError) -> OpaquePointer {
-        var ring: OpaquePointer?
-        try unsafe check(cshm_ring_open(region.pointer, place, &ring), "cshm_ring_open")
-        return unsafe ring.unsafelyUnwrapped
+    private let board: OpaquePointer
+    private var jobs: JobCache
+    private var lease = unsafe cshm_lease()
+
+    static func run(_ reader: inout ByteReader) throws {
+        let region = try FamilyRegion.shared()
+        let place = try reader.fixed(UInt64.self)
+        let seat = try reader.fixed(UInt32.self)
+        let number = try reader.fixed(UInt32.self)
+        let orders = try Orders(from: &reader)
+        var board: OpaquePointer?
+        try unsafe check(cshm_board_open(region.pointer, place, &board), "cshm_board_open")
+        guard let board = unsafe board else { return }
+        // -EBUSY: it was taken for dead before it came here, and nobody waits for it.
+        try unsafe check(cshm_board_enter(board, seat, number), "cshm_board_enter")
+        try callHook(orders.initializer)
+        var worker = unsafe PoolWorker(board: board, jobs: JobCache(region: region))
+        try worker.serve(orders)
+        try callHook(orders.exitHook)
     }
 
-    private static func runInitializer(_ bytes: [UInt8]) throws {
+    private static func callHook(_ bytes: [UInt8]) throws {
+        guard !bytes.isEmpty else { return }
         var none = unsafe ByteReader(UnsafeRawBufferPointer(start: nil, count: 0))
         var ignored = ByteWriter()
         try FunctionReference.resolve(bytes).call(arguments: &none, into: &ignored)
     }
 
-    /// Runs one task: `{task, job, kind, job's bytes, count, elements}`.
-    private static func perform(
-        _ message: UnsafeRawBufferPointer, _ jobs: inout JobCache,
-        _ running: UnsafeMutableRawPointer
-    ) -> [UInt8] {
-        var reader = unsafe ByteReader(message)
-        var writer = ByteWriter()
-        var task: UInt64 = 0
-        do {
-            task = try reader.fixed(UInt64.self)
-            unsafe cshm_word_store(running, task)
-            writer.append(fixed: task)
-            writer.append(byte: ResultKind.value.rawValue)
-            switch try jobs.job(&reader) {
-            case .call(let function):
-                try function.call(arguments: &reader, into: &writer)
-            case .map(let function):
-                for _ in 0..<(try reader.fixed(UInt32.self)) {
-                    try function.call(element: &reader, into: &writer)
-                }
+    /// Until the pool is closed or its process dead.
+    private mutating func serve(_ orders: Orders) throws {
+        var served: UInt64 = 0
+        while orders.maxTasks == 0 || served < orders.maxTasks {
+            let status = unsafe cshm_board_claim_until(board, &lease, .max)
+            if status == -EPIPE || status == -ECANCELED { break }
+            try check(status, "cshm_board_claim_until")
+            do {
+                try perform()
+            } catch {
+                try fail(unsafe lease.first, error)
             }
-            return writer.bytes
-        } catch {
-            writer = ByteWriter()
-            writer.append(fixed: task)
-            writer.append(byte: ResultKind.thrown.rawValue)
-            writer.append(string: "\(error)")
-            return writer.bytes
+            unsafe cshm_board_done(board, &lease)
+            served += 1
+        }
+    }
+
+    private mutating func perform() throws {
+        let form = try JobForm(tag: unsafe lease.tag)
+        switch try jobs.function(at: unsafe lease.job, form.kind) {
+        case .call(let function): try call(function, form)
+        case .map(let function): try map(function, form)
+        }
+    }
+
+    private mutating func fail(_ element: UInt32, _ error: any Error) throws {
+        try record(element, .thrown, RemoteFailure.encode(error))
+    }
+
+    private mutating func record(
+        _ element: UInt32, _ kind: RecordKind, _ bytes: [UInt8]
+    ) throws {
+        var room: UnsafeMutableRawPointer?
+        let status = unsafe cshm_board_record(
+            board, &lease, element, kind.rawValue, UInt64(bytes.count), &room)
+        if status != 0 {
+            let error = SharedStateError(status: status, "cshm_board_record", "a result")
+            guard kind == .value else { throw error }
+            return try fail(element, error)
+        }
+        unsafe room?.copyMemory(from: bytes, byteCount: bytes.count)
+        unsafe cshm_board_commit(board, &lease)
+    }
+
+    /// One task.
+    private mutating func call(_ function: any RemoteCallable, _ form: JobForm) throws {
+        unsafe cshm_board_run(board, 0)
+        let input = unsafe UnsafeRawBufferPointer(
+            start: lease.input, count: Int(lease.input_size))
+        var attempts = form.retries
+        while true {
+            var writer = ByteWriter()
+            do {
+                var reader = unsafe ByteReader(input)
+                try function.call(arguments: &reader, into: &writer)
+                return try record(0, .value, writer.bytes)
+            } catch {
+                if attempts == 0 { return try fail(0, error) }
+                attempts -= 1
+            }
         }
     }
 }
 
-/// The job of the last task, resolved once however many tasks it has.
-private struct JobCache {
-    enum Job {
-        case call(any RemoteCallable)
-        case map(any RemoteMap)
+// MARK: A function of each element
+
+extension PoolWorker {
+    private mutating func map(_ function: any RemoteMap, _ form: JobForm) throws {
+        let input = form.elementsAreBits ? function.elementStride : 0
+        let output = form.resultsAreBits ? function.resultStride : 0
+        // Both sides make the same plan for a type.
+        guard let input, let output, fits(input, output) else {
+            throw SharedStateError(.incompatible, "the bytes are damaged: elements of another size")
+        }
+        if form.elementsAreBits, form.resultsAreBits {
+            try mapInPlace(function, form, input, output)
+        } else {
+            try mapEncoded(function, form, input, output)
+        }
     }
 
-    let region: Region
-    private var last: (number: UInt64, job: Job)?
-
-    init(region: Region) {
-        self.region = region
+    private func fits(_ input: Int, _ output: Int) -> Bool {
+        let end = UInt64(unsafe lease.end)
+        return unsafe UInt64(input) * end <= lease.input_size
+            && UInt64(output) * end <= lease.output_size
     }
 
-    mutating func job(_ reader: inout ByteReader) throws -> Job {
-        let number = try reader.fixed(UInt64.self)
-        let kind = JobKind(rawValue: try reader.byte())
-        let shared = try SharedBytes(from: &reader)
-        if let last, last.number == number { return last.job }
-        let bytes = try shared.read(in: region)
-        let job: Job = try unsafe bytes.withUnsafeBytes { bytes in
-            var reader = unsafe ByteReader(bytes)
-            let function = try reader.prefixed()
-            return switch kind {
-            case .call: .call(try FunctionReference.resolve(function))
-            default: .map(try FunctionReference.resolveMap(function, broadcast: &reader))
+    private mutating func mapInPlace(
+        _ function: any RemoteMap, _ form: JobForm, _ input: Int, _ output: Int
+    ) throws {
+        let words = unsafe function.words
+        var closure = unsafe cworker_closure(
+            code: words.code, context: words.context, second: words.second, stride: input,
+            result_stride: output)
+        var next = unsafe lease.first
+        var attempts = form.retries
+        while unsafe next < lease.end {
+            var thrown: UnsafeMutableRawPointer?
+            next = unsafe cworker_call_each(
+                &closure, lease.input, lease.output, next, lease.end, cshm_board_running(board),
+                &thrown)
+            guard unsafe thrown != nil else { break }
+            let error = unsafe withUnsafeMutablePointer(to: &thrown) {
+                unsafe $0.withMemoryRebound(to: (any Error).self, capacity: 1) { unsafe $0.move() }
+            }
+            if attempts > 0 {
+                attempts -= 1
+                continue
+            }
+            attempts = form.retries
+            try fail(next, error)
+            next += 1
+        }
+        withExtendedLifetime(function) {}
+    }
+
+    private mutating func mapEncoded(
+        _ function: any RemoteMap, _ form: JobForm, _ input: Int, _ output: Int
+    ) throws {
+        let all = unsafe UnsafeRawBufferPointer(start: lease.input, count: Int(lease.input_size))
+        for element in unsafe lease.first..<lease.end {
+            unsafe cshm_board_run(board, element)
+            var attempts = form.retries
+            while true {
+                do {
+                    let range = unsafe try place(of: Int(element), in: all, input)
+                    var reader = unsafe ByteReader(UnsafeRawBufferPointer(rebasing: all[range]))
+                    var writer = ByteWriter()
+                    try function.call(element: &reader, into: &writer)
+                    if form.resultsAreBits {
+                        unsafe (lease.output + output * Int(element)).copyMemory(
+                            from: writer.bytes, byteCount: min(output, writer.bytes.count))
+                    } else {
+                        try record(element, .value, writer.bytes)
+                    }
+                    break
+                } catch {
+                    if attempts == 0 {
+                        try fail(element, error)
+                        break
+                    }
+                    attempts -= 1
+                }
             }
         }
-        last = (number, job)
-        return job
+    }
+
+    /// Where an element lies: by its number, or as the table says that the input begins with.
+    private func place(
+        of element: Int, in input: UnsafeRawBufferPointer, _ stride: Int
+    ) throws(SharedStateError) -> Range<Int> {
+        if stride > 0 { return element * stride..<(element + 1) * stride }
+        guard (element + 2) * 8 <= input.count else { throw .truncated }
+        let start = unsafe input.load(fromByteOffset: element * 8, as: UInt64.self)
+        let end = unsafe input.load(fromByteOffset: element * 8 + 8, as: UInt64.self)
+        guard start <= end, end <= input.count else { throw .truncated }
+        return Int(start)..<Int(end)
     }
 }

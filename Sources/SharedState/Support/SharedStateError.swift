@@ -58,11 +58,29 @@ public struct SharedStateError: Error, Hashable, Sendable, CustomStringConvertib
     public let errno: Int32
     /// What happened, to which object, and what to do about it, for people.
     public let description: String
+    /// Of `taskFailed` and `workerDied`: which task it was, where it ran, and what it threw.
+    public var task: TaskFailure? { details?.task }
 
-    internal init(_ code: Code, _ description: String, errno: Int32 = 0) {
+    /// Boxed, so that the error stays small.
+    private let details: Details?
+
+    private final class Details: Hashable, Sendable {
+        let task: TaskFailure
+
+        init(_ task: TaskFailure) { self.task = task }
+
+        static func == (left: Details, right: Details) -> Bool { left.task == right.task }
+
+        func hash(into hasher: inout Hasher) { hasher.combine(task) }
+    }
+
+    internal init(
+        _ code: Code, _ description: String, errno: Int32 = 0, task: TaskFailure? = nil
+    ) {
         self.code = code
         self.errno = errno
         self.description = description
+        details = task.map(Details.init)
     }
 
     /// Wraps a negative return value of a C function.

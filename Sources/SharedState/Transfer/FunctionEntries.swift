@@ -86,6 +86,13 @@ internal struct Entry1<T, R>: FunctionEntry, RemoteCallable, RemoteMap {
     internal func call(element: inout ByteReader, into writer: inout ByteWriter) throws {
         try call(arguments: &element, into: &writer)
     }
+
+    internal var elementStride: Int? { argument.stride }
+    internal var resultStride: Int? { result.stride }
+    internal var words: (code: UInt, context: UInt, second: UnsafeRawPointer?) {
+        let words = unsafe unsafeBitCast(function, to: (UInt, UInt).self)
+        return (words.0, words.1, nil)
+    }
 }
 
 /// Calls a function of two arguments; the second one is a map's broadcast.
@@ -96,14 +103,34 @@ internal struct Entry2<T, W: Sendable, R>: FunctionEntry, RemoteCallable {
     private let result: TransferPlan<R>
 
     /// The function with its second argument decided.
-    private struct Map: RemoteMap {
-        let entry: Entry2
-        let broadcast: W
+    @safe
+    private final class Map: RemoteMap {
+        private let entry: Entry2
+        /// Written here and then read only.
+        private nonisolated(unsafe) let broadcast: UnsafeMutablePointer<W>
+
+        init(_ entry: Entry2, _ broadcast: consuming W) {
+            self.entry = entry
+            unsafe self.broadcast = .allocate(capacity: 1)
+            unsafe self.broadcast.initialize(to: broadcast)
+        }
+
+        deinit {
+            unsafe broadcast.deinitialize(count: 1)
+            unsafe broadcast.deallocate()
+        }
 
         func call(element: inout ByteReader, into writer: inout ByteWriter) throws {
-            let value = try entry.function.body(
-                try entry.first.decode(from: &element), broadcast)
+            let value = try unsafe entry.function.body(
+                try entry.first.decode(from: &element), broadcast.pointee)
             try entry.result.encode(value, into: &writer)
+        }
+
+        var elementStride: Int? { entry.first.stride }
+        var resultStride: Int? { entry.result.stride }
+        var words: (code: UInt, context: UInt, second: UnsafeRawPointer?) {
+            let words = unsafe unsafeBitCast(entry.function, to: (UInt, UInt).self)
+            return unsafe (words.0, words.1, UnsafeRawPointer(broadcast))
         }
     }
 
@@ -124,7 +151,7 @@ internal struct Entry2<T, W: Sendable, R>: FunctionEntry, RemoteCallable {
         _ function: PortableFunction, broadcast: inout ByteReader
     ) throws -> any RemoteMap {
         let entry = try Entry2(function)
-        return Map(entry: entry, broadcast: try entry.second.decode(from: &broadcast))
+        return Map(entry, try entry.second.decode(from: &broadcast))
     }
 
     internal func call(arguments: inout ByteReader, into writer: inout ByteWriter) throws {

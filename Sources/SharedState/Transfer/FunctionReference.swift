@@ -10,6 +10,17 @@ internal protocol RemoteCallable: Sendable {
 /// A function to be called for each element of a job, its broadcast argument decoded already.
 internal protocol RemoteMap: Sendable {
     func call(element reader: inout ByteReader, into result: inout ByteWriter) throws
+    /// Bytes from one element to the next, where elements are plain bits.
+    var elementStride: Int? { get }
+    /// Bytes from one result to the next, where results are plain bits.
+    var resultStride: Int? { get }
+    /// The closure's two words, and where its second argument lies.
+    var words: (code: UInt, context: UInt, second: UnsafeRawPointer?) { get }
+}
+
+extension TransferPlan {
+    /// Bytes from one value to the next where they lie side by side; `nil` unless they are bits.
+    internal var stride: Int? { isBits ? MemoryLayout<T>.stride : nil }
 }
 
 /// A closure as bytes for another process of the same executable.

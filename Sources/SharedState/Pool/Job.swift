@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: Apache-2.0
+
+internal import CShm
+
+/// How a task's elements, results and function are laid out: a batch's tag.
+internal struct JobForm: Sendable {
+    enum Kind: UInt8, Sendable {
+        /// One task, whose arguments are the batch's whole input.
+        case call = 0
+        /// A function of each element.
+        case map = 1
+    }
+
+    var kind: Kind
+    /// Elements lie side by side; if not, behind a table of where each begins.
+    var elementsAreBits = false
+    /// Results are stored in place; if not, they are records.
+    var resultsAreBits = false
+    /// How often a task that throws is run again.
+    var retries: UInt8 = 0
+
+    var tag: UInt64 {
+        UInt64(kind.rawValue) | (elementsAreBits ? 0x100 : 0) | (resultsAreBits ? 0x200 : 0)
+            | UInt64(retries) << 16
+    }
+
+    init(kind: Kind) { self.kind = kind }
+
+    init(tag: UInt64) throws(SharedStateError) {
+        guard let kind = Kind(rawValue: UInt8(truncatingIfNeeded: tag)) else {
+            throw SharedStateError(.incompatible, "the bytes are damaged: not a task")
+        }
+        self.kind = kind
+        elementsAreBits = tag & 0x100 != 0
+        resultsAreBits = tag & 0x200 != 0
+        retries = UInt8(truncatingIfNeeded: tag >> 16)
+    }
+}
+
+/// What a record says.
+internal enum RecordKind: UInt32 {
+    case value = 0
+    /// A ``RemoteFailure``.
+    case thrown = 1
+}
+
+/// A function and its broadcast argument in shared memory, freed with its last task.
+///
+/// Layout: `{number, length, function, broadcast}`.
+internal final class Job: Sendable {
+    let region: Region
+    let offset: UInt64
+
+    init(
+        number: UInt64, function: [UInt8], broadcast: [UInt8] = [], in region: Region
+    ) throws(SharedStateError) {
+        var writer = ByteWriter(reservingCapacity: function.count + broadcast.count + 32)
+        writer.append(fixed: number)
+        writer.append(fixed: UInt64(0))
+        writer.append(prefixed: function)
+        writer.append(raw: broadcast)
+        var bytes = writer.bytes
+        let length = UInt64(bytes.count)
+        unsafe withUnsafeBytes(of: length.littleEndian) {
+            unsafe bytes.replaceSubrange(8..<16, with: $0)
+        }
+        self.region = region
+        offset = try SharedBytes(bytes, in: region).offset
+    }
+
+    deinit {
+        _ = unsafe cshm_heap_free(region.pointer, offset)
+    }
+}
+
+/// The jobs that a worker has seen lately, each resolved once however many tasks it has.
+internal struct JobCache {
+    enum Function {
+        case call(any RemoteCallable)
+        case map(any RemoteMap)
+    }
+
+    private let region: Region
+    private var known: [(number: UInt64, offset: UInt64, function: Function)] = []
+    private static let limit = 16
+
+    init(region: Region) {
+        self.region = region
+    }
+
+    mutating func function(
+        at offset: UInt64, _ kind: JobForm.Kind
+    ) throws -> Function {
+        guard let header = unsafe cshm_heap_pointer(region.pointer, offset, 16) else {
+            throw SharedStateError(.incompatible, "a task's function is not where it should be")
+        }
+        let number = unsafe header.load(as: UInt64.self)
+        if let index = known.lastIndex(where: { $0.number == number && $0.offset == offset }) {
+            return known[index].function
+        }
+        let length = unsafe header.load(fromByteOffset: 8, as: UInt64.self)
+        guard length >= 16, unsafe cshm_heap_pointer(region.pointer, offset, length) != nil else {
+            throw SharedStateError(.incompatible, "a task's function is not where it should be")
+        }
+        let bytes = unsafe UnsafeRawBufferPointer(start: header + 16, count: Int(length) - 16)
+        var reader = unsafe ByteReader(bytes)
+        let reference = try reader.prefixed()
+        let function: Function =
+            switch kind {
+            case .call: .call(try FunctionReference.resolve(reference))
+            case .map: .map(try FunctionReference.resolveMap(reference, broadcast: &reader))
+            }
+        if known.count == Self.limit { known.removeFirst() }
+        known.append((number, offset, function))
+        return function
+    }
+}

@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/// What is known of functions that were called before, so that a call need not take them apart
+/// again: the job in shared memory, and the plans for arguments and results.
+internal final class JobCatalog: Sendable {
+    struct Key: Hashable, Sendable {
+        let code: UInt
+        let type: ObjectIdentifier
+    }
+
+    private struct State {
+        var known: [Key: any AnyObject & Sendable] = [:]
+        var last: (key: Key, value: any AnyObject & Sendable)?
+    }
+
+    private static let limit = 1024
+    private let state = Mutex(State())
+
+    /// The entry of a function, made on first use.
+    ///
+    /// A closure with a context is not kept: another may be at the same address later.
+    func entry<Closure, Entry: AnyObject & Sendable>(
+        of closure: Closure, make: () throws(SharedStateError) -> Entry
+    ) throws(SharedStateError) -> Entry {
+        let words = unsafe unsafeBitCast(closure, to: (UInt, UInt).self)
+        let key = Key(code: words.0, type: ObjectIdentifier(Entry.self))
+        if words.1 == 0, let found = find(key) {
+            return unsafe unsafeDowncast(found, to: Entry.self)
+        }
+        let made = try make()
+        if words.1 == 0 {
+            state.withLock { state in
+                if state.known.count >= Self.limit { state.known = [:] }
+                state.known[key] = made
+                state.last = (key, made)
+            }
+        }
+        return made
+    }
+
+    private func find(_ key: Key) -> (any AnyObject & Sendable)? {
+        state.withLock { state in
+            if let last = state.last, last.key == key { return last.value }
+            guard let found = state.known[key] else { return nil }
+            state.last = (key, found)
+            return found
+        }
+    }
+}
+
+/// What is known of a function of some arguments.
+internal final class CallSite<each Argument, Result: Sendable>: Sendable {
+    let job: Job
+    let result: TransferPlan<Result>
+    private let arguments: (repeat TransferPlan<each Argument>)
+
+    init(
+        _ core: PoolCore, _ body: @escaping @Sendable (repeat each Argument) throws -> Result
+    ) throws(SharedStateError) {
+        result = try TransferPlan<Result>.plan(for: Result.self)
+        job = try core.job(try FunctionReference(pack: body).bytes)
+        arguments = (repeat try TransferPlan.plan(for: (each Argument).self))
+    }
+
+    /// What the task returned, or why it did not.
+    func decode(_ outcome: consuming SingleTask.Outcome) -> Swift.Result<Result, any Error> {
+        switch consume outcome {
+        case .failed(let error):
+            return .failure(error)
+        case .record(.thrown, let bytes, let pid):
+            return .failure(unsafe SharedStateError.thrown(bytes, index: 0, pid: pid))
+        case .record(.value, let bytes, _):
+            return Swift.Result {
+                var reader = unsafe ByteReader(bytes)
+                return try result.decode(from: &reader)
+            }
+        }
+    }
+
+    func encode(_ values: repeat each Argument) throws -> [UInt8] {
+        var writer = ByteWriter()
+        repeat try (each arguments).encode(each values, into: &writer)
+        return writer.bytes
+    }
+}
+
+/// What is known of a function of an element.
+internal final class MapSite<Element, Result>: Sendable {
+    let job: Job
+    let element: TransferPlan<Element>
+    let result: TransferPlan<Result>
+
+    init(_ job: Job) throws(SharedStateError) {
+        self.job = job
+        element = try TransferPlan<Element>.plan(for: Element.self)
+        result = try TransferPlan<Result>.plan(for: Result.self)
+    }
+}

@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: Apache-2.0
+
+internal import CShm
+
+/// One task that is not part of a map, and who is told how it went.
+internal final class SingleTask: Sendable {
+    @safe
+    enum Outcome {
+        /// A record of the worker's; its bytes are valid until the receiver returns.
+        case record(RecordKind, UnsafeRawBufferPointer, pid: Int32)
+        case failed(SharedStateError)
+    }
+
+    let job: Job
+    let form: JobForm
+    let options: TaskOptions
+    /// Called once, without a lock held.
+    let complete: @Sendable (consuming Outcome) -> Void
+
+    init(
+        job: Job, form: JobForm, options: TaskOptions,
+        complete: @escaping @Sendable (consuming Outcome) -> Void
+    ) {
+        self.job = job
+        self.form = form
+        self.options = options
+        self.complete = complete
+    }
+}
+
+/// What can be asked for of a task, or of each of a map's.
+internal struct TaskOptions: Sendable {
+    var priority = TaskUrgency.normal
+    var retries = 0
+    /// Nanoseconds that it may run.
+    var limit: Int64?
+}
+
+/// The order in which tasks are begun.
+public enum TaskUrgency: UInt32, Sendable, Comparable, CaseIterable {
+    case high = 0
+    case normal = 1
+    case low = 2
+
+    /// What is begun first is greater.
+    public static func < (left: TaskUrgency, right: TaskUrgency) -> Bool {
+        left.rawValue > right.rawValue
+    }
+}
+
+/// A batch on the board, and what became of those of its elements whose worker died.
+///
+/// Sendable, unchecked: what can change is read and written under the pool's lock only.
+@safe
+internal final class PostedBatch: @unchecked Sendable {
+    let pointer: UnsafeMutablePointer<cshm_batch>
+    let job: Job
+    let options: TaskOptions
+    /// The task that it is, if it is one.
+    let task: SingleTask?
+    /// The index of its first element in the call.
+    let base: Int
+    /// Where it stands in the pool's list.
+    var index = 0
+    /// A driver has it, to tell its task.
+    var isTaken = false
+    /// Why its worker is being killed.
+    var verdict: SharedStateError?
+    /// Elements that failed with their worker.
+    var losses: [UInt32: SharedStateError] = [:]
+    /// How often elements were begun whose worker died.
+    var attempts: [UInt32: Int] = [:]
+    /// Records of workers that died later.
+    var salvaged: [UInt32: (kind: UInt32, bytes: [UInt8], worker: UInt32)] = [:]
+
+    init(
+        _ pointer: UnsafeMutablePointer<cshm_batch>, job: Job, options: TaskOptions,
+        task: SingleTask?, base: Int
+    ) {
+        unsafe self.pointer = pointer
+        self.job = job
+        self.options = options
+        self.task = task
+        self.base = base
+    }
+
+    var groups: UInt32 { unsafe pointer.pointee.groups }
+    var group: UInt32 { unsafe pointer.pointee.group }
+    var count: UInt32 { unsafe pointer.pointee.count }
+
+    func state(of group: UInt32) -> (phase: Int32, worker: UInt32) {
+        var worker: UInt32 = 0
+        let phase = unsafe cshm_batch_state(pointer, group, &worker)
+        return (phase, worker)
+    }
+
+    /// Whether all of it is done, from a group on.
+    func isReady(from group: UInt32) -> Bool {
+        unsafe cshm_batch_ready(pointer, group) == groups - group
+    }
+
+    /// The elements of a group.
+    func elements(of group: UInt32) -> Range<UInt32> {
+        let first = group * self.group
+        return first..<min(first + self.group, count)
+    }
+
+    /// Takes away all groups that nobody has begun.
+    func drop() {
+        for group in 0..<groups { _ = unsafe cshm_batch_drop(pointer, group) }
+    }
+}

@@ -74,9 +74,8 @@ internal final class MapRun: @unchecked Sendable {
 
     var hasRoom: Bool { windows.count < (pace == nil && chunk == nil ? 2 : Self.windowLimit) }
 
-    /// Elements of the next batch, and of each of its groups.
-    ///
-    /// - Parameter remaining: How many there still are, if that is known.
+    /// Elements of the next batch, and of each of its groups; `remaining` is how many there still
+    /// are, if that is known.
     func nextSize(remaining: Int?) -> (count: Int, group: Int) {
         let bytes = max(strides.element + strides.result, 1)
         let most = max(1, min(Self.elementLimit, Self.byteLimit / bytes))

@@ -54,8 +54,10 @@ internal final class PoolCore: Sendable {
     private let place: UInt64
     private let orders: PoolWorker.Orders
     private let state: Mutex<State>
-    /// Ends of workers that are not seen to yet. Apart, as it is told of them while a driver, with
-    /// the other lock held, waits for a new worker to be forked.
+    /// Ends of workers that are not seen to yet.
+    ///
+    /// Apart, as it is told of them while a driver, with the other lock held, waits for a new worker
+    /// to be forked.
     private let exits = Mutex<[Exit]>([])
     private let jobs = Atomic<UInt64>(1)
     let catalog = JobCatalog()
@@ -217,7 +219,7 @@ internal final class PoolCore: Sendable {
 
     /// Takes a task; `input` is what the worker decodes.
     ///
-    /// - Parameter isAwaited: The caller is about to drive.
+    /// The caller says whether it is about to drive.
     func submit(
         _ task: SingleTask, _ input: [UInt8], isAwaited: Bool
     ) throws(SharedStateError) {

@@ -13,10 +13,12 @@ public struct TaskFailure: Hashable, Sendable {
     /// How the worker ended, if it did.
     public let exit: ExitReport?
 
+    /// Errors are compared as text.
     public static func == (left: TaskFailure, right: TaskFailure) -> Bool {
         left.index == right.index && left.workerPID == right.workerPID && left.text == right.text
     }
 
+    /// As `==`.
     public func hash(into hasher: inout Hasher) {
         hasher.combine(index)
         hasher.combine(workerPID)

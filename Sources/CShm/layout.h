@@ -266,7 +266,8 @@ struct cshm_slot {
 
 #define CSHM_SLOT_PACK (1ull << 63)
 
-/* ---- ring: then the slots, then a block or 0 for each slot ---- */
+/* ---- ring: then the window's slots, the row's slots, the row's lengths, and a block or 0 for each
+ * slot of either ---- */
 struct cshm_ring_shared {
     uint32_t magic;
     uint32_t capacity;
@@ -275,8 +276,12 @@ struct cshm_ring_shared {
     _Atomic uint64_t producer; /* stamp of who puts, or 0 */
     _Atomic uint64_t consumer; /* stamp of who takes, or 0 */
     uint8_t pad0[CSHM_LINE - 32];
-    _Atomic uint64_t tail; /* the producer's */
-    uint8_t pad1[CSHM_LINE - 8];
+    /* The producer's. */
+    _Atomic uint64_t tail;
+    _Atomic uint64_t window_from; /* positions from here on */
+    _Atomic uint64_t window_to;   /* to here are in the window */
+    _Atomic uint64_t odd_from;    /* 1 + the first whose length is in the row's lengths, or 0 */
+    uint8_t pad1[CSHM_LINE - 32];
     _Atomic uint64_t head; /* the consumer's */
     uint8_t pad2[CSHM_LINE - 8];
     struct cshm_park_line items; /* the consumer sleeps here */

@@ -37,6 +37,7 @@
     X(value)       \
     X(heap)        \
     X(directory)   \
+    X(ring)        \
     X(queue)       \
     X(lanes)       \
     X(broadcast)   \

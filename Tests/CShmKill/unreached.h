@@ -76,8 +76,6 @@ static const struct unreached unreached[] = {
     {"drain.c", "cshm_lanes_get_until", "get = {lanes", "private"},
     {"queue_put.c", "attempt_one", "put->claimed = false", "private"},
     {"queue_put.c", "attempt_one", "put->singly = true", "private"},
-    /* scenarios to come */
-    {"ring.c", NULL, "", "ring"},
     /* what is in a box is in no shared memory: post_test.c kills its senders and receivers */
     {"post.c", NULL, "", "post"},
     {"kernel.c", "abstract_address", "", "post"},

@@ -38,6 +38,7 @@
     X(heap)        \
     X(directory)   \
     X(ring)        \
+    X(ring_order)  \
     X(board)       \
     X(queue)       \
     X(token)       \

@@ -8,12 +8,18 @@
  *
  * Model
  * -----
- * A row of slots, used round and round. Each slot has one word beside its bytes: which lap its
- * message belongs to, and how long it is. A message is put by storing that word, so that the
- * consumer finds bytes and word in the same cache line and needs to look nowhere else. `head`
- * counts messages released; the producer looks at it only when its last sight of it says full.
- * A message up to the slot's size lies in the slot; a longer one in a heap block that belongs to
- * the slot. Neither side ever does a read-modify-write.
+ * Two rows of slots, each used round and round. While the ring is nearly empty, messages go through a
+ * window of up to 16 slots: each has a word beside its bytes, in the same cache line, that says whether
+ * its message is there, so that the consumer needs to look nowhere else, and both sides keep what they
+ * work on close. When the window is full, they go through the row of `capacity` slots, which lie as
+ * close together as they can: `tail` says how many are there, and each side looks at the other's
+ * counter only when its last sight of it says empty or full. Who puts decides with each message where
+ * the next one goes, and says so beside it; a batch always goes through the row. Neither can be told
+ * from outside, but by the time it takes.
+ *
+ * `head` counts messages released. A message up to the slot's size lies in the slot; a longer one in a
+ * heap block that belongs to the slot. Messages of just the slot's size are the fastest: the others
+ * have their length written beside them. Neither side ever does a read-modify-write.
  *
  * To put or to get, a handle needs the role: cshm_ring_become_producer(), _consumer(). A role has
  * one owner at a time; it passes on when the owner closes its handle or, certified by the kernel,
@@ -23,21 +29,21 @@
  *     cshm_ring_put_until(ring, &x, 8, deadline);   cshm_ring_get_until(ring, &x, 8, &n, deadline);
  *     cshm_ring_finish(ring);                       // -EPIPE, when all are taken
  *
- * Batches: claim or peek at index 0, 1, 2, ..., then commit or release that many at once.
+ * Batches: claim or peek at index 0, 1, 2, ..., then commit or release that many at once. A batch is put
+ * as a whole.
  *
  * Who may touch what
  * ------------------
- *   tail, and slots head + capacity > i >= tail    the producer
- *   head, and slots tail > i >= head               the consumer
+ *   tail, where the window is, slots not in use    the producer
+ *   head                                           the consumer; it reads the slots in use
  *   state                                          the producer to finish, anybody to cancel
  *
  * If a process dies
  * -----------------
- *   producer, before a slot's word says this lap    nothing was put; the slot's next use frees the
- *                                                   block of a long message
- *   producer, between the words of a batch          those before are put, those after are not
- *   producer, after the word                        the message is put; who becomes the producer
- *                                                   next counts it
+ *   producer, before the word, or tail              nothing was put, nor anything of a batch; the slot's
+ *                                                   next use frees the block of a long message
+ *   producer, after it                              the message is put; who becomes the producer next
+ *                                                   counts it
  *   consumer, before head                           its successor is given the message again
  *   consumer, after head                            the message is released
  *   either, before it woke the other                the sleeper finds out after at most 25 ms
@@ -63,15 +69,17 @@ typedef struct cshm_ring cshm_ring;
  * Lays out a new ring as one heap block of this process's; share it with cshm_heap_share().
  *
  * @param capacity   Messages; a power of two, 2 to 2^20.
- * @param slot_size  Bytes of a message that fit without a heap block, 1 to 65536. Up to 56 they
- *                   share a cache line with the slot's word.
- * @param offset     Receives its place.
+ * @param slot_size  Bytes of a message that fit without a heap block, 1 to 65536. Up to 48 they
+ *                   share a cache line with what says that the message is there.
+ * @param offset     Receives its place. It takes the capacity times the slot's size and 16, and some
+ *                   KiB for the window.
  * @returns 0, -EINVAL, -ENOSPC, -ECHILD.
  */
 CSHM_EXPORT CSHM_MUST_CHECK int cshm_ring_create(cshm_region *region, uint32_t capacity,
                                                  uint32_t slot_size, uint64_t *offset);
 
-/** Opens a ring at its place, without a role. @returns 0, -EPROTO (no ring there), -ENOMEM. */
+/** Opens a ring at its place, without a role. @returns 0, -EPROTO (no ring there, or no place where one
+ * can be), -ENOMEM. */
 CSHM_EXPORT CSHM_MUST_CHECK int cshm_ring_open(cshm_region *region, uint64_t offset,
                                                cshm_ring **out);
 
@@ -118,8 +126,8 @@ CSHM_EXPORT void cshm_ring_cancel(cshm_ring *ring);
  * Room for one message, to be written in place.
  *
  * @param length  Bytes.
- * @param data    Receives where to write them; aligned to 16, from a length of 128 beyond the
- *                slot's size on to 128.
+ * @param data    Receives where to write them; aligned to 16, or to 8 if the slot's size is no more than
+ *                that; to 128 if the length is at least that and beyond the slot's size.
  * @returns 0, -EAGAIN (full), -ENOSPC (no memory for a long message), -EPIPE (finished),
  *          -ECANCELED, -EPERM (not the producer; a child of fork() is not), -EPROTO (damaged).
  */
@@ -127,17 +135,20 @@ CSHM_EXPORT CSHM_MUST_CHECK int cshm_ring_try_claim(cshm_ring *ring, uint64_t le
 
 /**
  * As cshm_ring_try_claim(), for the message that is to be put `index` messages after the next.
- * Claim each index of a batch once, then commit them together.
+ * Claim the indices of a batch in order, then commit them together. To claim one again gives up what
+ * was claimed there before.
  *
- * @returns as cshm_ring_try_claim(); -EINVAL (not below the capacity).
+ * @returns as cshm_ring_try_claim(); -EINVAL (the index before it is not claimed, or it is not below
+ *          the capacity).
  */
 CSHM_EXPORT CSHM_MUST_CHECK int cshm_ring_try_claim_at(cshm_ring *ring, uint32_t index,
                                                        uint64_t length, void **data);
 
-/** Puts the claimed message, and wakes the consumer if it sleeps. */
+/** Puts the message claimed first, and wakes the consumer if it sleeps. Without one, does nothing. */
 CSHM_EXPORT void cshm_ring_commit(cshm_ring *ring);
 
-/** Puts the messages claimed at the indices below `count`, in order; one wake for all. */
+/** Puts the messages claimed at the indices below `count`, in order; one wake for all. Of fewer that
+ * were claimed it puts those; claims beyond `count` are given up. */
 CSHM_EXPORT void cshm_ring_commit_many(cshm_ring *ring, uint32_t count);
 
 /** Claims, copies and commits. @returns as cshm_ring_try_claim(). */
@@ -173,7 +184,8 @@ CSHM_EXPORT CSHM_MUST_CHECK int cshm_ring_put_until(cshm_ring *ring, const void 
 CSHM_EXPORT CSHM_MUST_CHECK int cshm_ring_try_peek(cshm_ring *ring, const void **data,
                                                    uint64_t *length);
 
-/** As cshm_ring_try_peek(), for the message `index` after the oldest. */
+/** As cshm_ring_try_peek(), for the message `index` after the oldest; in order. @returns as
+ * cshm_ring_try_peek(); -EINVAL (the one before it was not peeked at). */
 CSHM_EXPORT CSHM_MUST_CHECK int cshm_ring_try_peek_at(cshm_ring *ring, uint32_t index,
                                                       const void **data, uint64_t *length);
 
@@ -186,10 +198,10 @@ CSHM_EXPORT CSHM_MUST_CHECK int cshm_ring_try_peek_at(cshm_ring *ring, uint32_t 
 CSHM_EXPORT CSHM_MUST_CHECK int cshm_ring_peek_until(cshm_ring *ring, const void **data,
                                                      uint64_t *length, int64_t deadline_ns);
 
-/** Done with the oldest message. The block of a long one goes back with its slot's next use. */
+/** Done with the oldest message, if it was peeked at. The block of a long one goes back with its slot's next use. */
 CSHM_EXPORT void cshm_ring_release(cshm_ring *ring);
 
-/** Done with the `count` oldest messages, each of which was peeked at. */
+/** Done with the `count` oldest messages; at most those that were peeked at. */
 CSHM_EXPORT void cshm_ring_release_many(cshm_ring *ring, uint32_t count);
 
 /**

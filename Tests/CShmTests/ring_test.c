@@ -54,6 +54,7 @@ static void fifo(void)
     uint64_t before = blocks_in_use(region);
     cshm_ring *ring = make_both_ends(region, 8, &offset);
     CHECK_EQ(cshm_ring_open(region, offset + 128, &none), -EPROTO);
+    CHECK_EQ(cshm_ring_open(region, offset + 8, &none), -EPROTO);
     for (uint64_t round = 0; round < 100; round++) {
         uint64_t full = 8;
         for (uint64_t i = 0; i < 8; i++) {

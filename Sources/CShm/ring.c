@@ -307,7 +307,7 @@ static int recover(cshm_ring *ring)
     ring->in_window = is_in_window(ring, next);
     ring->plain_room = next;
     ring->look_at = next;
-    ring->look_step = 1;
+    ring->look_step = CSHM_RING_LOOK_STEP;
     ring->entered = next;
     ring->claimed = 0;
     recover_end(ring);

@@ -11,8 +11,7 @@
 #include <cshm/heap.h>
 
 enum {
-    LOOK_STEP = 16,       /* how soon, in the row, to see whether the ring is empty */
-    LOOK_STEP_MAX = 4096, /* and how late, where the window was always too small */
+    LOOK_STEP_MAX = 4096, /* and how late, where it never is, or not for long */
     SHORT_STAY = 4,       /* windows full */
 };
 
@@ -137,17 +136,20 @@ static void store_tail(cshm_ring *ring, uint64_t tail)
     atomic_store_explicit(&ring->shared->tail, tail, memory_order_release); /* [publish] */
 }
 
+/* When to see again whether the ring is empty: soon, or later than the last time. */
+static void look_later(cshm_ring *ring, bool soon)
+{
+    uint32_t later = ring->look_step < LOOK_STEP_MAX ? 2 * ring->look_step : LOOK_STEP_MAX;
+    ring->look_step = soon ? CSHM_RING_LOOK_STEP : later;
+    ring->look_at = ring->next + ring->look_step;
+}
+
 /* Lets the window end with the message that is put next: those behind it go to the row. The sooner
  * it was full, the later it is tried again. */
 static void leave_window(cshm_ring *ring)
 {
     uint64_t stayed = ring->next - ring->entered;
-    if (stayed >= SHORT_STAY * (uint64_t)ring->window_slots) {
-        ring->look_step = LOOK_STEP;
-    } else if (ring->look_step < LOOK_STEP_MAX) {
-        ring->look_step *= 2;
-    }
-    ring->look_at = ring->next + ring->look_step;
+    look_later(ring, stayed >= SHORT_STAY * (uint64_t)ring->window_slots);
     ring->in_window = false;
     /* release: before the word, [leave] */
     atomic_store_explicit(&ring->shared->window_to, ring->next + 1, memory_order_release);
@@ -194,7 +196,7 @@ static void enter_window_if_empty(cshm_ring *ring)
 {
     uint64_t head = atomic_load_explicit(&ring->shared->head, memory_order_acquire); /* [recycle] */
     if (head != ring->next) {
-        ring->look_at = ring->next + ring->look_step;
+        look_later(ring, false);
         return;
     }
     ring->limit = head + ring->capacity;

@@ -48,6 +48,8 @@
 
 enum { CSHM_RING_OPEN = 0, CSHM_RING_FINISHED = 1, CSHM_RING_CANCELED = 2 };
 
+enum { CSHM_RING_LOOK_STEP = 16 }; /* how soon, in the row, to see whether the ring is empty */
+
 /* A word of the window: {lap + 1:62, the message has a length of its own, it is the last one here}. */
 enum { CSHM_RING_LAST = 1, CSHM_RING_ODD = 2, CSHM_RING_LAP_SHIFT = 2 };
 

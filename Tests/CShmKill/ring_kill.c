@@ -44,9 +44,15 @@ static cshm_ring *ring_of(const struct world *world)
     return scene_of(world)->ring;
 }
 
+/* In some scenes every message has the slot's size, which is this; each scenario is a process. */
+static uint32_t plain_size;
+
 /* Of the slot's size, shorter, or in a block. */
 static uint64_t size_of(uint64_t id)
 {
+    if (plain_size != 0) {
+        return plain_size;
+    }
     switch (id % 4) {
     case 3:
         return sizeof(struct message);
@@ -93,7 +99,9 @@ static void open_ring(struct world *world)
     struct scene *scene = calloc(1, sizeof *scene);
     CHECK(scene != NULL);
     world->handle = scene;
-    CHECK_EQ(cshm_ring_create(world->region, CAPACITY, INLINE, &world->place[0]), 0);
+    CHECK_EQ(cshm_ring_create(world->region, CAPACITY, plain_size == 0 ? INLINE : plain_size,
+                              &world->place[0]),
+             0);
     CHECK_EQ(cshm_ring_open(world->region, world->place[0], &scene->ring), 0);
 }
 
@@ -149,6 +157,33 @@ static void make_row(struct world *world)
 static void make_row_empty(struct world *world)
 {
     make_read(world, WINDOW + 1, WINDOW + 1);
+}
+
+/* Nothing but words in the row, and the producer has looked for an empty ring in vain. */
+static void make_words(struct world *world)
+{
+    plain_size = 8;
+    make_read(world, WINDOW + 3, WINDOW + 1);
+}
+
+static void make_plain(struct world *world)
+{
+    plain_size = INLINE;
+    make_read(world, WINDOW + 3, WINDOW + 1);
+}
+
+static void make_plain_written(struct world *world)
+{
+    plain_size = INLINE;
+    make(world, WINDOW + 5, WINDOW + 1);
+    take_over(world, cshm_ring_become_producer);
+}
+
+static void make_words_written(struct world *world)
+{
+    plain_size = 8;
+    make(world, WINDOW + 5, WINDOW + 1);
+    take_over(world, cshm_ring_become_producer);
 }
 
 static void make_full(struct world *world)
@@ -210,6 +245,17 @@ static void be_producer_of_worn_slots(struct world *world)
     }
 }
 
+/* It has been in the window for long. */
+static void be_settled_producer(struct world *world)
+{
+    be_producer(world);
+    take_over(world, cshm_ring_become_consumer);
+    for (uint32_t i = 0; i < 5 * WINDOW; i++) {
+        CHECK_EQ(put(ring_of(world), VICTIMS), 0);
+        CHECK_EQ(get(ring_of(world)), VICTIMS);
+    }
+}
+
 static void be_at_the_end(struct world *world)
 {
     be_consumer(world);
@@ -247,6 +293,13 @@ static int put_many(struct world *world)
     return cshm_ring_try_put_many(ring_of(world), bytes, INLINE, BATCH);
 }
 
+/* The first of them sees that the ring is not empty, the second need not look. */
+static int put_two(struct world *world)
+{
+    int status = put(ring_of(world), VICTIMS);
+    return status != 0 ? status : put(ring_of(world), VICTIMS + 1);
+}
+
 /* In place, of every kind, and more are claimed than are put. */
 static int commit_many(struct world *world)
 {
@@ -280,6 +333,18 @@ static int get_six(struct world *world)
         CHECK(get(ring_of(world)) > 0);
     }
     return 0;
+}
+
+static int get_many(struct world *world)
+{
+    uint8_t bytes[BATCH * INLINE];
+    return cshm_ring_try_get_many(ring_of(world), bytes, INLINE, BATCH);
+}
+
+static int get_two(struct world *world)
+{
+    int status = get_one(world);
+    return status != 0 ? status : get_one(world);
 }
 
 static int release_many(struct world *world)
@@ -443,6 +508,14 @@ static void check_one(struct world *world)
     check_put(world, 1, 0);
 }
 
+/* The first without the second, if it was killed between them. */
+static void check_two(struct world *world)
+{
+    uint64_t of_victim = drain(world, atomic_load(&world->report->word[0]));
+    CHECK(of_victim == 2 || (of_victim < 2 && !returned(world)));
+    end(world);
+}
+
 static void check_batch(struct world *world)
 {
     check_put(world, BATCH, BATCH);
@@ -473,6 +546,11 @@ static void check_got(struct world *world, uint64_t count, bool all_at_once)
 static void check_got_one(struct world *world)
 {
     check_got(world, 1, true);
+}
+
+static void check_got_two(struct world *world)
+{
+    check_got(world, 2, false);
 }
 
 static void check_got_six(struct world *world)
@@ -551,6 +629,14 @@ const struct scenario ring_scenarios[] = {
      .check = check_one,
      .recover = succeed,
      .pairs = 1},
+    PUT("put_words", make_words, put_two, check_two),
+    PUT("put_plain", make_plain, put_two, check_two),
+    {.name = "put_many_after_long",
+     .setup = make_unowned_empty,
+     .prepare = be_settled_producer,
+     .operate = put_many,
+     .check = check_batch,
+     .recover = succeed},
     {.name = "put_in_vain",
      .setup = make_full,
      .prepare = be_producer,
@@ -558,6 +644,8 @@ const struct scenario ring_scenarios[] = {
      .check = check_timed_out},
     GET("get", make_unread, get_one, check_got_one),
     GET("get_from_the_window_and_the_row", make_written, get_six, check_got_six),
+    GET("get_words", make_words_written, get_two, check_got_two),
+    GET("get_many", make_plain_written, get_many, check_released),
     GET("release_many", make_unread, release_many, check_released),
     {.name = "get_in_vain",
      .setup = make_empty,

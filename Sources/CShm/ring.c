@@ -230,6 +230,70 @@ static uint64_t end_from(const cshm_ring *ring, uint64_t head)
     return head + ring->capacity;
 }
 
+/* ---- blocks ---- */
+
+static uint64_t length_of_slot(const cshm_ring *ring, uint32_t slot)
+{
+    bool of_window = slot < ring->window_slots;
+    uint64_t position = of_window ? slot : slot - ring->window_slots; /* one that has it */
+    return atomic_load_explicit(cshm__ring_length(ring, position, of_window), memory_order_relaxed);
+}
+
+uint64_t cshm__ring_bytes(const cshm_ring *ring)
+{
+    uint64_t bytes = 0;
+    for (uint32_t i = 0; i < ring->window_slots + ring->capacity; i++) {
+        if (atomic_load_explicit(&ring->blocks[i], memory_order_relaxed) != 0) {
+            bytes += length_of_slot(ring, i);
+        }
+    }
+    return bytes;
+}
+
+/* The last position that has a slot, of the window's and then of the row's, and is put or, of `claimed`
+ * messages after that, claimed: a batch goes to the row, but for its first message, perhaps. */
+static uint64_t last_position(const cshm_ring *ring, uint32_t slot, uint32_t claimed)
+{
+    bool of_window = slot < ring->window_slots;
+    uint64_t slots = of_window ? ring->window_slots : ring->capacity;
+    uint64_t to = atomic_load_explicit(&ring->shared->window_to, memory_order_relaxed);
+    uint64_t end = ring->next + claimed;
+    if (of_window) {
+        end = to < ring->next ? to : ring->next + (ring->in_window && claimed != 0);
+    }
+    uint64_t last = end - 1;
+    return last - ((last - (of_window ? slot : slot - ring->window_slots)) & (slots - 1));
+}
+
+static bool is_used(const cshm_ring *ring, uint32_t slot, uint64_t position, uint64_t head)
+{
+    bool in_window = position == ring->next ? ring->in_window : is_in_window(ring, position);
+    if (cshm__ring_is_before(ring->next, position)) {
+        in_window = false;
+    }
+    return !cshm__ring_is_before(position, head) && in_window == (slot < ring->window_slots);
+}
+
+uint64_t cshm__ring_reclaim(cshm_ring *ring, uint32_t index, uint32_t claimed)
+{
+    uint64_t head = atomic_load_explicit(&ring->shared->head, memory_order_acquire); /* [recycle] */
+    uint64_t bytes = 0;
+    for (uint32_t i = 0; ring->longs != 0 && i < ring->window_slots + ring->capacity; i++) {
+        /* relaxed, as all of blocks: [role], [publish] */
+        if (atomic_load_explicit(&ring->blocks[i], memory_order_relaxed) == 0) {
+            continue;
+        }
+        uint64_t position = last_position(ring, i, claimed);
+        if (position == ring->next + index || !is_used(ring, i, position, head)) {
+            cshm__ring_clear_block(ring, &ring->blocks[i]);
+            ring->longs--;
+        } else {
+            bytes += length_of_slot(ring, i);
+        }
+    }
+    return bytes;
+}
+
 /* ---- roles ---- */
 
 int cshm__take_role(cshm_region *region, _Atomic uint64_t *owner)
@@ -262,33 +326,14 @@ static void recover_end(cshm_ring *ring)
     }
 }
 
-/* Whether a slot, of the window's and then of the row's, holds a message. */
-static bool is_used(const cshm_ring *ring, uint32_t index, uint64_t head)
-{
-    bool of_window = index < ring->window_slots;
-    uint64_t slots = of_window ? ring->window_slots : ring->capacity;
-    uint64_t to = atomic_load_explicit(&ring->shared->window_to, memory_order_relaxed);
-    uint64_t end = of_window && to < ring->next ? to : ring->next;
-    uint64_t last = end - 1; /* the last position before the end that has this slot */
-    last -= (last - (of_window ? index : index - ring->window_slots)) & (slots - 1);
-    return cshm__ring_is_before(head, last + 1) && is_in_window(ring, last) == of_window;
-}
-
 /* Blocks of messages in the ring stay; the others, of messages taken or never put, are freed. */
-static void recover_blocks(cshm_ring *ring, uint64_t head)
+static void recover_blocks(cshm_ring *ring)
 {
     ring->longs = 0;
     for (uint32_t i = 0; i < ring->window_slots + ring->capacity; i++) {
-        /* relaxed, as all of blocks: [role], [publish] */
-        if (atomic_load_explicit(&ring->blocks[i], memory_order_relaxed) == 0) {
-            continue;
-        }
-        if (is_used(ring, i, head)) {
-            ring->longs++;
-        } else {
-            cshm__ring_clear_block(ring, &ring->blocks[i]);
-        }
+        ring->longs += atomic_load_explicit(&ring->blocks[i], memory_order_relaxed) != 0;
     }
+    (void)cshm__ring_reclaim(ring, 0, 0);
 }
 
 /* Where the dead one's stream ends, and nothing of it after that. */
@@ -311,7 +356,7 @@ static int recover(cshm_ring *ring)
     ring->entered = next;
     ring->claimed = 0;
     recover_end(ring);
-    recover_blocks(ring, head);
+    recover_blocks(ring);
     ring->odd = atomic_load_explicit(&shared->odd_from, memory_order_relaxed) != 0;
     return 0;
 }
@@ -387,6 +432,16 @@ void cshm_ring_cancel(cshm_ring *ring)
 }
 
 /* ---- anybody ---- */
+
+int cshm_ring_producer_is_gone(const cshm_ring *ring)
+{
+    return cshm__ring_has_died(ring, &ring->shared->producer);
+}
+
+int cshm_ring_consumer_is_gone(const cshm_ring *ring)
+{
+    return cshm__ring_has_died(ring, &ring->shared->consumer);
+}
 
 uint64_t cshm_ring_count(const cshm_ring *ring)
 {

@@ -96,7 +96,7 @@ static int claim_odd(cshm_ring *ring, uint64_t position, bool in_window, uint64_
     if (length > ring->slot_size) {
         return claim_block(ring, holder, length, data);
     }
-    *data = cshm__ring_bytes(ring, position, in_window);
+    *data = cshm__ring_place(ring, position, in_window);
     return 0;
 }
 
@@ -117,7 +117,7 @@ static int claim(cshm_ring *ring, uint32_t index, uint64_t length, void **data)
     if (__builtin_expect(length != ring->slot_size || ring->longs != 0 || ring->odd, 0)) {
         return claim_odd(ring, position, in_window, length, data);
     }
-    *data = cshm__ring_bytes(ring, position, in_window);
+    *data = cshm__ring_place(ring, position, in_window);
     return 0;
 }
 

@@ -86,7 +86,7 @@ static int read_odd(const cshm_ring *ring, const struct found *found, const void
     /* relaxed, as the holder: [publish] came before */
     uint64_t size = atomic_load_explicit(cshm__ring_length(ring, found->position, in_window),
                                          memory_order_relaxed);
-    const void *bytes = cshm__ring_bytes(ring, found->position, in_window);
+    const void *bytes = cshm__ring_place(ring, found->position, in_window);
     if (size > ring->slot_size) {
         const _Atomic uint64_t *holder = cshm__ring_block(ring, found->position, in_window);
         bytes = cshm_heap_pointer(ring->region, atomic_load_explicit(holder, memory_order_relaxed),
@@ -128,7 +128,7 @@ static int peek(cshm_ring *ring, uint64_t position, const void **data, uint64_t 
                          0)) {
         status = read_odd(ring, &found, data, length);
     } else {
-        *data = cshm__ring_bytes(ring, position, in_window);
+        *data = cshm__ring_place(ring, position, in_window);
         *length = ring->slot_size;
     }
     if (status == 0 && position - ring->head == ring->peeked) {

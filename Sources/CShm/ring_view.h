@@ -147,7 +147,7 @@ static inline _Atomic uint64_t *cshm__ring_block(const cshm_ring *ring, uint64_t
                                    : ring->window_slots + (position & (ring->capacity - 1))];
 }
 
-static inline void *cshm__ring_bytes(const cshm_ring *ring, uint64_t position, bool in_window)
+static inline void *cshm__ring_place(const cshm_ring *ring, uint64_t position, bool in_window)
 {
     return in_window ? cshm__ring_window_slot(ring, position) + ring->bytes_at
                      : cshm__ring_row_slot(ring, position);

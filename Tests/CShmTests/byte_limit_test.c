@@ -89,9 +89,9 @@ static void of_lanes(void)
         while (try_peek(lanes) == 0) {
             cshm_lanes_release(lanes);
         }
-        CHECK_EQ(cshm_lane_try_claim_at(lane[0], 1, 500, &data), 0); /* in any order, */
-        memset(data, 5, 500);
         CHECK_EQ(cshm_lane_try_claim(lane[0], 300, &data), 0);
+        CHECK_EQ(cshm_lane_try_claim_at(lane[0], 1, 500, &data), 0);
+        memset(data, 5, 500);
         CHECK_EQ(cshm_lane_try_claim(lane[0], 600, &data), -EAGAIN); /* with what is claimed */
         CHECK_EQ(cshm_lane_try_claim(lane[0], 500, &data), 0);       /* but not itself */
         memset(data, 4, 500);

@@ -111,6 +111,19 @@ internal final class SharedObject: Sendable {
         return object
     }
 
+    /// Allocates `size` zeroed bytes, makes an object of them, and gives it a name, if it is to have
+    /// one.
+    static func make(
+        _ size: Int, in region: Region?, named name: String? = nil, kind: cshm_kind,
+        tag: UInt64 = 0,
+        _ initialize: (UnsafeMutableRawPointer) -> Void
+    ) throws(SharedStateError) -> SharedObject {
+        let object = try allocate(size, in: region)
+        unsafe initialize(try object.address(size: size))
+        guard let name else { return object }
+        return try SharedObject(object.region, object.offset, named: name, kind: kind, tag: tag)
+    }
+
     /// Frees the object, if nobody else can have it.
     func freeUnlessSent() {
         if !wasSent { _ = unsafe cshm_heap_free(region.pointer, offset) }

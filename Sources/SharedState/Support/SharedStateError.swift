@@ -28,6 +28,10 @@ public struct SharedStateError: Error, Hashable, Sendable, CustomStringConvertib
         case notHolder
         /// A holder died and nobody declared the data repaired (`ENOTRECOVERABLE`).
         case notRecoverable
+        /// A writer died and nobody has repaired the data yet: acquire for writing (`EOWNERDEAD`).
+        case notRepaired
+        /// A count would exceed its bound (`EOVERFLOW`).
+        case overflow
         /// The shared bytes belong to another build, another type, or are damaged (`EPROTO`).
         case incompatible
         /// All entries of a bounded table are in use by live processes (`EUSERS`).
@@ -100,6 +104,8 @@ public struct SharedStateError: Error, Hashable, Sendable, CustomStringConvertib
         case EDEADLK: .deadlock
         case EPERM: .notHolder
         case ENOTRECOVERABLE: .notRecoverable
+        case EOWNERDEAD: .notRepaired
+        case EOVERFLOW: .overflow
         case EPROTO: .incompatible
         case EUSERS: .tooManyUsers
         case ECANCELED: .closed
@@ -128,6 +134,8 @@ public struct SharedStateError: Error, Hashable, Sendable, CustomStringConvertib
         case EDEADLK: "this thread holds the lock already; use a recursive lock or release it first"
         case EPERM: "this thread does not hold the lock"
         case ENOTRECOVERABLE: "a holder died and the data was released without being repaired"
+        case EOWNERDEAD: "a writer died writing; acquire the lock for writing and repair the data"
+        case EOVERFLOW: "the count would exceed its bound"
         case EPROTO: "the shared bytes are another build's, another type's, or damaged"
         case EUSERS: "every entry of the table is taken by a live process"
         case ECANCELED: "it was cancelled or closed"

@@ -6,30 +6,52 @@ internal import CShm
 ///
 /// - Processes: safe; send it to a worker like any value. A holder's death hands the lock on: see
 ///   ``Holder/inheritedFromDead``.
-/// - Threads: safe. Not recursive: acquiring it twice on one thread throws `deadlock`.
-/// - Tasks: acquiring blocks the thread, and the body cannot `await`.
+/// - Threads: safe. It belongs to a thread: acquiring it twice on one throws `deadlock`; see
+///   ``RecursiveLock``. It is not fair.
+/// - Tasks: acquiring may suspend, the body cannot `await`; see ``AsyncLock`` for one that can.
+///
+/// The corresponding C header is `cshm/mutex.h`.
 @safe
 public final class Lock: Sendable, Codable {
-    private let object: SharedObject
-    private nonisolated(unsafe) let mutex: UnsafeMutablePointer<cshm_mutex>
+    internal let object: SharedObject
+    internal nonisolated(unsafe) let mutex: UnsafeMutablePointer<cshm_mutex>
+
+    internal init(_ object: SharedObject) throws(SharedStateError) {
+        self.object = object
+        unsafe mutex = try Mutexes.open(object, recursive: false)
+    }
 
     /// Makes a lock, free.
     ///
     /// - Parameter region: Where it lives; `nil` is the family's region.
     /// - Throws: `full`, `system`.
-    public init(in region: Region? = nil) throws(SharedStateError) {
-        object = try SharedObject.allocate(MemoryLayout<cshm_mutex>.size, in: region)
-        unsafe mutex = try object.address(size: MemoryLayout<cshm_mutex>.size)
-            .assumingMemoryBound(to: cshm_mutex.self)
-        unsafe cshm_mutex_init(mutex)
+    public convenience init(in region: Region? = nil) throws(SharedStateError) {
+        try self.init(Mutexes.make(in: region, named: nil, recursive: false))
+    }
+
+    /// Makes a lock with a name, by which any program that opens the region finds it.
+    ///
+    /// - Parameters:
+    ///   - name: 1 to 200 bytes.
+    ///   - region: Where it lives; `nil` is the family's region.
+    /// - Throws: `alreadyExists`, `invalidArgument`, `full`, `system`.
+    public convenience init(
+        creating name: String, in region: Region?
+    ) throws(SharedStateError) {
+        try self.init(Mutexes.make(in: region, named: name, recursive: false))
+    }
+
+    /// Opens the lock of that name.
+    ///
+    /// - Throws: `notFound`, `incompatible` (not such a lock).
+    public convenience init(opening name: String, in region: Region?) throws(SharedStateError) {
+        try self.init(SharedObject(opening: name, in: region, kind: CSHM_KIND_MUTEX))
     }
 
     /// Opens the lock a sent handle names.
-    public init(from decoder: any Decoder) throws {
+    public convenience init(from decoder: any Decoder) throws {
         let place = try ObjectPlace(from: decoder)
-        object = SharedObject(try place.region(), place.offset, sent: true)
-        unsafe mutex = try object.address(size: MemoryLayout<cshm_mutex>.size)
-            .assumingMemoryBound(to: cshm_mutex.self)
+        try self.init(SharedObject(try place.region(), place.offset, sent: true))
     }
 
     /// Sends the handle; the lock then lives as long as its region.
@@ -41,6 +63,8 @@ public final class Lock: Sendable, Codable {
         object.freeUnlessSent()
     }
 
+    // MARK: Acquiring
+
     /// Runs `body` while holding the lock.
     ///
     /// - Parameters:
@@ -49,12 +73,12 @@ public final class Lock: Sendable, Codable {
     /// - Returns: What `body` returns.
     /// - Throws: `timedOut`, `deadlock`, `notRecoverable`, in which cases `body` did not run; or
     ///   what `body` throws.
+    @inlinable
     public func withLock<Result: ~Copyable>(
         timeout: Duration? = nil, _ body: (borrowing Holder) throws -> Result
     ) throws -> Result {
-        let status = try unsafe check(
-            cshm_mutex_acquire_until(mutex, deadline(after: timeout)), "cshm_mutex_acquire_until")
-        let holder = unsafe Holder(mutex: mutex, inheritedFromDead: status == Answer.inherited)
+        defer { withExtendedLifetime(self) {} }
+        let holder = try acquire(until: timeout.map(Self.deadline) ?? .max)
         return try body(holder)
     }
 
@@ -62,27 +86,76 @@ public final class Lock: Sendable, Codable {
     ///
     /// - Returns: What `body` returns, or `nil` if another thread or process has the lock.
     /// - Throws: `deadlock`, `notRecoverable`, or what `body` throws.
+    @inlinable
     public func withLockIfAvailable<Result>(
         _ body: (borrowing Holder) throws -> Result
     ) throws -> Result? {
-        let status = unsafe cshm_mutex_try_acquire(mutex)
-        if status == Answer.wouldWait { return nil }
-        try check(status, "cshm_mutex_try_acquire")
-        let holder = unsafe Holder(mutex: mutex, inheritedFromDead: status == Answer.inherited)
+        defer { withExtendedLifetime(self) {} }
+        guard let holder = try tryAcquire() else { return nil }
         return try body(holder)
     }
+
+    /// Runs `body` while holding the lock, which it acquires without holding a thread.
+    ///
+    /// A lock's holder wakes threads and no tasks: a task that waits looks for itself, after 50 µs
+    /// and then more and more seldom, up to every 5 ms.
+    ///
+    /// - Parameters:
+    ///   - timeout: The longest wait; `nil` waits without limit.
+    ///   - body: What to do. It cannot `await`.
+    /// - Returns: What `body` returns.
+    /// - Throws: As the blocking form, and `CancellationError`, if `body` did not run.
+    public func withLock<Result>(
+        timeout: Duration? = nil, _ body: (borrowing Holder) throws -> Result
+    ) async throws -> Result {
+        var again = LookAgain(until: SharedState.deadline(after: timeout))
+        repeat {
+            if let result = try withLockIfAvailable({ Ran(try body($0)) }) { return result.value }
+        } while try await again.wait()
+        throw SharedStateError(.timedOut, "the time-out passed first")
+    }
+
+    @usableFromInline
+    internal func acquire(until deadline: Int64) throws(SharedStateError) -> Holder {
+        let status = unsafe cshm_mutex_acquire_until(mutex, deadline)
+        if status < 0 { throw failure(status, "cshm_mutex_acquire_until") }
+        return unsafe Holder(mutex: mutex, inheritedFromDead: status == Answer.inherited)
+    }
+
+    @usableFromInline
+    internal func tryAcquire() throws(SharedStateError) -> Holder? {
+        let status = unsafe cshm_mutex_try_acquire(mutex)
+        if status == Answer.wouldWait { return nil }
+        if status < 0 { throw failure(status, "cshm_mutex_try_acquire") }
+        return unsafe Holder(mutex: mutex, inheritedFromDead: status == Answer.inherited)
+    }
+
+    @inline(never)
+    private func failure(_ status: Int32, _ function: StaticString) -> SharedStateError {
+        unsafe SharedStateError(status: status, function, Mutexes.describe(mutex))
+    }
+
+    @usableFromInline
+    internal static func deadline(_ timeout: Duration) -> Int64 {
+        SharedState.deadline(after: timeout)
+    }
+
+    /// Who holds it at some instant of the call, or `nil`.
+    ///
+    /// For people, never to decide by.
+    public var owner: LockOwner? { unsafe Mutexes.owner(mutex) }
 
     /// Proof that the calling thread holds a ``Lock``; its end of life releases.
     @safe
     public struct Holder: ~Copyable {
-        private let mutex: UnsafeMutablePointer<cshm_mutex>
+        internal let mutex: UnsafeMutablePointer<cshm_mutex>
         /// Whether the last holder's process died inside its critical section.
         ///
         /// The data may be half written. Repair it and call ``markRepaired()``: released without,
         /// the lock throws `notRecoverable` for everybody from then on.
         public let inheritedFromDead: Bool
 
-        fileprivate init(mutex: UnsafeMutablePointer<cshm_mutex>, inheritedFromDead: Bool) {
+        internal init(mutex: UnsafeMutablePointer<cshm_mutex>, inheritedFromDead: Bool) {
             unsafe self.mutex = mutex
             self.inheritedFromDead = inheritedFromDead
         }
@@ -95,5 +168,98 @@ public final class Lock: Sendable, Codable {
         deinit {
             _ = unsafe cshm_mutex_release(mutex)
         }
+    }
+}
+
+/// Who holds a lock.
+public struct LockOwner: Hashable, Sendable, CustomStringConvertible {
+    /// Its process.
+    public let processIdentifier: Int32
+    /// Its thread, as the kernel numbers them.
+    public let threadIdentifier: Int32
+    /// How often it holds it; more than 1 only of a ``RecursiveLock``.
+    public let count: Int
+
+    /// Process and thread, for people.
+    public var description: String {
+        "thread \(threadIdentifier) of process \(processIdentifier)"
+            + (count > 1 ? ", \(count) times" : "")
+    }
+}
+
+/// What ``Lock`` and ``RecursiveLock`` have in common.
+internal enum Mutexes {
+    static func make(
+        in region: Region?, named name: String?, recursive: Bool
+    ) throws(SharedStateError) -> SharedObject {
+        try unsafe SharedObject.make(
+            MemoryLayout<cshm_mutex>.size, in: region, named: name, kind: CSHM_KIND_MUTEX
+        ) {
+            let mutex = unsafe $0.assumingMemoryBound(to: cshm_mutex.self)
+            if recursive {
+                unsafe cshm_mutex_init_recursive(mutex)
+            } else {
+                unsafe cshm_mutex_init(mutex)
+            }
+        }
+    }
+
+    static func open(
+        _ object: SharedObject, recursive: Bool
+    ) throws(SharedStateError) -> UnsafeMutablePointer<cshm_mutex> {
+        let mutex = unsafe try object.address(size: MemoryLayout<cshm_mutex>.size)
+            .assumingMemoryBound(to: cshm_mutex.self)
+        var info = cshm_mutex_info()
+        try unsafe check(cshm_mutex_describe(mutex, &info), "cshm_mutex_describe")
+        guard (info.is_recursive != 0) == recursive else {
+            throw SharedStateError(
+                .incompatible, recursive ? "the lock is not recursive" : "the lock is recursive")
+        }
+        return unsafe mutex
+    }
+
+    static func owner(_ mutex: UnsafeMutablePointer<cshm_mutex>) -> LockOwner? {
+        var info = cshm_mutex_info()
+        guard unsafe cshm_mutex_describe(mutex, &info) == 0, info.holder_pid != 0 else {
+            return nil
+        }
+        return LockOwner(
+            processIdentifier: info.holder_pid, threadIdentifier: info.holder_thread,
+            count: Int(info.depth))
+    }
+
+    /// For an error's text: who has it.
+    static func describe(_ mutex: UnsafeMutablePointer<cshm_mutex>) -> String {
+        unsafe owner(mutex).map { "a lock held by \($0)" } ?? "a lock"
+    }
+}
+
+/// A result that is there, even if it is `nil`.
+internal struct Ran<Value> {
+    let value: Value
+
+    init(_ value: Value) { self.value = value }
+}
+
+/// How a task waits for what wakes no tasks: it looks again, more and more seldom.
+internal struct LookAgain {
+    private let deadline: Int64
+    private var pause: Int64 = 50_000
+
+    init(until deadline: Int64) {
+        self.deadline = deadline
+    }
+
+    /// Waits, without holding a thread.
+    ///
+    /// - Returns: Whether to look again.
+    /// - Throws: `CancellationError`.
+    mutating func wait() async throws -> Bool {
+        try Task.checkCancellation()
+        let now = cshm_now_ns()
+        guard now < deadline else { return false }
+        try await Task.sleep(for: .nanoseconds(min(pause, deadline - now)))
+        pause = min(2 * pause, 5_000_000)
+        return true
     }
 }

@@ -128,10 +128,11 @@ static int acquired(struct cshm_mutex_shared *shared, uint32_t magic, int error)
 {
     switch (error) {
     case EOWNERDEAD:
-        /* What the dead had of it went with its thread. */
-        atomic_store_explicit(&shared->depth, 0, memory_order_relaxed);
-        __attribute__((fallthrough));
     case 0:
+        /* What the dead had of it went with its thread; and damage must not outlive this holder. */
+        if (atomic_load_explicit(&shared->depth, memory_order_relaxed) != 0) {
+            atomic_store_explicit(&shared->depth, 0, memory_order_relaxed);
+        }
         atomic_store_explicit(&shared->holder, cshm__thread(), memory_order_relaxed);
         return error == 0 ? 0 : 1;
     case EDEADLK:

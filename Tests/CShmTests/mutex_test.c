@@ -9,6 +9,8 @@
 
 #include <cshm/mutex.h>
 
+#include "layout.h"
+
 extern const struct test mutex_tests[];
 
 static cshm_mutex *make_mutex(void)
@@ -97,6 +99,21 @@ static void recursive(void)
     }
     check_holder(mutex, 0, 0);
     CHECK_EQ(cshm_mutex_release(mutex), -EPERM);
+}
+
+/* A record that was damaged while nobody held it: the next holder's release is a release. */
+static void damaged_record(void)
+{
+    cshm_mutex *mutex = shared_memory(4096);
+    struct cshm_mutex_shared *shared = (void *)mutex;
+    cshm_mutex_init(mutex);
+    for (int i = 0; i < 3; i++) {
+        atomic_store(&shared->depth, 7);
+        CHECK_EQ(cshm_mutex_acquire_until(mutex, 0), 0);
+        check_holder(mutex, getpid(), 1);
+        CHECK_EQ(cshm_mutex_release(mutex), 0);
+        CHECK_EQ(cshm_mutex_release(mutex), -EPERM);
+    }
 }
 
 /* What a child inherits by fork is not the lock. */
@@ -188,6 +205,7 @@ const struct test mutex_tests[] = {
     {"checks_who_in_a_process_acquires_and_releases_and_does_not_time_out_early", checks},
     {"refuses_bytes_that_are_none", no_mutex},
     {"that_is_recursive_is_released_as_often_as_it_was_acquired", recursive},
+    {"is_released_in_spite_of_a_damaged_record", damaged_record},
     {"is_not_the_child_processs_that_was_forked_under_it", child_of_holder},
     {"tells_of_the_end_of_a_thread_that_held_it", dead_thread},
     {"tells_of_the_death_of_a_process_that_held_it", dead_holder},

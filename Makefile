@@ -28,8 +28,8 @@ PACKAGE   = $(patsubst Install/%.in,build/lib/%,$(wildcard Install/*.in))
 FIXED_ADDRESSES = $(shell setarch -R true 2>/dev/null && echo setarch -R)
 
 .DEFAULT_GOAL := help
-.PHONY: help build test test-asan test-tsan release ctest ctest-asan ctest-tsan ctest-kill soak models \
-    lib install uninstall install-test readme-test examples-test lint format clean
+.PHONY: help build test test-asan test-tsan release ctest ctest-asan ctest-tsan ctest-kill soak fuzz \
+    models lib install uninstall install-test readme-test examples-test lint format clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -73,6 +73,12 @@ soak: build/cshm-tests ## kill and stop at random for MINUTES=10, again and agai
 	        CSHM_TEST_FILTER=$$tests build/cshm-tests || exit 1; \
 	    done; \
 	done
+
+# What it finds is in build/fuzz; build/cshm-fuzz FILE repeats one of these.
+fuzz: build/cshm-fuzz ## change words of regions under their users for SECONDS=30
+	@mkdir -p build/fuzz
+	cd build/fuzz && ../cshm-fuzz -max_total_time=$(or $(SECONDS),30) -len_control=0 -max_len=400 \
+	    -timeout=20 -verbosity=0 -print_final_stats=1 .
 
 models: build/models ## check the models of the algorithms; MODELS=long for the larger ones
 	build/models $(if $(filter long,$(MODELS)),--long)
@@ -163,6 +169,20 @@ build/kill/%.o: Sources/CShm/%.c Tests/CShmKill/points.awk $(HEADERS) Makefile
 
 build/cshm-kill: $(KILL_OBJECTS) $(KILL_SOURCES) $(KILL_HEADERS) Makefile
 	$(COMPILE) -ITests/CShmKill $(KILL_SOURCES) $(KILL_OBJECTS) -lpthread -o $@
+
+# With libFuzzer, where the toolchain's clang has it; else with random inputs.
+FUZZ_SOURCES := $(wildcard Sources/CShm/*.c) $(filter-out %/driver.c,$(wildcard Tests/CShmFuzz/*.c))
+CLANG     = $(wildcard $(dir $(shell readlink -f "$$(command -v swift)"))clang)
+LIBFUZZER = -fuse-ld=lld -fsanitize=fuzzer
+
+build/cshm-fuzz: $(FUZZ_SOURCES) Tests/CShmFuzz/driver.c $(HEADERS) Tests/CShmFuzz/fuzz.h Makefile
+	@mkdir -p build
+	if [ -n "$(CLANG)" ] && echo 'int LLVMFuzzerTestOneInput(void) { return 0; }' | \
+	    $(CLANG) -x c - $(LIBFUZZER) -o build/probe 2>/dev/null; then \
+	    $(COMPILE:$(CC)%=$(CLANG)%) $(ASAN) $(LIBFUZZER) -Wno-sign-compare $(FUZZ_SOURCES) -pthread -o $@; \
+	else \
+	    $(COMPILE) $(ASAN) $(FUZZ_SOURCES) Tests/CShmFuzz/driver.c -pthread -o $@; \
+	fi
 
 build/models: $(wildcard Tests/Models/*.c Tests/Models/*.h) Makefile
 	@mkdir -p build

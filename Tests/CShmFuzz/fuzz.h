@@ -1,0 +1,48 @@
+/*
+ * SPDX-License-Identifier: Apache-2.0
+ *
+ * Corrupt bytes: any word of a region may be changed under an open object, but those inside a
+ * pthread_mutex_t. Then every call answers, with an error or not: no crash, no endless loop.
+ *
+ * A subject is one noun: a scene with an object, and its operations by number.
+ */
+#ifndef CSHM_FUZZ_H
+#define CSHM_FUZZ_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cshm.h>
+
+enum {
+    HANDLES = 6,
+    TAG = 7,
+};
+
+struct scene {
+    cshm_region *region;
+    uint64_t place; /* the object's, or 0 */
+    uint64_t size;  /* of what is sure to be its */
+    void *handle[HANDLES];
+    uint64_t block[8];
+    int64_t soon; /* a deadline */
+};
+
+struct subject {
+    const char *name;
+    void (*make)(struct scene *scene);
+    void (*operate)(struct scene *scene, uint32_t operation, uint32_t argument);
+    void (*leave)(struct scene *scene);
+    uint64_t native; /* where a pthread_mutex_t begins in the object, + 1; or 0 */
+};
+
+extern const struct subject *const subjects[];
+extern const uint32_t subject_count;
+
+/* A scene is made of undamaged bytes, so that nothing can fail but for a bug of the scene. */
+#define MUST(expr) ((expr) ? (void)0 : __builtin_trap())
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+#endif /* CSHM_FUZZ_H */

@@ -58,6 +58,14 @@ internal final class Reactor: Sendable {
             unsafe self.init(waitable.park, order)
         }
 
+        /// The same parking word, for those who do not wait for their turn.
+        var forAnyone: Place { unsafe Place(park, .anyone) }
+
+        /// Hands a wake on that may have been spent on one who had no use for it.
+        func wakeOne() {
+            unsafe cshm_park_wake_one(park)
+        }
+
         /// Wakes everybody who waits there.
         func wakeAll() {
             unsafe cshm_park_wake_all(park)
@@ -90,13 +98,24 @@ internal final class Reactor: Sendable {
     static func wait(
         at place: Place, until deadline: Int64, attempt: @escaping @Sendable () -> Int32
     ) async throws -> Int32 {
-        let waiter = Waiter(until: deadline, attempt)
+        try await wait(at: [(place, attempt)], until: deadline)
+    }
+
+    /// As ``wait(at:until:attempt:)``, at several places, each with an attempt of its own; one of them
+    /// succeeds.
+    static func wait(
+        at places: [(Place, @Sendable () -> Int32)], until deadline: Int64
+    ) async throws -> Int32 {
+        let wait = Wait()
         let answer = await withTaskCancellationHandler {
             await withCheckedContinuation { continuation in
-                if waiter.begin(continuation) { add(waiter, at: place) }
+                guard wait.begin(continuation) else { return }
+                for (place, attempt) in places {
+                    add(Waiter(wait, until: deadline, attempt), at: place)
+                }
             }
         } onCancel: {
-            waiter.cancel()
+            wait.cancel()
         }
         switch answer {
         case .status(let status): return status
@@ -361,26 +380,17 @@ private final class Line: Sendable {
         }
     }
 
-    /// A wake may have been spent on one who had no use for it.
     private func passOn() {
-        unsafe cshm_park_wake_one(place.park)
+        place.wakeOne()
     }
 }
 
-/// One task that waits.
-private final class Waiter: Sendable {
+/// A task that waits, in one line or in several.
+private final class Wait: Sendable {
     enum Answer: Sendable {
         case status(Int32)
         case cancelled
         case noThread(SharedStateError)
-    }
-
-    enum Outcome {
-        case waits
-        /// It has what it waited for.
-        case isServed
-        /// It waits no longer, and took nothing.
-        case hasLeft
     }
 
     private enum State: Sendable {
@@ -389,16 +399,9 @@ private final class Waiter: Sendable {
         case over
     }
 
-    let deadline: Int64
-    private let attempt: @Sendable () -> Int32
     private let state = Mutex(State.new)
-    /// The bell of the thread that it waits at.
-    private let bell = Mutex<Bell?>(nil)
-
-    init(until deadline: Int64, _ attempt: @escaping @Sendable () -> Int32) {
-        self.deadline = deadline
-        self.attempt = attempt
-    }
+    /// Those of the threads that it waits at.
+    private let bells = Mutex<[Bell]>([])
 
     /// The task sleeps from now on.
     ///
@@ -413,45 +416,28 @@ private final class Waiter: Sendable {
         return mayWait
     }
 
-    /// It is in a line now, to be rung out of it.
+    /// It is in one more line now, to be rung out of it.
     func enter(_ bell: Bell) {
-        self.bell.withLock { $0 = bell }
+        bells.withLock { $0.append(bell) }
         let isOver = state.withLock { if case .over = $0 { true } else { false } }
         if isOver { bell.ring(left: true) }
     }
 
     func cancel() {
-        if end({ .cancelled }) != nil { bell.withLock { $0 }?.ring(left: true) }
+        if end({ .cancelled }) != nil { leaveLines() }
     }
 
-    func fail(_ error: SharedStateError) {
-        _ = end { .noThread(error) }
+    /// Has every thread take it out of its lines.
+    func leaveLines() {
+        for bell in bells.withLock({ $0 }) { bell.ring(left: true) }
     }
 
-    /// Makes an attempt.
-    func turn() -> Outcome {
-        let answer = end {
-            let status = self.attempt()
-            return status == SharedState.Answer.wouldWait ? nil : .status(status)
-        }
-        switch answer {
-        case nil: return .waits
-        case .status(0...): return .isServed
-        default: return .hasLeft
-        }
-    }
-
-    /// Ends it if its time is up.
-    ///
-    /// - Returns: Whether it waits no longer.
-    func isOver(at now: Int64) -> Bool {
-        end { now < self.deadline ? nil : .status(SharedState.Answer.timedOut) } != nil
-    }
+    var isInSeveralLines: Bool { bells.withLock { $0.count > 1 } }
 
     /// Resumes the task with an answer, if it waits and there is one.
     ///
     /// - Returns: The answer; that it was cancelled, if it waits no longer; `nil` if it does.
-    private func end(_ answer: () -> Answer?) -> Answer? {
+    func end(_ answer: () -> Answer?) -> Answer? {
         let ended = state.withLock { state -> (CheckedContinuation<Answer, Never>?, Answer?) in
             switch state {
             case .over: return (nil, .cancelled)
@@ -467,5 +453,56 @@ private final class Waiter: Sendable {
         }
         if let answer = ended.1 { ended.0?.resume(returning: answer) }
         return ended.1
+    }
+}
+
+/// What a task waits for in one line.
+private final class Waiter: Sendable {
+    enum Outcome {
+        case waits
+        /// It has what it waited for.
+        case isServed
+        /// It waits no longer, and took nothing.
+        case hasLeft
+    }
+
+    let deadline: Int64
+    private let wait: Wait
+    private let attempt: @Sendable () -> Int32
+
+    init(_ wait: Wait, until deadline: Int64, _ attempt: @escaping @Sendable () -> Int32) {
+        self.wait = wait
+        self.deadline = deadline
+        self.attempt = attempt
+    }
+
+    func enter(_ bell: Bell) {
+        wait.enter(bell)
+    }
+
+    func fail(_ error: SharedStateError) {
+        _ = wait.end { .noThread(error) }
+    }
+
+    /// Makes an attempt.
+    func turn() -> Outcome {
+        let answer = wait.end {
+            let status = self.attempt()
+            return status == SharedState.Answer.wouldWait ? nil : .status(status)
+        }
+        switch answer {
+        case nil: return .waits
+        case .status(let status):
+            if wait.isInSeveralLines { wait.leaveLines() }
+            return status >= 0 ? .isServed : .hasLeft
+        default: return .hasLeft
+        }
+    }
+
+    /// Ends it if its time is up.
+    ///
+    /// - Returns: Whether it waits no longer.
+    func isOver(at now: Int64) -> Bool {
+        wait.end { now < self.deadline ? nil : .status(SharedState.Answer.timedOut) } != nil
     }
 }

@@ -12,15 +12,22 @@ internal import CShm
 internal func blockingWait(
     at place: Reactor.Place, until deadline: Int64, attempt: () -> Int32
 ) -> Int32 {
+    blockingWait(at: [place], until: deadline, attempt: attempt)
+}
+
+/// As ``blockingWait(at:until:attempt:)-(Reactor.Place,_,_)``, at up to 128 places.
+internal func blockingWait(
+    at places: [Reactor.Place], until deadline: Int64, attempt: () -> Int32
+) -> Int32 {
     withoutActuallyEscaping(attempt) { attempt in
         let call = Call(attempt)
-        var waitable = unsafe place.waitable(
-            asking: { object in
-                guard let object = unsafe object else { return 0 }
-                return unsafe Unmanaged<Call>.fromOpaque(object).takeUnretainedValue().isOver()
-                    ? 1 : 0
-            }, of: call)
-        let status = unsafe cshm_wait_any(&waitable, 1, deadline)
+        // The attempt is made once in each round, at the first place; the others are slept at.
+        let waitables = unsafe places.enumerated().map { number, place in
+            number == 0
+                ? unsafe place.waitable(asking: Call.isOver, of: call)
+                : unsafe place.waitable(asking: { _ in 0 }, of: call)
+        }
+        let status = unsafe cshm_wait_any(waitables, UInt32(waitables.count), deadline)
         return status < 0 ? status : call.answer
     }
 }
@@ -34,8 +41,10 @@ private final class Call {
         self.attempt = attempt
     }
 
-    func isOver() -> Bool {
-        answer = attempt()
-        return answer != Answer.wouldWait
+    static let isOver: @convention(c) (UnsafeRawPointer?) -> Int32 = { object in
+        guard let object = unsafe object else { return 0 }
+        let call = unsafe Unmanaged<Call>.fromOpaque(object).takeUnretainedValue()
+        call.answer = call.attempt()
+        return call.answer == Answer.wouldWait ? 0 : 1
     }
 }

@@ -269,7 +269,7 @@ static void slices_are_of_one_instant(void)
     CHECK_EQ(cshm_list_slice(sharing.list, 1, 1, NULL, 0, &copied, &size), 0);
     CHECK_EQ(copied, 0);
     CHECK_EQ(pthread_create(&thread, NULL, renumber, &sharing), 0);
-    for (; atomic_load(&sharing.done) == 0; slices++) {
+    for (; atomic_load(&sharing.done) == 0 || slices < 100; slices++) {
         CHECK_EQ(cshm_list_slice(sharing.list, 0, WIDTH, buffer, sizeof buffer, &copied, &size), 0);
         CHECK(copied >= 1);
         uint64_t at = 0;
@@ -284,7 +284,6 @@ static void slices_are_of_one_instant(void)
         CHECK_EQ(at * 8, size);
     }
     CHECK_EQ(pthread_join(thread, NULL), 0);
-    CHECK(slices > 0);
     cshm_list_destroy(sharing.list);
     cshm_region_close(region);
 }

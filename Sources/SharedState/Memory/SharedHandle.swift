@@ -63,6 +63,14 @@ internal final class SharedObject: Sendable {
         self.init(region, offset, sent: true)
     }
 
+    /// Gives an object that was never sent a name; it then lives as long as its region.
+    func name(_ name: String, kind: cshm_kind, tag: UInt64) throws(SharedStateError) {
+        try unsafe check(
+            cshm_directory_add(region.pointer, name, kind.rawValue, tag, offset),
+            "cshm_directory_add", name)
+        sent.store(true, ordering: .releasing)
+    }
+
     /// Finds the object of a name; whoever opens it checks its type.
     convenience init(
         opening name: String, in region: Region?, kind: cshm_kind

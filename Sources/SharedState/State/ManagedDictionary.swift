@@ -4,8 +4,13 @@ internal import CShm
 
 /// A dictionary in shared memory that every process of the family reads and writes in place.
 ///
-/// Keys are equal when their encoded bytes are: `String` keys by their UTF-8, so that two canonically
-/// equivalent spellings are two keys.
+/// A subscript looks, as does ``contains(_:)``; changes are methods, as they may throw. What reads,
+/// changes and writes one key is one step: no other process comes between. Keys are equal when their
+/// encoded bytes are: `String` keys by their UTF-8, so that two canonically equivalent spellings are
+/// two keys.
+///
+/// A value that is itself a handle, such as a `ManagedArray`, is live: what one process does to it,
+/// all see. A value that is not, such as an array, is a copy: change it by ``update(_:default:_:)``.
 ///
 /// - Processes, threads: safe. Reads take no lock. Tasks: writes may block the thread.
 /// - Death: a writer killed at any instruction has changed its key or has not; the next writer
@@ -14,59 +19,74 @@ internal import CShm
 /// The corresponding C header is `cshm/map.h`.
 @safe
 public final class ManagedDictionary<Key: Hashable & Sendable, Value: Sendable>: Sendable, Codable {
-    private let object: SharedObject
-    private let keyPlan: TransferPlan<Key>
-    private let valuePlan: TransferPlan<Value>
-    private nonisolated(unsafe) let pointer: OpaquePointer
+    @usableFromInline internal let core: MapCore
+    /// Whether key and value cross as the bytes that they have in memory.
+    @usableFromInline internal let isBits: Bool
+    internal let keyCodec: KeyCodec<Key>
+    internal let valueCodec: MessageCodec<Value>
+
+    // MARK: Making one
+
+    private init(_ object: SharedObject, _ codecs: Codecs) throws(SharedStateError) {
+        core = try MapCore(object, tag: Self.tag, of: ManagedDictionary.self)
+        (keyCodec, valueCodec) = codecs
+        isBits = keyCodec.isBits && valueCodec.isBits
+    }
+
+    private typealias Codecs = (KeyCodec<Key>, MessageCodec<Value>)
+
+    private static func codecs() throws(SharedStateError) -> Codecs {
+        (try KeyCodec<Key>(), try MessageCodec<Value>())
+    }
+
+    internal static var tag: UInt64 { typeTag(Key.self, Value.self) }
 
     /// Makes an empty dictionary.
     ///
     /// - Parameter region: Where it lives; `nil` is the family's region.
     /// - Throws: `cannotCross`, `full`, `system`.
-    public init(in region: Region? = nil) throws(SharedStateError) {
-        let region = try Region.orFamily(region)
-        keyPlan = try TransferPlan<Key>.plan(for: Key.self)
-        valuePlan = try TransferPlan<Value>.plan(for: Value.self)
-        var offset: UInt64 = 0
-        var options = cshm_map_options(type_tag: typeTag(Key.self, Value.self), shards: 0)
-        try unsafe check(cshm_map_create(region.pointer, &options, &offset), "cshm_map_create")
-        object = SharedObject(region, offset, sent: false)
-        unsafe pointer = try Self.open(object)
+    public convenience init(in region: Region? = nil) throws(SharedStateError) {
+        let codecs = try Self.codecs()
+        try self.init(try MapCore.make(tag: Self.tag, in: region), codecs)
+    }
+
+    /// Makes an empty dictionary and gives it a name.
+    ///
+    /// Any program that opens the region finds it by that. It lives as long as its region.
+    ///
+    /// - Parameters:
+    ///   - name: 1 to 200 bytes.
+    ///   - region: Where it lives; `nil` is the family's region.
+    /// - Throws: `alreadyExists`, `cannotCross`, `full`, `system`.
+    public convenience init(creating name: String, in region: Region?) throws(SharedStateError) {
+        let codecs = try Self.codecs()
+        try self.init(try MapCore.make(named: name, tag: Self.tag, in: region), codecs)
+    }
+
+    /// Opens the dictionary of that name.
+    ///
+    /// - Throws: `notFound`, `incompatible` (not a dictionary of such keys and values), `cannotCross`.
+    public convenience init(opening name: String, in region: Region?) throws(SharedStateError) {
+        let codecs = try Self.codecs()
+        try self.init(try SharedObject(opening: name, in: region, kind: CSHM_KIND_MAP), codecs)
     }
 
     /// Opens the dictionary a sent handle names.
-    public init(from decoder: any Decoder) throws {
+    public convenience init(from decoder: any Decoder) throws {
         let place = try ObjectPlace(from: decoder)
-        object = SharedObject(try place.region(), place.offset, sent: true)
-        keyPlan = try TransferPlan<Key>.plan(for: Key.self)
-        valuePlan = try TransferPlan<Value>.plan(for: Value.self)
-        unsafe pointer = try Self.open(object)
+        let codecs = try Self.codecs()
+        try self.init(SharedObject(try place.region(), place.offset, sent: true), codecs)
     }
 
     /// Sends the handle; the dictionary then lives as long as its region.
     public func encode(to encoder: any Encoder) throws {
-        try object.place().encode(to: encoder)
+        try core.object.place().encode(to: encoder)
     }
 
-    deinit {
-        if object.wasSent {
-            unsafe cshm_map_close(pointer)
-        } else {
-            unsafe cshm_map_destroy(pointer)
-        }
-    }
-
-    private static func open(_ object: SharedObject) throws(SharedStateError) -> OpaquePointer {
-        var opened: OpaquePointer?
-        try unsafe check(
-            cshm_map_open(
-                object.region.pointer, object.offset, typeTag(Key.self, Value.self), &opened),
-            "cshm_map_open", "ManagedDictionary<\(Key.self), \(Value.self)>")
-        return unsafe opened.unsafelyUnwrapped
-    }
+    // MARK: Looking
 
     /// Items in it.
-    public var count: Int { Int(unsafe cshm_map_count(pointer)) }
+    public var count: Int { core.count }
 
     /// Whether it holds nothing.
     public var isEmpty: Bool { count == 0 }
@@ -74,84 +94,167 @@ public final class ManagedDictionary<Key: Hashable & Sendable, Value: Sendable>:
     /// The value of a key, copied out without a lock; `nil` if the key is absent.
     ///
     /// - Throws: `incompatible` (damaged bytes), or what encoding and decoding throw.
-    public func value(forKey key: Key) throws -> Value? {
-        let name = try bytes(of: key)
-        var size = 256
-        while true {
-            var length: UInt64 = 0
-            var status: Int32 = 0
-            let value = unsafe try withUnsafeTemporaryAllocation(byteCount: size, alignment: 16) {
-                room -> Value? in
-                status = unsafe cshm_map_get(
-                    pointer, name, UInt64(name.count), room.baseAddress, UInt64(size), &length)
-                guard status == 0 else { return nil }
-                return try unsafe decodeValue(
-                    UnsafeRawBufferPointer(rebasing: room[..<Int(length)]))
-            }
-            if let value { return value }
-            switch status {
-            case Answer.absent: return nil
-            case Answer.tooLarge: size = Int(length)
-            default: try check(status, "cshm_map_get")
+    @inlinable
+    public subscript(key: Key) -> Value? {
+        get throws {
+            guard _isPOD(Key.self), _isPOD(Value.self), isBits else { return try encodedValue(key) }
+            return try unsafe withUnsafeTemporaryAllocation(of: Value.self, capacity: 1) { room in
+                let room = unsafe room.baseAddress.unsafelyUnwrapped
+                let status = unsafe withUnsafeBytes(of: key) {
+                    unsafe core.get(
+                        $0.baseAddress.unsafelyUnwrapped, MemoryLayout<Key>.size, into: room,
+                        MemoryLayout<Value>.stride)
+                }
+                if status == 0 { return unsafe room.move() }
+                if status == MapCore.absent { return nil }
+                throw core.failure(status, "cshm_map_get")
             }
         }
     }
 
-    /// The value of a key, as ``value(forKey:)``.
-    public subscript(key: Key) -> Value? {
-        get throws { try value(forKey: key) }
+    /// The value of a key, or another one if it is absent.
+    ///
+    /// - Throws: As ``subscript(_:)``.
+    public subscript(key: Key, default value: @autoclosure () -> Value) -> Value {
+        get throws { try self[key] ?? value() }
+    }
+
+    @usableFromInline
+    internal func encodedValue(_ key: Key) throws -> Value? {
+        try unsafe keyCodec.withBytes(of: key) { key in
+            try unsafe core.withValue(of: key) { try unsafe valueCodec.decode($0) }
+        }
     }
 
     /// Whether the key is there.
     ///
     /// - Throws: `incompatible`, or what encoding the key throws.
     public func contains(_ key: Key) throws -> Bool {
-        let name = try bytes(of: key)
-        var length: UInt64 = 0
-        let status = unsafe cshm_map_get(pointer, name, UInt64(name.count), nil, 0, &length)
-        if status == Answer.absent { return false }
-        if status == Answer.tooLarge { return true }
-        try check(status, "cshm_map_get")
-        return true
+        try unsafe keyCodec.withBytes(of: key) { try unsafe core.contains($0) }
     }
+
+    // MARK: Setting and removing
 
     /// Sets the value of a key, whether it is there or not.
     ///
     /// - Throws: `full`, `incompatible`, or what encoding throws; the dictionary is unchanged then.
+    @inlinable
     public func set(_ value: Value, forKey key: Key) throws {
-        let name = try bytes(of: key)
-        let content = try bytes(of: value)
-        try unsafe check(
-            cshm_map_put(pointer, name, UInt64(name.count), content, UInt64(content.count)),
-            "cshm_map_put")
+        guard _isPOD(Key.self), _isPOD(Value.self), isBits else {
+            return try setEncoded(value, key)
+        }
+        let status = unsafe withUnsafeTemporaryAllocation(of: Value.self, capacity: 1) { room in
+            unsafe room.initializeElement(at: 0, to: value)
+            return unsafe withUnsafeBytes(of: key) {
+                unsafe core.put(
+                    $0.baseAddress.unsafelyUnwrapped, MemoryLayout<Key>.size,
+                    room.baseAddress.unsafelyUnwrapped, MemoryLayout<Value>.stride)
+            }
+        }
+        if status < 0 { throw core.failure(status, "cshm_map_put") }
+    }
+
+    @usableFromInline
+    internal func setEncoded(_ value: Value, _ key: Key) throws {
+        try unsafe keyCodec.withBytes(of: key) { key in
+            try unsafe valueCodec.withMessage(of: value) { try unsafe core.set(key, $0) }
+        }
+    }
+
+    /// Sets the value of a key, and tells the one before.
+    ///
+    /// - Returns: The value before; `nil` if the key was absent.
+    /// - Throws: As ``set(_:forKey:)``.
+    @discardableResult
+    public func updateValue(_ value: Value, forKey key: Key) throws -> Value? {
+        try withEntry(key) { entry in
+            let before = try decode(entry)
+            try store(value, in: &entry)
+            return before
+        }
+    }
+
+    /// Sets the value of a key that is absent.
+    ///
+    /// - Returns: Whether it was.
+    /// - Throws: As ``set(_:forKey:)``.
+    @discardableResult
+    public func insert(_ value: Value, forKey key: Key) throws -> Bool {
+        try withEntry(key) { entry in
+            guard unsafe entry.bytes == nil else { return false }
+            try store(value, in: &entry)
+            return true
+        }
+    }
+
+    /// The value of a key, which is set first if the key is absent.
+    ///
+    /// - Returns: The value that is there afterwards.
+    /// - Throws: As ``set(_:forKey:)``.
+    @discardableResult
+    public func setDefault(_ value: @autoclosure () throws -> Value, forKey key: Key) throws
+        -> Value
+    {
+        if let there = try self[key] { return there }
+        return try withEntry(key) { entry in
+            if let there = try decode(entry) { return there }
+            let value = try value()
+            try store(value, in: &entry)
+            return value
+        }
     }
 
     /// Removes a key.
     ///
-    /// - Returns: Whether it was there.
-    /// - Throws: `incompatible`, or what encoding the key throws.
+    /// - Returns: Its value; `nil` if it was absent.
+    /// - Throws: `incompatible`, or what encoding the key or decoding the value throws; it stays then.
     @discardableResult
-    public func removeValue(forKey key: Key) throws -> Bool {
-        let name = try bytes(of: key)
-        let status = unsafe cshm_map_remove(pointer, name, UInt64(name.count))
-        if status == Answer.absent { return false }
-        try check(status, "cshm_map_remove")
-        return true
+    public func removeValue(forKey key: Key) throws -> Value? {
+        try withEntry(key) { entry in
+            let before = try decode(entry)
+            entry.remove()
+            return before
+        }
     }
 
-    /// Removes everything.
+    /// Removes a key.
+    ///
+    /// - Returns: Its value, or `value` if it was absent.
+    /// - Throws: As ``removeValue(forKey:)``.
+    public func pop(_ key: Key, default value: @autoclosure () -> Value) throws -> Value {
+        try removeValue(forKey: key) ?? value()
+    }
+
+    /// Removes any key.
+    ///
+    /// - Returns: It and its value; `nil` if there is none.
+    /// - Throws: As ``removeValue(forKey:)``.
+    public func popAny() throws -> (key: Key, value: Value)? {
+        while let key = try anyKey() {
+            if let value = try removeValue(forKey: key) { return (key, value) }
+        }
+        return nil
+    }
+
+    private func anyKey() throws -> Key? {
+        try unsafe core.items(frozen: false).first?.withKey { try unsafe keyCodec.decode($0) }
+    }
+
+    /// Removes everything, a 64th at a time.
     ///
     /// - Throws: `incompatible`.
     public func removeAll() throws {
-        try unsafe check(cshm_map_clear(pointer), "cshm_map_clear")
+        try core.removeAll()
     }
+
+    // MARK: In one step
 
     /// Reads, changes and writes one key's value in one step: no other process comes between.
     ///
     /// - Parameters:
     ///   - key: The key; it need not be there.
     ///   - initial: What `body` finds if the key is absent.
-    ///   - body: Changes the value. If it throws, nothing changes. It must not use this dictionary.
+    ///   - body: Changes the value. If it throws, nothing changes. It must not change this dictionary.
     /// - Returns: What `body` returns.
     /// - Throws: `deadlock` (from within another `update` of this dictionary), `full`, or what
     ///   `body`, encoding or decoding throw.
@@ -160,94 +263,109 @@ public final class ManagedDictionary<Key: Hashable & Sendable, Value: Sendable>:
         _ key: Key, default initial: @autoclosure () throws -> Value,
         _ body: (inout Value) throws -> Result
     ) throws -> Result {
-        let name = try bytes(of: key)
-        return try unsafe name.withUnsafeBytes { name in
-            var entry = unsafe cshm_map_entry()
-            try unsafe check(
-                cshm_map_lock(pointer, name.baseAddress, UInt64(name.count), &entry),
-                "cshm_map_lock")
-            defer { unsafe cshm_map_unlock(pointer, &entry) }
-            var value =
-                if let bytes = unsafe entry.value {
-                    try unsafe decodeValue(
-                        UnsafeRawBufferPointer(start: bytes, count: Int(entry.length)))
-                } else {
-                    try initial()
-                }
+        try withEntry(key) { entry in
+            var value = try decode(entry) ?? initial()
             let result = try body(&value)
-            let content = try self.bytes(of: value)
-            try unsafe check(
-                cshm_map_entry_set(pointer, &entry, content, UInt64(content.count)),
-                "cshm_map_entry_set")
+            try store(value, in: &entry)
             return result
         }
     }
 
-    /// Everything in it, copied out shard by shard: weakly consistent while others write.
+    /// Reads, changes and writes or removes one key's value in one step.
     ///
-    /// - Throws: `incompatible`, or what decoding throws.
-    public func snapshot() throws -> [Key: Value] {
-        var result: [Key: Value] = [:]
-        var shard: [(Key, Value)] = []
-        var shardNumber: UInt32 = 0
-        var cursor = cshm_map_cursor()
-        var room = [UInt8](repeating: 0, count: 4096)
-        while true {
-            var keyLength: UInt64 = 0
-            var length: UInt64 = 0
-            let status = unsafe cshm_map_next(
-                pointer, &cursor, &room, UInt64(room.count), &keyLength, &length)
-            if cursor.shard != shardNumber || status == Answer.absent {
-                for (key, value) in shard { result[key] = value }
-                shard.removeAll(keepingCapacity: true)
-                shardNumber = cursor.shard
-            }
-            switch status {
-            case 0:
-                try unsafe room.withUnsafeBytes { bytes in
-                    let split = Int(keyLength)
-                    let end = split + Int(length)
-                    shard.append(
-                        (
-                            try unsafe decodeKey(
-                                UnsafeRawBufferPointer(rebasing: bytes[..<split])),
-                            try unsafe decodeValue(
-                                UnsafeRawBufferPointer(rebasing: bytes[split..<end]))
-                        ))
-                }
-            case Answer.absent: return result
-            case Answer.tooLarge: room = [UInt8](repeating: 0, count: Int(keyLength + length))
-            case Answer.stale: shard.removeAll(keepingCapacity: true)
-            default: try check(status, "cshm_map_next")
-            }
+    /// - Parameters:
+    ///   - key: The key; it need not be there.
+    ///   - body: Finds `nil` if the key is absent, and leaves `nil` to remove it.
+    /// - Returns: What `body` returns.
+    /// - Throws: As ``update(_:default:_:)``.
+    @discardableResult
+    public func update<Result>(
+        _ key: Key, _ body: (inout Value?) throws -> Result
+    ) throws -> Result {
+        try withEntry(key) { entry in
+            var value = try decode(entry)
+            let result = try body(&value)
+            if let value { try store(value, in: &entry) } else { entry.remove() }
+            return result
         }
     }
 
-    /// The keys, as ``snapshot()``.
-    public var keys: [Key] { get throws { Array(try snapshot().keys) } }
-
-    /// The values, as ``snapshot()``.
-    public var values: [Value] { get throws { Array(try snapshot().values) } }
-
-    private func bytes(of key: Key) throws -> [UInt8] {
-        var writer = ByteWriter()
-        try keyPlan.encode(key, into: &writer)
-        return writer.bytes
+    private func withEntry<Result>(
+        _ key: Key, _ body: (inout MapEntry) throws -> Result
+    ) throws -> Result {
+        try unsafe keyCodec.withBytes(of: key) { try unsafe core.withEntry(of: $0, body) }
     }
 
-    private func bytes(of value: Value) throws -> [UInt8] {
-        var writer = ByteWriter()
-        try valuePlan.encode(value, into: &writer)
-        return writer.bytes
+    private func decode(_ entry: borrowing MapEntry) throws -> Value? {
+        guard let bytes = unsafe entry.bytes else { return nil }
+        return try unsafe valueCodec.decode(bytes)
     }
 
-    private func decodeKey(_ bytes: UnsafeRawBufferPointer) throws -> Key {
-        var reader = unsafe ByteReader(bytes)
-        return try keyPlan.decode(from: &reader)
+    private func store(_ value: Value, in entry: inout MapEntry) throws {
+        try unsafe valueCodec.withMessage(of: value) { try unsafe entry.set($0) }
     }
+}
 
-    private func decodeValue(_ bytes: UnsafeRawBufferPointer) throws -> Value {
-        var reader = unsafe ByteReader(bytes)
-        return try valuePlan.decode(from: &reader)
+extension ManagedDictionary where Value: Equatable {
+    /// Sets the value of a key if its value is the expected one, in one step.
+    ///
+    /// - Parameters:
+    ///   - key: The key; it need not be there.
+    ///   - expected: What it should have; `nil`: it should be absent.
+    ///   - desired: What it gets; `nil` removes it.
+    /// - Returns: Whether it was the expected one.
+    /// - Throws: As ``set(_:forKey:)``.
+    @discardableResult
+    public func compareExchange(
+        _ key: Key, expected: Value?, desired: Value?
+    ) throws -> Bool {
+        try update(key) { value in
+            guard value == expected else { return false }
+            value = desired
+            return true
+        }
+    }
+}
+
+extension ManagedDictionary where Value == Int {
+    /// Adds to a value in one step; one that is absent is 0.
+    ///
+    /// - Returns: The sum.
+    /// - Throws: As ``set(_:forKey:)``.
+    @discardableResult
+    public func add(_ delta: Int, forKey key: Key) throws -> Int {
+        var before: Int64 = 0
+        try unsafe keyCodec.withBytes(of: key) { key in
+            _ = try unsafe core.confirm(
+                cshm_map_fetch_add(
+                    core.pointer, key.baseAddress, UInt64(key.count), Int64(delta), &before),
+                "cshm_map_fetch_add")
+        }
+        return Int(before) &+ delta
+    }
+}
+
+extension ManagedDictionary {
+    /// Reads a value of plain bits where it lies; its shard's writers wait meanwhile.
+    ///
+    /// - Parameters:
+    ///   - key: The key.
+    ///   - body: Reads it; it must not change this dictionary.
+    /// - Returns: What `body` returns; `nil` if the key is absent.
+    /// - Throws: `incompatible`, or what `body` throws.
+    public func withValue<Item: BitwiseCopyable, Result>(
+        forKey key: Key, _ body: (Span<Item>) throws -> Result
+    ) throws -> Result? where Value == [Item] {
+        try withEntry(key) { entry in
+            guard let bytes = unsafe entry.bytes else { return nil }
+            guard valueCodec.isPlainArray, let start = bytes.baseAddress,
+                UInt(bitPattern: start) % UInt(MemoryLayout<Item>.alignment) == 0,
+                bytes.count % MemoryLayout<Item>.stride == 0
+            else {
+                let copy = try unsafe valueCodec.decode(bytes)
+                return try body(copy.span)
+            }
+            return unsafe try body(bytes.bindMemory(to: Item.self).span)
+        }
     }
 }

@@ -163,6 +163,8 @@ internal enum Answer {
     static let wouldWait: Int32 = -EAGAIN
     /// There is none of that name, or no more.
     static let absent: Int32 = -ENOENT
+    /// It is there already.
+    static let exists: Int32 = -EEXIST
     /// The caller's room is too small; the size needed was written.
     static let tooLarge: Int32 = -EMSGSIZE
     /// What was walked has been replaced: begin again.

@@ -25,6 +25,9 @@ internal struct MessageCodec<Element>: Sendable {
         return stride <= 4096 ? UInt32(stride) : 64
     }
 
+    /// Whether a message is an array's elements as they are in memory.
+    internal var isPlainArray: Bool { array != nil }
+
     /// Whether an element may name file descriptors.
     internal var mayNameDescriptors: Bool {
         !isBits && array == nil && Element.self != String.self

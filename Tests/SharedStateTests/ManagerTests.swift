@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Glibc
+import SharedState
+import Testing
+
+@Suite("Managers, sets and values", .serialized)
+struct ManagerTests {
+    @Test func `a set does as a set of Swift does`() throws {
+        let managed = try ManagedSet<String>()
+        var plain = Set<String>()
+        for _ in 0..<4000 {
+            let member = "m\(Int.random(in: 0..<80))"
+            switch Int.random(in: 0..<3) {
+            case 0: #expect(try managed.insert(member) == plain.insert(member).inserted)
+            case 1: #expect(try managed.remove(member) == (plain.remove(member) != nil))
+            default: #expect(try managed.contains(member) == plain.contains(member))
+            }
+        }
+        #expect(managed.count == plain.count)
+        #expect(try managed.snapshot() == plain)
+        #expect(try managed.frozen() == plain)
+        let other = Set((0..<60).map { "m\($0 * 2)" })
+        #expect(try managed.union(other) == plain.union(other))
+        #expect(try managed.intersection(other) == plain.intersection(other))
+        #expect(try managed.subtracting(other) == plain.subtracting(other))
+        #expect(try managed.symmetricDifference(other) == plain.symmetricDifference(other))
+        let copy = try managed.copy()
+        try copy.formSymmetricDifference(other)
+        #expect(try copy.snapshot() == plain.symmetricDifference(other))
+        try copy |= other
+        try copy.subtract(plain)
+        #expect(try copy.snapshot() == other.subtracting(plain))
+        #expect(try copy.isSubset(of: other) && copy.isDisjoint(with: plain))
+        try managed.formIntersection(other)
+        #expect(try managed.snapshot() == plain.intersection(other))
+        #expect(try managed.isSuperset(of: plain.intersection(other)))
+        var left = managed.count
+        while try managed.popFirst() != nil { left -= 1 }
+        #expect(left == 0 && managed.isEmpty)
+    }
+
+    private struct Settings: Codable, Equatable, Sendable {
+        var width = 80
+        var title = ""
+    }
+
+    @Test func `a namespace is read by name and written by set`() throws {
+        let settings = try ManagedNamespace(Settings())
+        let child = try ChildProcess.start(settings) { settings in
+            try settings.set(\.width, 120)
+            try settings.update { $0.title = "w\($0.width)" }
+        }
+        #expect(try child.join() == .exited(code: 0))
+        #expect(try settings.width == 120 && settings.title == "w120")
+        #expect(try settings.value == Settings(width: 120, title: "w120"))
+    }
+
+    @Test func `a value is changed in one step, and tells`() async throws {
+        let words = try ManagedValue<[String]>([])
+        var changes = words.changes.makeAsyncIterator()
+        let children = try (0..<3).map { n in
+            try ChildProcess.start(words, n) { words, n in
+                for _ in 0..<200 { try words.update { $0.append("\(n)") } }
+            }
+        }
+        #expect(try await changes.next()?.isEmpty == false)
+        for child in children { #expect(try await child.join() == .exited(code: 0)) }
+        #expect(try words.value.count == 600)
+        #expect(try words.exchange(["new"]).count == 600)
+        #expect(try words.value == ["new"])
+    }
+
+    @Test func `containers are found by their names, with their types`() throws {
+        let name = "sharedstate.test.manager.\(getpid())"
+        try withManager(named: name, capacity: 16 << 20) { manager in
+            let made = try manager.dictionary("stock", String.self, Int.self)
+            try made.set(5, forKey: "screws")
+            let other = try Manager(opening: name)
+            #expect(try other.dictionary("stock", String.self, Int.self)["screws"] == 5)
+            #expect(throws: SharedStateError.self) {
+                try other.dictionary("stock", String.self, String.self)
+            }
+            #expect(throws: SharedStateError.self) { try other.array("stock", of: Int.self) }
+            #expect(throws: SharedStateError.self) { try other.set("stock", of: String.self) }
+            try manager.array("log", of: String.self).append("begun")
+            #expect(try other.array("log", of: String.self).snapshot() == ["begun"])
+            try manager.set("seen", of: Int.self).insert(3)
+            #expect(try other.set("seen", of: Int.self).contains(3))
+            #expect(try manager.value("title", "first").value == "first")
+            #expect(try other.value("title", "second").value == "first")
+            #expect(try manager.namespace("settings", Settings()).width == 80)
+            try manager.queue("jobs", of: Int.self).put(1)
+            #expect(try other.queue("jobs", of: Int.self).get() == 1)
+            #expect(
+                try Set(other.names()) == ["stock", "log", "seen", "title", "settings", "jobs"])
+            try other.removeName("log")
+            #expect(try manager.array("log", of: String.self).isEmpty)
+        }
+        #expect(throws: SharedStateError.self) { try Manager(opening: name) }
+    }
+
+    @Test func `a name is made once, whoever asks first`() throws {
+        let manager = try Manager()
+        let name = "once.\(getpid())"
+        let children = try (0..<4).map { _ in
+            try ChildProcess.start(name) { name in
+                let counts = try Manager().dictionary(name, String.self, Int.self)
+                for _ in 0..<100 { try counts.add(1, forKey: "n") }
+            }
+        }
+        for child in children { #expect(try child.join() == .exited(code: 0)) }
+        #expect(try manager.dictionary(name, String.self, Int.self)["n"] == 400)
+        try manager.removeName(name)
+    }
+
+    @Test func `a manager that is full says so, and nothing breaks`() throws {
+        let name = "sharedstate.test.full.\(getpid())"
+        try withManager(named: name, capacity: 2 << 20) { manager in
+            let list = try manager.array(of: [UInt8].self)
+            let element = [UInt8](repeating: 7, count: 30_000)
+            var count = 0
+            do {
+                while true {
+                    try list.append(element)
+                    count += 1
+                }
+            } catch let error as SharedStateError {
+                #expect(error.code == .full)
+            }
+            #expect(list.count == count && count > 10)
+            try list.removeAll()
+            try list.append(element)
+            #expect(try list.snapshot() == [element])
+        }
+    }
+}

@@ -25,8 +25,8 @@ enum {
 
 /* Slots of the window end with length and word, so that the consumer finds all in one cache line, or
  * in two that lie side by side; large ones begin with them, so that they are in one line with a small
- * message. Between those of several lines one stays empty: reading a slot makes the CPU prefetch what
- * follows, which would take the next slot's first line away from the producer. */
+ * message. Between any two one line stays empty: reading a slot makes the CPU fetch what follows, which
+ * would take the next slot's first line away from the producer. */
 static bool word_comes_last(uint32_t slot_size)
 {
     return slot_size <= 112;
@@ -34,8 +34,7 @@ static bool word_comes_last(uint32_t slot_size)
 
 static uint32_t window_stride_for(uint32_t slot_size)
 {
-    uint32_t size = slot_size + 16;
-    return size <= 64 ? 64 : (size + 63) / 64 * 64 + 64;
+    return (slot_size + 16 + 63) / 64 * 64 + 64;
 }
 
 static uint32_t word_place_for(uint32_t slot_size)

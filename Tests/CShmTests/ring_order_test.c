@@ -243,7 +243,7 @@ static void damage(void)
     cshm_region *region = make_region(32u << 20);
     uint64_t random = make_seed();
     uint64_t offset = 0;
-    uint64_t words = HEAD_WORDS + (16 * 64 + CAPACITY * (16 + 8) + (CAPACITY + 16) * 8) / 8;
+    uint64_t words = HEAD_WORDS + (16 * 128 + CAPACITY * (16 + 8) + (CAPACITY + 16) * 8) / 8;
     cshm_ring *ring = NULL;
     for (uint32_t round = 0; round < 40000; round++) {
         if (ring == NULL) {

@@ -39,6 +39,10 @@ let package = Package(
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             swiftSettings: swiftSettings),
+        .executableTarget(
+            name: "startprobe",
+            dependencies: [.product(name: "SharedState", package: "SharedState")],
+            swiftSettings: swiftSettings),
         .testTarget(
             name: "BenchKitTests",
             dependencies: [

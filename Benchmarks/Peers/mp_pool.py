@@ -4,6 +4,7 @@
 mp_pool.py SECONDS CPU CPU map CHUNK ELEMENTS    elements a second of Pool(2).map; chunk 0 is automatic
 mp_pool.py SECONDS CPU CPU apply                 nanoseconds of Pool(1).apply
 mp_pool.py SECONDS CPU CPU start                 nanoseconds of Pool(2) until its first result
+mp_pool.py SECONDS CPU CPU start-fresh           the same, the first one of this interpreter
 mp_pool.py SECONDS CPU CPU process               nanoseconds of Process.start and join
 """
 import multiprocessing
@@ -62,6 +63,15 @@ def time_of_start(context, seconds):
     return statistics.median(times)
 
 
+def time_of_first_start(context):
+    start = time.monotonic_ns()
+    pool = start_pool(context)
+    end = time.monotonic_ns()
+    pool.terminate()
+    pool.join()
+    return end - start
+
+
 def start_and_join(context):
     process = context.Process(target=nothing)
     process.start()
@@ -80,6 +90,8 @@ def main():
             print(time_of(lambda: pool.apply(add_one, (1,)), seconds))
     elif mode == "start":
         print(time_of_start(context, seconds))
+    elif mode == "start-fresh":
+        print(time_of_first_start(context))
     elif mode == "process":
         print(time_of(lambda: start_and_join(context), seconds))
     else:

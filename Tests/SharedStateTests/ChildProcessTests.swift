@@ -433,6 +433,35 @@ struct ChildProcessTests {
         #expect(try await child.join() == .signalled(SIGKILL))
     }
 
+    @Test func `its closure may wait, on the main actor too, and throw`() async throws {
+        let queue = try Queue<Int>()
+        let child = try ChildProcess.start(queue, 20, options: capturing) { queue, number in
+            try await Task.sleep(for: .milliseconds(1))
+            let half = await MainActor.run { number / 2 }
+            try await queue.put(half + 1)
+            print("waited")
+        }
+        #expect(try await child.join(timeout: long) == .exited(code: 0))
+        #expect(try await queue.get(timeout: long) == 11)
+        #expect(text(child.output) == "waited\n")
+        let refusing = try ChildProcess.start(
+            "pepper", options: options { $0.standardError = .discarded }
+        ) { what in
+            await Task.yield()
+            throw Refusal(description: "no \(what)")
+        }
+        #expect(try await refusing.join(timeout: long) == .exited(code: 1))
+        #expect(refusing.exitReport?.errorText == "no pepper")
+        let captured = Int(getpid())
+        #expect(
+            code {
+                _ = try ChildProcess.start(1) { number in
+                    await Task.yield()
+                    return number + captured
+                }
+            } == .capturesValues)
+    }
+
     @Test func `a signal to the thread that waits does not end the wait`() throws {
         signal(SIGUSR2) { _ in }
         let gate = try Queue<Int>()

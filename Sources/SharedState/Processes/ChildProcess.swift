@@ -55,6 +55,27 @@ public final class ChildProcess: Sendable {
         return try start(writer.bytes, options)
     }
 
+    /// Starts a process that runs `body`, which may wait, in a task with these arguments.
+    ///
+    /// As the form above in everything else; `MainActor` works.
+    ///
+    /// - Parameters:
+    ///   - arguments: As above.
+    ///   - options: How it starts.
+    ///   - body: A closure without captures.
+    /// - Returns: The process, running.
+    /// - Throws: As above.
+    public static func start<each Argument: Sendable, Result: Sendable>(
+        _ arguments: repeat each Argument,
+        options: Options = Options(),
+        body: @escaping @Sendable (repeat each Argument) async throws -> Result
+    ) throws -> ChildProcess {
+        var writer = ByteWriter()
+        writer.append(prefixed: try FunctionReference(asyncPack: body).bytes)
+        try encodePack(repeat each arguments, into: &writer)
+        return try start(writer.bytes, options)
+    }
+
     private static func start(_ call: [UInt8], _ options: Options) throws -> ChildProcess {
         let region = try FamilyRegion.shared()
         let errand = try Errand(call, in: region)

@@ -56,6 +56,13 @@ internal struct FunctionReference: Sendable {
         try self.init(FunctionPack(body: body), EntryPack<repeat each A, R>.self)
     }
 
+    /// As ``init(pack:)``, of a function that may wait.
+    internal init<each A: Sendable, R>(
+        asyncPack body: @escaping @Sendable (repeat each A) async throws -> R
+    ) throws(SharedStateError) {
+        try self.init(AsyncFunctionPack(body: body), AsyncEntryPack<repeat each A, R>.self)
+    }
+
     private init<Closure>(_ closure: Closure, _ entry: Any.Type) throws(SharedStateError) {
         let function = try PortableFunction(closure)
         let type = try TypeReference(entry)

@@ -3,7 +3,9 @@
 /// Every row there is, in the order of the table.
 public enum Suites {
     /// All of them.
-    public static let all: [Row] = floors + ring + queue + messages + swiftQueue + sync + map + pool
+    public static let all: [Row] =
+        floors + ring + queue + messages + swiftQueue + sync + map + pool
+        + process
 
     /// Those whose name contains one of some words.
     ///

@@ -229,7 +229,7 @@ static int allocate_small(cshm_region *region, uint64_t size, uint64_t holder, u
     if (status == 0) {
         uint64_t place = own->cache[--own->cached];
         struct block block;
-        if (cshm__heap_find(region, place, &block)) {
+        if (cshm__heap_find(region, place, &block) && block.start == place && block.size >= size) {
             atomic_store_explicit(block.holder, holder, memory_order_relaxed);
             atomic_store_explicit(block.state,
                                   WORD(CSHM_BLOCK_OWNED, cshm_participant_self(region)),
@@ -252,7 +252,15 @@ static int allocate(cshm_region *region, uint64_t size, uint64_t holder, uint64_
         return size == 0 ? -EINVAL : -ENOSPC;
     }
     if (size > CLASS_SIZE[CSHM_CLASSES - 1]) {
-        return cshm__heap_allocate_large(region, size, holder, offset);
+        uint64_t place = 0;
+        int status = cshm__heap_allocate_large(region, size, holder, &place);
+        if (status == 0 && cshm_heap_pointer(region, place, size) == NULL) {
+            status = -EPROTO; /* the spans are damaged */
+        }
+        if (status == 0) {
+            *offset = place;
+        }
+        return status;
     }
     return allocate_small(region, size, holder, offset);
 }

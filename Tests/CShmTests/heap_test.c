@@ -301,6 +301,33 @@ static void freed_while_swept(void)
     cshm_region_close(region);
 }
 
+/* Whatever the table of spans says, a block that was allocated can be found. */
+static void damaged_spans(void)
+{
+    static const uint64_t sizes[] = {1, 100, 1000, 10000, 70000, 200000};
+    uint64_t random = make_seed();
+    uint32_t refused = 0;
+    for (int round = 0; round < 300; round++) {
+        cshm_region *region = make_region(1u << 20);
+        for (int step = 0; step < 40; step++) {
+            uint64_t size = sizes[next_random(&random) % 6];
+            uint64_t place = 0;
+            int status = cshm_heap_allocate(region, size, &place);
+            CHECK(status == 0 || status == -ENOSPC || status == -EPROTO);
+            CHECK(status != 0 || cshm_heap_pointer(region, place, size) != NULL);
+            refused += status == -EPROTO;
+            if (status == 0 && step % 3 == 0) {
+                (void)cshm_heap_free(region, place);
+            }
+            struct cshm_span *span = &region->spans[next_random(&random) % 8];
+            uint64_t word = next_random(&random);
+            atomic_store(&span->word, word % 4 << 56 | (word >> 8) % 30);
+        }
+        cshm_region_close(region);
+    }
+    CHECK(refused > 0);
+}
+
 const struct test heap_tests[] = {
     {"allocates_all_sizes_aligned_and_disjoint_and_frees_them", sizes},
     {"refuses_what_is_no_block", refuses},
@@ -310,5 +337,6 @@ const struct test heap_tests[] = {
     {"loses_nothing_by_a_process_killed_anywhere", killed_anywhere},
     {"frees_what_a_killed_process_held_while_it_is_swept", freed_while_swept},
     {"serves_threads_that_free_each_others_blocks", threads},
+    {"gives_only_blocks_that_can_be_found_whatever_the_spans_say", damaged_spans},
     {NULL, NULL},
 };

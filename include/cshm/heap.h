@@ -54,7 +54,8 @@ struct cshm_heap_usage {
  *
  * @param size    Bytes, 1 to the region's capacity. From 128 on, aligned to 128; below, to 16.
  * @param offset  Receives the block's place.
- * @returns 0, -EINVAL, -ENOSPC, -ECHILD (this process has not joined), -EPROTO (damaged).
+ * @returns 0 (and cshm_heap_pointer() finds it), -EINVAL, -ENOSPC, -ECHILD (this process has not
+ *          joined), -EPROTO (damaged).
  */
 CSHM_EXPORT CSHM_MUST_CHECK int cshm_heap_allocate(cshm_region *region, uint64_t size,
                                                    uint64_t *offset);

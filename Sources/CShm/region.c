@@ -344,6 +344,9 @@ int cshm_region_join(cshm_region *region)
     if (cshm_participant_self(region) != 0) {
         return -EALREADY;
     }
+    if (region->header.pid_namespace != cshm__pid_namespace()) {
+        return -EXDEV; /* forked into another, where process and thread ids are others' */
+    }
     return cshm__participant_join(region);
 }
 

@@ -49,6 +49,7 @@
     X(byte_limit)  \
     X(map)         \
     X(list)        \
+    X(refusal)     \
     X(history)     \
     X(glibc)       \
     X(crash)

@@ -102,7 +102,8 @@ CSHM_EXPORT CSHM_MUST_CHECK int cshm_region_map(int descriptor, cshm_region **ou
  * Joins a region whose mapping was inherited by fork. Until then every call that needs a
  * participant answers -ECHILD in the child.
  *
- * @returns 0, -EALREADY (joined in this process), -EUSERS, or the kernel's.
+ * @returns 0, -EALREADY (joined in this process), -EUSERS, -EXDEV (in another PID namespace), or the
+ *          kernel's.
  */
 CSHM_EXPORT CSHM_MUST_CHECK int cshm_region_join(cshm_region *region);
 

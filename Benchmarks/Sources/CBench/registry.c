@@ -9,6 +9,8 @@ extern const struct bench_channel bench_vyukov, bench_vyukov_padded, bench_robus
 extern const struct bench_channel bench_ring, bench_ring_waiting, bench_ring_lent;
 extern const struct bench_channel bench_queue, bench_queue_waiting;
 extern const struct bench_channel bench_lock, bench_robust_lock;
+extern const struct bench_channel bench_condition, bench_event, bench_event_test, bench_swap_pair;
+extern const struct bench_channel bench_barrier, bench_pthread_barrier;
 extern const struct bench_channel bench_map_get, bench_map_set;
 
 const struct bench_channel *const bench_registry[] = {
@@ -27,6 +29,12 @@ const struct bench_channel *const bench_registry[] = {
     &bench_queue_waiting,
     &bench_lock,
     &bench_robust_lock,
+    &bench_condition,
+    &bench_event,
+    &bench_event_test,
+    &bench_swap_pair,
+    &bench_barrier,
+    &bench_pthread_barrier,
     &bench_map_get,
     &bench_map_set,
 };

@@ -51,15 +51,21 @@ internal struct PythonProbe: Probe {
     }
 }
 
-/// Another probe's rate as the time that one operation takes.
+/// Another probe's rate as the time that one operation takes, or so many.
 internal struct TimeOfOne: Probe {
     let rate: any Probe
+    let count: Double
+
+    init(rate: any Probe, of count: Double = 1) {
+        self.rate = rate
+        self.count = count
+    }
 
     var name: String { rate.name }
 
     func reasonToSkip(_ settings: Settings) -> String? { rate.reasonToSkip(settings) }
 
     func measure(_ settings: Settings) throws -> Measurement {
-        Measurement(value: 1e9 / (try rate.measure(settings).value))
+        Measurement(value: count * 1e9 / (try rate.measure(settings).value))
     }
 }

@@ -6,6 +6,8 @@
 #ifndef CSHM_H
 #define CSHM_H
 
+#include "cshm/array.h"
+#include "cshm/atomic.h"
 #include "cshm/barrier.h"
 #include "cshm/base.h"
 #include "cshm/baton.h"

@@ -12,7 +12,8 @@
  *               leaves a notification too many, and none too few
  *   [announce]  of park.c: NOTIFIED is stored (seq_cst), then the waiter's parking word looked at
  *
- * The compare-and-swaps cannot fail where everybody uses one mutex; they keep the table whole where
+ * A waiter may leave without the mutex, which a notification's compare-and-swap notices: it goes to
+ * the next one. The others cannot fail where everybody uses one mutex; they keep the table whole where
  * somebody does not.
  */
 #include <cshm/condition.h>
@@ -170,30 +171,39 @@ static void set_free(cshm_condition *condition, uint32_t index)
     atomic_store_explicit(&condition->places[index].word, 0, memory_order_release);
 }
 
-/* @returns false if it was asleep and is dead; who is dead and was not, the others find. */
-static bool notify(cshm_condition *condition, struct cshm_condition_place *place)
+enum outcome { DONE, DIED, LEFT };
+
+/* Who is dead and was not asleep, the others find. */
+static enum outcome notify(cshm_condition *condition, struct cshm_condition_place *place)
 {
     uint64_t waiting = load(place);
     bool asleep = was_asleep(place);
-    (void)swap(place, waiting, WORD(NOTIFIED, STAMP(waiting))); /* [notify] */
+    if (KIND(waiting) != WAITING ||
+        !swap(place, waiting, WORD(NOTIFIED, STAMP(waiting)))) { /* [notify] */
+        return LEFT;
+    }
     wake(condition, place);
-    return !asleep || !is_dead(condition, waiting);
+    return asleep && is_dead(condition, waiting) ? DIED : DONE;
 }
 
 /* Notifies the longest waiting. @returns false if nobody does. */
 static bool notify_one(cshm_condition *condition)
 {
     uint32_t dead = NOBODY;
-    bool found = false;
-    do {
+    for (;;) {
         uint32_t next = longest_waiting(condition);
-        found = next != NOBODY && notify(condition, &condition->places[next]);
+        enum outcome outcome = next == NOBODY ? LEFT : notify(condition, &condition->places[next]);
+        if (outcome == LEFT && next != NOBODY) {
+            continue;
+        }
         if (dead != NOBODY) {
             set_free(condition, dead); /* [hand on] */
         }
-        dead = found ? NOBODY : next;
-    } while (dead != NOBODY);
-    return found;
+        if (outcome != DIED) {
+            return outcome == DONE;
+        }
+        dead = next;
+    }
 }
 
 /* A notified one that is dead, or NOBODY. */

@@ -220,6 +220,11 @@ uint64_t cshm__ring_reclaim(struct cshm_ring *ring, uint32_t index, uint32_t cla
 /* For anybody: the bytes of all blocks, a sum of looks. */
 uint64_t cshm__ring_bytes(const struct cshm_ring *ring);
 
+/* ---- value.c ---- */
+struct cshm_type;
+bool cshm__type_is_good(const struct cshm_type *type);
+bool cshm__type_is_same(const struct cshm_type *a, const struct cshm_type *b);
+
 /* ---- stream.c ---- */
 /* What a stream's word says of new messages: 0, -EPIPE (finished) or -ECANCELED. */
 int cshm__stream_status(uint64_t stream);

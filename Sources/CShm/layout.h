@@ -14,6 +14,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include <cshm/atomic.h>
 #include <cshm/barrier.h>
 #include <cshm/base.h>
 #include <cshm/bell.h>
@@ -24,6 +25,7 @@
 #include <cshm/park.h>
 #include <cshm/participant.h>
 #include <cshm/semaphore.h>
+#include <cshm/value.h>
 
 #define CSHM_LAYOUT_VERSION 8u
 /* 128, not 64: x86 prefetches lines in pairs. */
@@ -179,6 +181,34 @@ struct cshm_once_shared {
     _Atomic uint32_t magic;
     uint8_t pad[CSHM_LINE - 12];
     struct cshm_park_line waiters;
+};
+
+/* ---- atomic, value, array ---- */
+struct cshm_atomic_shared {
+    _Atomic uint64_t word; /* or its first half */
+    _Atomic uint32_t magic;
+    uint32_t type;
+    uint8_t pad[CSHM_LINE - 16];
+    struct cshm_park_line waiters;
+};
+
+/* Then two copies, each of whole lines. */
+struct cshm_value_shared {
+    uint32_t magic;
+    struct cshm_type type;
+    uint8_t pad0[CSHM_LINE - 32];
+    _Atomic uint64_t number; /* of writes; the lowest bit says which copy counts */
+    uint8_t pad1[CSHM_LINE - 8];
+    struct cshm_mutex mutex;
+};
+
+/* Then the elements. */
+struct cshm_array_shared {
+    uint32_t magic;
+    struct cshm_type type;
+    uint64_t count;
+    uint8_t pad[CSHM_LINE - 40];
+    struct cshm_mutex mutex;
 };
 
 /* ---- barrier ---- */
@@ -599,6 +629,10 @@ _Static_assert(sizeof(struct cshm_park_line) == CSHM_LINE, "parking line: size")
 _Static_assert(sizeof(struct cshm_event_shared) == sizeof(struct cshm_event), "event: size");
 _Static_assert(sizeof(struct cshm_latch_shared) == sizeof(struct cshm_latch), "latch: size");
 _Static_assert(sizeof(struct cshm_once_shared) == sizeof(struct cshm_once), "once: size");
+_Static_assert(sizeof(struct cshm_atomic_shared) == sizeof(struct cshm_atomic), "atomic: size");
+_Static_assert(sizeof(struct cshm_type) == 24, "type: size");
+_Static_assert(sizeof(struct cshm_value_shared) == 3 * CSHM_LINE, "value: size");
+_Static_assert(sizeof(struct cshm_array_shared) == 2 * CSHM_LINE, "array: size");
 _Static_assert(sizeof(struct cshm_barrier_shared) == 3 * CSHM_LINE + 8 * CSHM_PARTICIPANTS_MAX,
                "barrier: size");
 _Static_assert(sizeof(struct cshm_condition_shared) == 2 * CSHM_LINE, "condition: size");
@@ -652,6 +686,10 @@ _Static_assert(ATOMIC_LLONG_LOCK_FREE == 2, "a lock-based atomic cannot cross pr
     X(cshm_event_shared)      \
     X(cshm_latch_shared)      \
     X(cshm_once_shared)       \
+    X(cshm_atomic_shared)     \
+    X(cshm_type)              \
+    X(cshm_value_shared)      \
+    X(cshm_array_shared)      \
     X(cshm_barrier_shared)    \
     X(cshm_condition_shared)  \
     X(cshm_condition_place)   \

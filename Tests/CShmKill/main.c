@@ -35,6 +35,7 @@
     X(park)        \
     X(bell)        \
     X(value)       \
+    X(atomic)      \
     X(heap)        \
     X(directory)   \
     X(ring)        \

@@ -35,6 +35,7 @@
     X(semaphore)   \
     X(permits)     \
     X(baton)       \
+    X(value)       \
     X(heap)        \
     X(directory)   \
     X(ring)        \

@@ -137,9 +137,9 @@ CSHM_EXPORT void cshm_condition_waitable(const struct cshm_condition_waiter *wai
                                          struct cshm_waitable *out);
 
 /**
- * Leaves the table. Call it with the mutex held; if that is not recoverable, without.
+ * Leaves the table, with or without the mutex.
  *
- * @returns 1 if it was notified, 0 if not.
+ * @returns 1 if it was notified, 0 if not. Who does not go on then notifies another.
  */
 CSHM_EXPORT int cshm_condition_end(const struct cshm_condition_waiter *waiter);
 

@@ -61,6 +61,14 @@ enum cshm_kind {
     CSHM_KIND_LIST = 7,
     /** cshm/lanes.h. */
     CSHM_KIND_LANES = 8,
+    /** cshm/semaphore.h. */
+    CSHM_KIND_SEMAPHORE = 10,
+    /** cshm/permits.h. */
+    CSHM_KIND_PERMITS = 11,
+    /** cshm/rwlock.h. */
+    CSHM_KIND_RWLOCK = 12,
+    /** cshm/baton.h. */
+    CSHM_KIND_BATON = 13,
     /** cshm/condition.h. */
     CSHM_KIND_CONDITION = 16,
     /** cshm/event.h. */
@@ -71,14 +79,12 @@ enum cshm_kind {
     CSHM_KIND_LATCH = 19,
     /** cshm/once.h. */
     CSHM_KIND_ONCE = 20,
-    /** cshm/semaphore.h. */
-    CSHM_KIND_SEMAPHORE = 10,
-    /** cshm/permits.h. */
-    CSHM_KIND_PERMITS = 11,
-    /** cshm/rwlock.h. */
-    CSHM_KIND_RWLOCK = 12,
-    /** cshm/baton.h. */
-    CSHM_KIND_BATON = 13,
+    /** cshm/value.h. */
+    CSHM_KIND_VALUE = 21,
+    /** cshm/atomic.h. */
+    CSHM_KIND_ATOMIC = 22,
+    /** cshm/array.h. */
+    CSHM_KIND_ARRAY = 23,
 };
 
 /** An object with a name. */

@@ -36,6 +36,8 @@ public struct SharedStateError: Error, Hashable, Sendable, CustomStringConvertib
         case incompatible
         /// All entries of a bounded table are in use by live processes (`EUSERS`).
         case tooManyUsers
+        /// A party of the barrier is missing: one timed out, died or gave up.
+        case broken
         /// The object was cancelled or closed, or the pool shut down (`ECANCELED`).
         case closed
         /// The stream has ended: nothing more is put, and all that was is delivered (`EPIPE`).
@@ -175,6 +177,8 @@ internal enum Answer {
     static let finished: Int32 = -EPIPE
     /// The deadline has passed.
     static let timedOut: Int32 = -ETIMEDOUT
+    /// It was cancelled, or broken.
+    static let cancelled: Int32 = -ECANCELED
     /// Another thread is using it.
     static let busy: Int32 = -EBUSY
     /// Nobody has the box open.

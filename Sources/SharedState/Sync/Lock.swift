@@ -21,6 +21,12 @@ public final class Lock: Sendable, Codable {
         unsafe mutex = try Mutexes.open(object, recursive: false)
     }
 
+    /// A lock that is part of another object; its end is the end of that.
+    internal init(inside object: SharedObject, at mutex: UnsafeMutablePointer<cshm_mutex>) {
+        self.object = object
+        unsafe self.mutex = mutex
+    }
+
     /// Makes a lock, free.
     ///
     /// - Parameter region: Where it lives; `nil` is the family's region.

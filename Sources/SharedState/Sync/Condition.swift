@@ -1,0 +1,349 @@
+// SPDX-License-Identifier: Apache-2.0
+
+internal import CShm
+
+/// A lock, and a place where its holders wait until what it guards has changed.
+///
+///     try condition.withLock { holder in
+///         try condition.wait(holder) { !inbox.isEmpty }
+///         take(from: inbox)
+///     }
+///     …
+///     try condition.withLock { holder in
+///         inbox.append(letter)
+///         try condition.notify(holder)
+///     }
+///
+/// A notification lets exactly one waiter go on, the longest waiting; one without waiters is lost.
+/// Nobody goes on without one, but after a death; so wait *for* something, as above.
+///
+/// - Processes: safe; send it to a worker like any value. Threads: safe.
+/// - Tasks: ``withLock(timeout:when:_:)`` waits without holding a thread.
+/// - Death: the notification of a waiter that dies goes to another. If a process dies with the lock
+///   and nobody else comes, one of the waiters gets it, and its wait says so.
+///
+/// The corresponding C header is `cshm/condition.h`.
+@safe
+public final class Condition: Sendable, Codable {
+    /// How a wait ended. The lock is held again, however.
+    @frozen
+    public enum Wakeup: Sendable {
+        /// By a notification, or because what was waited for holds.
+        case notified
+        /// By the time-out.
+        case timedOut
+        /// The lock's last holder died with it: the data may be half written. Repair it, and call
+        /// ``Lock/Holder/markRepaired()``, as after an acquisition.
+        case inheritedFromDead
+    }
+
+    /// The lock that guards what is waited for.
+    public let lock: Lock
+    private let object: SharedObject
+    private nonisolated(unsafe) let condition: OpaquePointer
+
+    private init(_ lock: Lock, _ object: SharedObject) throws(SharedStateError) {
+        var opened: OpaquePointer?
+        try unsafe check(
+            cshm_condition_open(object.region.pointer, object.offset, &opened),
+            "cshm_condition_open")
+        unsafe condition = opened.unsafelyUnwrapped
+        self.lock = lock
+        self.object = object
+    }
+
+    /// Makes a condition.
+    ///
+    /// - Parameters:
+    ///   - lock: The lock that guards what is waited for; `nil` makes one. Several conditions may
+    ///     have the same one.
+    ///   - waiters: How many may wait at once, over all processes, 1 to 4096.
+    ///   - region: Where it lives; `nil` is the family's region.
+    /// - Throws: `invalidArgument`, `full`, `system`.
+    public convenience init(
+        _ lock: Lock? = nil, waiters: Int = 128, in region: Region? = nil
+    ) throws(SharedStateError) {
+        guard (1...Int(CSHM_CONDITION_WAITERS_MAX)).contains(waiters) else {
+            throw SharedStateError(
+                .invalidArgument, "a condition has 1 to 4096 waiters, not \(waiters)")
+        }
+        let ownLock: Lock
+        if let lock { ownLock = lock } else { ownLock = try Lock(in: region) }
+        let region = try Region.orFamily(region)
+        var offset: UInt64 = 0
+        try unsafe check(
+            cshm_condition_create(region.pointer, UInt32(waiters), &offset),
+            "cshm_condition_create")
+        try self.init(ownLock, SharedObject(region, offset, sent: false))
+    }
+
+    /// Opens the condition a sent handle names.
+    public convenience init(from decoder: any Decoder) throws {
+        var container = try decoder.unkeyedContainer()
+        let lock = try container.decode(Lock.self)
+        let place = try container.decode(ObjectPlace.self)
+        try self.init(lock, SharedObject(try place.region(), place.offset, sent: true))
+    }
+
+    /// Sends the handle; condition and lock then live as long as their region.
+    public func encode(to encoder: any Encoder) throws {
+        var container = encoder.unkeyedContainer()
+        try container.encode(lock)
+        try container.encode(object.place())
+    }
+
+    deinit {
+        if object.wasSent {
+            unsafe cshm_condition_close(condition)
+        } else {
+            unsafe cshm_condition_destroy(condition)
+        }
+    }
+
+    // MARK: Names
+
+    /// Gives it a name, by which any program that opens its region finds it; its lock gets the same
+    /// name with `.lock` behind it.
+    ///
+    /// C finds both by `cshm_directory_find`.
+    ///
+    /// - Parameter name: 1 to 195 bytes.
+    /// - Throws: `alreadyExists`, `invalidArgument`, `full`; then it has no name.
+    public func setName(_ name: String) throws(SharedStateError) {
+        try lock.object.name(name + ".lock", kind: CSHM_KIND_MUTEX, tag: 0)
+        do throws(SharedStateError) {
+            try object.name(name, kind: CSHM_KIND_CONDITION, tag: 0)
+        } catch {
+            try? lock.object.region.removeName(name + ".lock")
+            throw error
+        }
+    }
+
+    /// Opens the condition of that name, with its lock.
+    ///
+    /// - Parameters:
+    ///   - name: The name it was given.
+    ///   - region: Where it lives; `nil` is the family's region.
+    /// - Throws: `notFound`, `incompatible` (not a condition).
+    public convenience init(opening name: String, in region: Region?) throws(SharedStateError) {
+        let lock = try Lock(opening: name + ".lock", in: region)
+        try self.init(lock, SharedObject(opening: name, in: region, kind: CSHM_KIND_CONDITION))
+    }
+
+    // MARK: Waiting
+
+    /// Runs `body` while holding the lock: the same as ``lock``'s.
+    public func withLock<Result: ~Copyable>(
+        timeout: Duration? = nil, _ body: (borrowing Lock.Holder) throws -> Result
+    ) throws -> Result {
+        try lock.withLock(timeout: timeout, body)
+    }
+
+    /// Releases the lock, waits to be notified, and acquires the lock again, however long that takes.
+    ///
+    /// - Parameters:
+    ///   - holder: Proof that the calling thread holds the lock.
+    ///   - timeout: The longest wait to be notified; `nil` waits without limit.
+    /// - Returns: How it ended.
+    /// - Throws: `tooManyUsers` (as many wait); `notRecoverable`, and then the lock is not held.
+    @discardableResult
+    public func wait(
+        _ holder: borrowing Lock.Holder, timeout: Duration? = nil
+    ) throws(SharedStateError) -> Wakeup {
+        try wait(holder, until: deadline(after: timeout))
+    }
+
+    /// Waits until `predicate` holds.
+    ///
+    /// - Parameters:
+    ///   - holder: Proof that the calling thread holds the lock.
+    ///   - timeout: The longest wait; `nil` waits without limit.
+    ///   - predicate: What is waited for; it runs with the lock held.
+    /// - Returns: `notified` if it holds, `timedOut` if it does not; `inheritedFromDead`, and then it
+    ///   was not asked.
+    /// - Throws: As ``wait(_:timeout:)``, or what `predicate` throws.
+    @discardableResult
+    public func wait(
+        _ holder: borrowing Lock.Holder, timeout: Duration? = nil,
+        until predicate: () throws -> Bool
+    ) throws -> Wakeup {
+        let until = deadline(after: timeout)
+        while try !predicate() {
+            let wakeup = try wait(holder, until: until)
+            if wakeup == .timedOut { return try predicate() ? .notified : .timedOut }
+            if wakeup == .inheritedFromDead { return wakeup }
+        }
+        return .notified
+    }
+
+    private func wait(
+        _ holder: borrowing Lock.Holder, until: Int64
+    ) throws(SharedStateError) -> Wakeup {
+        try checkOwn(holder)
+        let status = unsafe cshm_condition_wait_until(condition, lock.mutex, until)
+        switch status {
+        case 0: return .notified
+        case Answer.inherited: return .inheritedFromDead
+        case Answer.timedOut: return .timedOut
+        default: throw SharedStateError(status: status, "cshm_condition_wait_until", "")
+        }
+    }
+
+    private func checkOwn(_ holder: borrowing Lock.Holder) throws(SharedStateError) {
+        guard unsafe holder.mutex == lock.mutex else {
+            throw SharedStateError(.invalidArgument, "the holder is that of another lock")
+        }
+    }
+
+    // MARK: Notifying
+
+    /// Lets those who have waited longest go on, as soon as the lock is released.
+    ///
+    /// - Parameters:
+    ///   - holder: Proof that the calling thread holds the lock.
+    ///   - count: How many at most.
+    /// - Returns: How many there were.
+    /// - Throws: `invalidArgument` (the holder is of another lock).
+    @discardableResult
+    public func notify(
+        _ holder: borrowing Lock.Holder, count: Int = 1
+    ) throws(SharedStateError) -> Int {
+        try checkOwn(holder)
+        let count = UInt32(clamping: max(0, count))
+        return Int(
+            try unsafe check(
+                cshm_condition_notify(condition, lock.mutex, count), "cshm_condition_notify"))
+    }
+
+    /// Lets everybody go on who waits.
+    ///
+    /// - Parameter holder: Proof that the calling thread holds the lock.
+    /// - Returns: How many there were.
+    /// - Throws: As ``notify(_:count:)``.
+    @discardableResult
+    public func notifyAll(_ holder: borrowing Lock.Holder) throws(SharedStateError) -> Int {
+        try notify(holder, count: .max)
+    }
+
+    /// How many wait and are not notified, at some instant of the call.
+    public var waiting: Int { Int(unsafe cshm_condition_waiting(condition)) }
+
+    // MARK: Tasks
+
+    /// Runs `body` while holding the lock, as soon as `predicate` holds, without holding a thread
+    /// while it waits for that.
+    ///
+    /// - Parameters:
+    ///   - timeout: The longest wait; `nil` waits without limit.
+    ///   - predicate: What is waited for; it runs with the lock held. If the lock was inherited from
+    ///     the dead, it repairs the data, or leaves that to `body`.
+    ///   - body: What to do, with the lock still held. It cannot `await`.
+    /// - Returns: What `body` returns.
+    /// - Throws: `timedOut`, `tooManyUsers`, `notRecoverable`, `CancellationError`, in which cases
+    ///   `body` did not run; or what `predicate` or `body` throws.
+    public func withLock<Result>(
+        timeout: Duration? = nil, when predicate: (borrowing Lock.Holder) throws -> Bool,
+        _ body: (borrowing Lock.Holder) throws -> Result
+    ) async throws -> Result {
+        let until = deadline(after: timeout)
+        var waiter: Waiter?
+        defer {
+            // Whatever ended it: what it was notified of is for somebody else.
+            if let waiter, waiter.end() { handOn() }
+        }
+        while true {
+            let isLast = Task.isCancelled || cshm_now_ns() >= until
+            let look = try await lock.withLock(timeout: remaining(until)) { holder in
+                try self.look(holder, waiter, isLast, predicate, body)
+            }
+            switch look {
+            case .done(let result): return result
+            case .waits(let next): waiter = next
+            case .over:
+                try Task.checkCancellation()
+                throw SharedStateError(.timedOut, "the time-out passed first")
+            }
+            if let waiter { await waiter.wait(until: until, for: self) }
+        }
+    }
+
+    private func remaining(_ until: Int64) -> Duration? {
+        until == .max ? nil : .nanoseconds(max(0, until - cshm_now_ns()))
+    }
+
+    private enum Look<Result> {
+        case done(Result)
+        case waits(Waiter)
+        case over
+    }
+
+    /// With the lock held: gives up the place in the table, and does the work or takes a new place.
+    private func look<Result>(
+        _ holder: borrowing Lock.Holder, _ waiter: Waiter?, _ isLast: Bool,
+        _ predicate: (borrowing Lock.Holder) throws -> Bool,
+        _ body: (borrowing Lock.Holder) throws -> Result
+    ) throws -> Look<Result> {
+        if try predicate(holder) {
+            _ = waiter?.end()
+            return .done(try body(holder))
+        }
+        if isLast { return .over }
+        _ = waiter?.end()
+        let next = Waiter()
+        try check(next.begin(self), "cshm_condition_begin")
+        return .waits(next)
+    }
+
+    private func handOn() {
+        _ = try? lock.withLock { holder in try notify(holder) }
+    }
+
+    fileprivate func begin(_ waiter: UnsafeMutablePointer<cshm_condition_waiter>) -> Int32 {
+        unsafe cshm_condition_begin(condition, lock.mutex, waiter)
+    }
+}
+
+/// A task's place in a condition's table, where C can look at it.
+@safe
+private final class Waiter: Sendable {
+    private nonisolated(unsafe) let pointer: UnsafeMutablePointer<cshm_condition_waiter>
+    private let isIn = Mutex(false)
+
+    init() {
+        unsafe pointer = .allocate(capacity: 1)
+        unsafe pointer.initialize(to: cshm_condition_waiter())
+    }
+
+    deinit {
+        unsafe pointer.deallocate()
+    }
+
+    func begin(_ condition: Condition) -> Int32 {
+        let status = unsafe condition.begin(pointer)
+        isIn.withLock { $0 = status == 0 }
+        return status
+    }
+
+    /// Gives it up. Idempotent.
+    ///
+    /// - Returns: Whether it was notified.
+    func end() -> Bool {
+        isIn.withLock { isIn in
+            guard isIn else { return false }
+            isIn = false
+            return unsafe cshm_condition_end(pointer) == 1
+        }
+    }
+
+    /// Waits to be notified; or for a while, as a death wakes nobody.
+    func wait(until deadline: Int64, for condition: Condition) async {
+        let soon = min(deadline, cshm_now_ns() + 50_000_000)
+        let place = unsafe Reactor.Place(.anyone) { unsafe cshm_condition_waitable(pointer, $0) }
+        // If the task is cancelled, its next look says so.
+        _ = try? await Reactor.wait(at: place, until: soon) { [self] in
+            withExtendedLifetime(condition) {
+                unsafe cshm_condition_is_notified(pointer) == 1 ? 0 : Answer.wouldWait
+            }
+        }
+    }
+}

@@ -12,8 +12,8 @@
  *               leaves a notification too many, and none too few
  *   [announce]  of park.c: NOTIFIED is stored (seq_cst), then the waiter's parking word looked at
  *
- * A waiter may leave without the mutex, which a notification's compare-and-swap notices: it goes to
- * the next one. The others cannot fail where everybody uses one mutex; they keep the table whole where
+ * A waiter that is not notified may leave without the mutex, which a notification's compare-and-swap
+ * notices: it goes to the next one. The others cannot fail where everybody uses one mutex; they keep the table whole where
  * somebody does not.
  */
 #include <cshm/condition.h>
@@ -315,6 +315,13 @@ int cshm_condition_begin(cshm_condition *condition, cshm_mutex *mutex,
         *out = (struct cshm_condition_waiter){condition, place};
     }
     return status;
+}
+
+int cshm_condition_try_leave(const struct cshm_condition_waiter *waiter)
+{
+    struct cshm_condition_place *place = &waiter->condition->places[waiter->place];
+    uint64_t seen = load(place);
+    return KIND(seen) == WAITING && swap(place, seen, 0) ? 0 : 1;
 }
 
 int cshm_condition_end(const struct cshm_condition_waiter *waiter)

@@ -212,6 +212,13 @@ static void refusals(void)
     CHECK_EQ(cshm_condition_end(&waiter), 1);
     CHECK_EQ(cshm_condition_begin(scene.condition, scene.mutex, &waiter), 0);
     CHECK_EQ(cshm_condition_end(&waiter), 0);
+    CHECK_EQ(cshm_condition_begin(scene.condition, scene.mutex, &waiter), 0);
+    CHECK_EQ(cshm_condition_try_leave(&waiter), 0);
+    CHECK_EQ(cshm_condition_notify(scene.condition, scene.mutex, 1), 0);
+    CHECK_EQ(cshm_condition_begin(scene.condition, scene.mutex, &waiter), 0);
+    CHECK_EQ(cshm_condition_notify(scene.condition, scene.mutex, 1), 1);
+    CHECK_EQ(cshm_condition_try_leave(&waiter), 1);
+    CHECK_EQ(cshm_condition_end(&waiter), 1);
     release(&scene);
     cshm_mutex_init_recursive(scene.mutex);
     acquire(&scene);

@@ -7,6 +7,8 @@
  * Each thread runs a script, one letter an operation, each of which acquires the mutex first:
  *
  *   w  wait   t  wait, with a time-out that passes at any time   n  notify one   a  notify all
+ *   e  enter the table, release the mutex, leave at any time without it; who was notified by then
+ *      stays, acquires the mutex, notifies another and leaves
  *
  * How a waiter sleeps and is woken is the parking word's, whose model is `park`: here it goes on when
  * its place says so, or when a slice of sleep ends and there is something to do for the dead.
@@ -21,6 +23,8 @@ enum mutation {
     FREED_FIRST,
     TIMED_OUT_UNSEEN,
     NOT_INHERITED,
+    LEFT_UNSEEN,
+    LEFT_NOTIFIED,
 };
 
 struct config {
@@ -124,12 +128,18 @@ static bool notify_one(struct state *s, uint32_t self)
     struct thread *me = &s->thread[self];
     BEGIN;
     me->dead = 0;
-    do {
-        STEP("[notify] the longest waiting is NOTIFIED");
+    for (;;) {
+        STEP("look for the longest waiting");
         me->next = (uint8_t)longest_waiting(s);
         me->found = 0;
         if (me->next != PLACES) {
-            s->place[me->next].kind = NOTIFIED;
+            STEP("[notify] CAS: it is NOTIFIED");
+            if (s->place[me->next].kind != WAITING && config->mutation != LEFT_UNSEEN) {
+                continue; /* it left */
+            }
+            if (s->place[me->next].kind == WAITING) {
+                s->place[me->next].kind = NOTIFIED;
+            }
             s->issued = (uint8_t)(s->issued + (me->dead == 0 && !me->goes_on));
             /* Who is dead was asleep, or not: then the others find it. */
             me->found = !owner_is_dead(s, s->place[me->next]) || model_choose(2) == 0;
@@ -139,8 +149,11 @@ static bool notify_one(struct state *s, uint32_t self)
             set_free(s, me->dead - 1u);
             s->issued = (uint8_t)(s->issued - (me->next == PLACES && !me->goes_on));
         }
-        me->dead = me->found || me->next == PLACES ? 0 : (uint8_t)(me->next + 1);
-    } while (me->dead != 0);
+        if (me->found || me->next == PLACES) {
+            break;
+        }
+        me->dead = (uint8_t)(me->next + 1);
+    }
     END;
 }
 
@@ -220,6 +233,41 @@ static bool wait_for(struct state *s, uint32_t self, bool is_timed)
     END;
 }
 
+static bool enter_and_leave(struct state *s, uint32_t self)
+{
+    struct thread *me = &s->thread[self];
+    BEGIN;
+    STEP("[enter] takes a place");
+    for (me->mine = 0; s->place[me->mine].kind != FREE; me->mine++) {
+        CLAIM(me->mine + 1 < PLACES, "too many wait");
+    }
+    s->place[me->mine] = (struct place){WAITING, (uint8_t)(self + 1), s->tickets++};
+    STEP("release the mutex");
+    s->holder = 0;
+    STEP("leaves its place without the mutex, if it is WAITING");
+    if (is_waiting(s, self) || config->mutation == LEFT_NOTIFIED) {
+        me->found = !is_waiting(s, self);
+        set_free(s, me->mine);
+        me->mine = 0;
+        if (!me->found) {
+            RETURN;
+        }
+    }
+    CALL(acquire(s, self));
+    me->goes_on = 1;
+    CALL(notify_one(s, self));
+    me->goes_on = 0;
+    s->issued = (uint8_t)(s->issued - (me->next == PLACES)); /* nobody is left to want it */
+    if (config->mutation != LEFT_NOTIFIED) {
+        STEP("leaves its place");
+        set_free(s, me->mine);
+        me->mine = 0;
+    }
+    STEP("release the mutex");
+    s->holder = 0;
+    END;
+}
+
 static bool notify(struct state *s, uint32_t self, bool all)
 {
     struct thread *me = &s->thread[self];
@@ -237,6 +285,10 @@ static bool run(void *state, uint32_t self)
     BEGIN;
     for (; letter_of(s, self) != '\0'; me->operation++) {
         CALL(acquire(s, self));
+        if (letter_of(s, self) == 'e') {
+            CALL(enter_and_leave(s, self));
+            continue;
+        }
         if (letter_of(s, self) == 'w' || letter_of(s, self) == 't') {
             CALL(wait_for(s, self, letter_of(s, self) == 't'));
         } else {
@@ -319,6 +371,7 @@ static const struct model_case cases[] = {
     CASE("all", NULL, false, {"w", "w", "w", "a"}, .deaths = 2),
     CASE("time-outs", NULL, false, {"t", "w", "t", "nn"}, .deaths = 1),
     CASE("two notify", NULL, false, {"ww", "w", "n", "na"}, .deaths = 1),
+    CASE("tasks", NULL, false, {"e", "w", "e", "nn"}, .deaths = 1),
     CASE("longer", NULL, true, {"ww", "wt", "wn", "nan"}, .deaths = 2),
 
     CASE("sleepers do not look for the dead", "lost", false, {"w", "w", "n"}, .deaths = 1,
@@ -327,6 +380,9 @@ static const struct model_case cases[] = {
          .mutation = FREED_FIRST),
     CASE("a time-out does not look at its place", "lost", false, {"t", "w", "n"},
          .mutation = TIMED_OUT_UNSEEN),
+    CASE("who is notified leaves, then notifies another", "lost", false, {"e", "w", "n"},
+         .deaths = 1, .mutation = LEFT_NOTIFIED),
+    CASE("who left is taken for notified", "lost", false, {"e", "w", "n"}, .mutation = LEFT_UNSEEN),
     CASE("a dead holder's mutex is nobody's", "beside a dead", false, {"w", "n"}, .deaths = 1,
          .mutation = NOT_INHERITED),
     {0},

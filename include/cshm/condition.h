@@ -137,9 +137,18 @@ CSHM_EXPORT void cshm_condition_waitable(const struct cshm_condition_waiter *wai
                                          struct cshm_waitable *out);
 
 /**
- * Leaves the table, with or without the mutex.
+ * Leaves the table without the mutex, unless it is notified.
  *
- * @returns 1 if it was notified, 0 if not. Who does not go on then notifies another.
+ * @returns 0 if it left; 1 if it is notified, and still there: acquire the mutex, notify another, and
+ *          call cshm_condition_end(), in this order, so that a death in between loses nothing.
+ */
+CSHM_EXPORT CSHM_MUST_CHECK int
+cshm_condition_try_leave(const struct cshm_condition_waiter *waiter);
+
+/**
+ * Leaves the table. Call it with the mutex held; if that is not recoverable, without.
+ *
+ * @returns 1 if it was notified, 0 if not.
  */
 CSHM_EXPORT int cshm_condition_end(const struct cshm_condition_waiter *waiter);
 

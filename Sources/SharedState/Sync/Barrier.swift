@@ -248,7 +248,7 @@ public final class Barrier: Sendable, Codable {
         unsafe cshm_barrier_abort(barrier)
     }
 
-    /// Makes it new. Those who wait are refused.
+    /// Makes it new; those who wait are refused.
     ///
     /// - Returns: How many of its processes were found dead. They are told once, and are parties no
     ///   longer: the others wait for as many as ever.

@@ -25,7 +25,7 @@ internal import CShm
 /// The corresponding C header is `cshm/condition.h`.
 @safe
 public final class Condition: Sendable, Codable {
-    /// How a wait ended. The lock is held again, however.
+    /// How a wait ended, after which the lock is held again.
     @frozen
     public enum Wakeup: Sendable {
         /// By a notification, or because what was waited for holds.
@@ -249,7 +249,7 @@ public final class Condition: Sendable, Codable {
         var waiter: Waiter?
         defer {
             // Whatever ended it: what it was notified of is for somebody else.
-            if let waiter, waiter.end() { handOn() }
+            if let waiter, !waiter.tryLeave() { handOn(from: waiter) }
         }
         while true {
             let isLast = Task.isCancelled || cshm_now_ns() >= until
@@ -284,18 +284,26 @@ public final class Condition: Sendable, Codable {
         _ body: (borrowing Lock.Holder) throws -> Result
     ) throws -> Look<Result> {
         if try predicate(holder) {
-            _ = waiter?.end()
+            waiter?.end()
             return .done(try body(holder))
         }
         if isLast { return .over }
-        _ = waiter?.end()
+        waiter?.end()
         let next = Waiter()
         try check(next.begin(self), "cshm_condition_begin")
         return .waits(next)
     }
 
-    private func handOn() {
-        _ = try? lock.withLock { holder in try notify(holder) }
+    /// In this order: a death in between loses nothing.
+    private func handOn(from waiter: Waiter) {
+        do {
+            try lock.withLock { holder in
+                try notify(holder)
+                waiter.end()
+            }
+        } catch {
+            waiter.end()
+        }
     }
 
     fileprivate func begin(_ waiter: UnsafeMutablePointer<cshm_condition_waiter>) -> Int32 {
@@ -324,14 +332,21 @@ private final class Waiter: Sendable {
         return status
     }
 
-    /// Gives it up. Idempotent.
-    ///
-    /// - Returns: Whether it was notified.
-    func end() -> Bool {
+    /// Gives it up, with the lock held.
+    func end() {
         isIn.withLock { isIn in
-            guard isIn else { return false }
+            if isIn { unsafe cshm_condition_end(pointer) }
             isIn = false
-            return unsafe cshm_condition_end(pointer) == 1
+        }
+    }
+
+    /// Gives it up without the lock.
+    ///
+    /// - Returns: `false` if it is notified, and keeps its place for now.
+    func tryLeave() -> Bool {
+        isIn.withLock { isIn in
+            if isIn { isIn = unsafe cshm_condition_try_leave(pointer) == 1 }
+            return !isIn
         }
     }
 

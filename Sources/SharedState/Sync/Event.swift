@@ -82,12 +82,12 @@ public final class Event: Sendable, Codable {
         }
     }
 
-    /// Sets it, and wakes who waits. Idempotent.
+    /// Sets it, if it is not, and wakes who waits.
     public func set() {
         _ = unsafe cshm_event_set(event)
     }
 
-    /// Clears it. Idempotent.
+    /// Clears it, if it is set.
     public func clear() {
         _ = unsafe cshm_event_clear(event)
     }

@@ -139,7 +139,7 @@ public final class SharedArray<Element: BitwiseCopyable & Sendable>: Sendable, C
     /// The positions of the elements.
     public var indices: Range<Int> { 0..<count }
 
-    /// An element. A position outside the array stops the program.
+    /// An element; a position outside the array stops the program.
     @inlinable
     public subscript(position: Int) -> Element {
         get {

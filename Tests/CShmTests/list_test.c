@@ -101,7 +101,9 @@ static void splice_model(struct model *model, uint64_t from, uint64_t count,
 {
     memmove(model->number + from + number_count, model->number + from + count,
             (model->count - from - count) * 8);
-    memcpy(model->number + from, numbers, number_count * 8);
+    if (number_count != 0) {
+        memcpy(model->number + from, numbers, number_count * 8);
+    }
     model->count += number_count - count;
 }
 

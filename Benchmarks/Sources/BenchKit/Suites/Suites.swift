@@ -4,7 +4,7 @@
 public enum Suites {
     /// All of them.
     public static let all: [Row] =
-        floors + ring + queue + messages + swiftQueue + sync + map + pool
+        floors + ring + queue + messages + swiftQueue + sync + map + swiftMap + pool
         + process
 
     /// Those whose name contains one of some words.

@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: Apache-2.0
+
+internal import SharedState
+
+/// A key of 16 bytes.
+internal struct Key16: Hashable, Sendable {
+    var high: UInt64
+    var low: UInt64
+
+    init(_ number: Int) {
+        high = UInt64(number) &* 0x9e37_79b9_7f4a_7c15
+        low = UInt64(number)
+    }
+}
+
+/// `ManagedDictionary`, or Swift's own in one process: operations a second on keys at random.
+internal struct SwiftMapProbe: Probe {
+    internal enum Operation: Sendable {
+        case get
+        case set
+        case getText
+        case addByTwo
+    }
+
+    internal enum Subject: Sendable {
+        case managed
+        case dictionary
+    }
+
+    private let operation: Operation
+    private let subject: Subject
+    private static let keys = 100_000
+
+    internal init(_ operation: Operation, of subject: Subject = .managed) {
+        self.operation = operation
+        self.subject = subject
+    }
+
+    var name: String { subject == .managed ? "managed-dictionary" : "swift-dictionary" }
+
+    func reasonToSkip(_ settings: Settings) -> String? { nil }
+
+    func measure(_ settings: Settings) throws -> Measurement {
+        switch (operation, subject) {
+        case (.getText, _): Measurement(value: try Self.texts(settings))
+        case (.addByTwo, _): Measurement(value: try Self.adds(settings))
+        case (_, .managed): Measurement(value: try managed(settings))
+        case (_, .dictionary): Measurement(value: try plain(settings))
+        }
+    }
+
+    private func managed(_ settings: Settings) throws -> Double {
+        let dictionary = try ManagedDictionary<Key16, Int>()
+        for number in 0..<Self.keys { try dictionary.set(number, forKey: Key16(number)) }
+        if operation == .set {
+            return try Self.rate(settings) { number in
+                try dictionary.set(number, forKey: Key16(number))
+            }
+        }
+        return try Self.rate(settings) { number in
+            guard try dictionary[Key16(number)] == number else {
+                throw MeasurementFailure("a wrong value")
+            }
+        }
+    }
+
+    private func plain(_ settings: Settings) throws -> Double {
+        var dictionary: [Key16: Int] = [:]
+        for number in 0..<Self.keys { dictionary[Key16(number)] = number }
+        if operation == .set {
+            return try Self.rate(settings) { number in dictionary[Key16(number)] = number }
+        }
+        return try Self.rate(settings) { number in
+            guard dictionary[Key16(number)] == number else {
+                throw MeasurementFailure("a wrong value")
+            }
+        }
+    }
+
+    private static func texts(_ settings: Settings) throws -> Double {
+        let dictionary = try ManagedDictionary<String, String>()
+        let texts = (0..<10_000).map { "text number \($0)" }
+        for text in texts { try dictionary.set(text, forKey: text) }
+        return try rate(settings) { number in
+            let text = texts[number % texts.count]
+            guard try dictionary[text] == text else { throw MeasurementFailure("a wrong value") }
+        }
+    }
+
+    private static func adds(_ settings: Settings) throws -> Double {
+        let counts = try ManagedDictionary<Int, Int>()
+        let clock = ContinuousClock()
+        let start = clock.now
+        let children = try (0..<2).map { _ in
+            try ChildProcess.start(counts, settings.duration) { counts, duration in
+                let end = ContinuousClock.now + .seconds(duration)
+                while ContinuousClock.now < end {
+                    for _ in 0..<256 { try counts.add(1, forKey: 0) }
+                }
+            }
+        }
+        for child in children { try child.join(timeout: .seconds(30)) }
+        return Double(try counts[0] ?? 0) / ((clock.now - start) / .seconds(1))
+    }
+
+    /// How often a second something is done with one of the numbers at random.
+    @inline(__always)
+    private static func rate(
+        _ settings: Settings, _ once: (Int) throws -> Void
+    ) throws -> Double {
+        let clock = ContinuousClock()
+        var state: UInt64 = 88_172_645_463_325_252
+        var done = 0
+        let start = clock.now
+        let end = start + .seconds(settings.duration)
+        while clock.now < end {
+            for _ in 0..<256 {
+                state ^= state << 13
+                state ^= state >> 7
+                state ^= state << 17
+                try once(Int(state % UInt64(keys)))
+            }
+            done += 256
+        }
+        return Double(done) / ((clock.now - start) / .seconds(1))
+    }
+}

@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: Apache-2.0
+
+extension Suites {
+    internal static let swiftMap: [Row] = [
+        row("get", "one of 100,000 keys, ManagedDictionary", .get),
+        row("set", "one of 100,000 keys, ManagedDictionary", .set),
+        Row(
+            "swift-map/get-text/16/1", .perSecond, "one of 10,000 String keys and values",
+            SwiftMapProbe(.getText),
+            against: [PythonProbe("python-manager", "mp_manager.py", "get")]),
+        Row(
+            "swift-map/add/8/2", .perSecond, "one key is added to by two processes",
+            SwiftMapProbe(.addByTwo), against: []),
+    ]
+
+    private static func row(
+        _ name: String, _ what: String, _ operation: SwiftMapProbe.Operation
+    ) -> Row {
+        Row(
+            "swift-map/\(name)/8/1", .perSecond, what, SwiftMapProbe(operation),
+            against: [
+                SwiftMapProbe(operation, of: .dictionary),
+                PythonProbe("python-manager", "mp_manager.py", name),
+            ])
+    }
+}

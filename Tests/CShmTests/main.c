@@ -50,6 +50,7 @@
     X(byte_limit)  \
     X(map)         \
     X(list)        \
+    X(behaviour)   \
     X(refusal)     \
     X(history)     \
     X(glibc)       \

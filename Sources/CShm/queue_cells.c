@@ -130,12 +130,30 @@ static void advance(_Atomic uint64_t *guess, _Atomic uint64_t *hint, uint64_t po
 
 /* ---- how much there is ---- */
 
+/* A position of a side and a number of elements, which this process remembers. */
+#define NOTE(position, elements) ((position) << 24 | (elements))
+
+static uint64_t positions_since(uint64_t note, uint64_t position)
+{
+    return (position - (note >> 24)) & ((1ull << 40) - 1);
+}
+
+static uint64_t elements_noted(uint64_t note)
+{
+    return note & ((1ull << 24) - 1);
+}
+
 /* Elements put before a position that is the tail: the cell before it was put, and has kept its
- * number even if it was taken. */
+ * number even if it was taken. Who put it remembers the number: the cell is the consumer's by now. */
 static uint64_t cum_before(const struct cshm_queue *queue, uint64_t position)
 {
-    return queue->pack == 1 ? position & queue->cum_mask
-                            : cum_of(queue, load_cell(queue, position - 1));
+    if (queue->pack == 1) {
+        return position & queue->cum_mask;
+    }
+    uint64_t note = atomic_load_explicit(&queue->put, memory_order_relaxed);
+    return positions_since(note, position) == 0 && note != 0
+               ? elements_noted(note)
+               : cum_of(queue, load_cell(queue, position - 1));
 }
 
 /* The first position of a side that is not done yet, from the best guess on, and its cell; or
@@ -192,18 +210,15 @@ uint64_t cshm__queue_count(const struct cshm_queue *queue)
     return count < queue->capacity ? count : queue->capacity;
 }
 
-#define ROOM(position, taken) ((position) << 24 | (taken))
-
 /* What was seen last is good for so many positions that the numbers, which wrap at four times the
  * ring, cannot be mistaken. @returns whether `count` more fit, by that. */
 static bool surely_fits(const struct cshm_queue *queue, uint64_t position, uint64_t before,
                         uint32_t count)
 {
     uint64_t room = atomic_load_explicit(&queue->room, memory_order_relaxed);
-    uint64_t since = (position - (room >> 24)) & ((1ull << 40) - 1);
-    uint64_t taken = room & ((1ull << 24) - 1);
-    return since * queue->pack <= queue->ring &&
-           ((before - taken) & queue->cum_mask) + count <= queue->capacity;
+    uint64_t put = (before - elements_noted(room)) & queue->cum_mask;
+    return positions_since(room, position) * queue->pack <= 2 * queue->ring &&
+           put + count <= queue->capacity;
 }
 
 /* Whether `count` elements fit at the tail, whose cell was seen so. @returns 0, -EAGAIN, -EPROTO, or
@@ -222,7 +237,7 @@ static int fits(struct cshm_queue *queue, uint64_t position, uint64_t seen, uint
     if (used > queue->capacity) {
         return -EPROTO;
     }
-    atomic_store_explicit(&queue->room, ROOM(position, taken), memory_order_relaxed);
+    atomic_store_explicit(&queue->room, NOTE(position, taken), memory_order_relaxed);
     return used + count <= queue->capacity ? 0 : -EAGAIN;
 }
 
@@ -308,6 +323,11 @@ int cshm__queue_push(struct cshm_queue *queue, const struct cshm_message *messag
         if (exchange(queue, message->port, cell_at(queue, position), seen, wanted, 0)) {
             prepare_to_write(cshm__queue_bytes_of(queue, slot_of(queue, seen)));
             advance(&queue->tail, &queue->shared->tail, position + 1);
+            if (queue->pack != 1) {
+                atomic_store_explicit(&queue->put,
+                                      NOTE(position + 1, (before + count) & queue->cum_mask),
+                                      memory_order_relaxed);
+            }
             if (position % SAMPLE_STEP == 0) {
                 sample_high_water(queue);
             }

@@ -53,6 +53,7 @@ struct cshm_queue {
     _Atomic uint64_t tail;
     _Atomic uint64_t head;
     _Atomic uint64_t room;        /* {position:40, elements taken by then:24} */
+    _Atomic uint64_t put;         /* {position:40, elements put before it:24}, after the last put */
     _Atomic uint32_t side_seen;   /* `side` when there was nothing to deliver again */
     _Atomic int64_t next_look_ns; /* when to look for the dead again */
     _Atomic uint64_t stamp;       /* whose process's view this is: a fork's child has another */

@@ -191,6 +191,19 @@ struct QueueTests {
         #expect(try queue.get(upTo: 100) == Array(0..<20))
     }
 
+    @Test func `a child of a child uses the queue of both`() throws {
+        let queue = try Queue<Int>()
+        let child = try ChildProcess.start(queue) { queue in
+            let grandchild = try ChildProcess.start(queue) { queue in
+                try queue.put(try queue.get() + 1)
+            }
+            try queue.put(41)
+            try grandchild.join()
+        }
+        #expect(try child.join(timeout: long) == .exited(code: 0))
+        #expect(try queue.get(timeout: long) == 42)
+    }
+
     @Test func `a consumer that exits with elements unread holds nobody up`() throws {
         let queue = try Queue<[UInt8]>(capacity: 100)
         let child = try ChildProcess.start(queue) { queue in

@@ -157,4 +157,46 @@ struct SharedPipeTests {
         #expect(try numbers.receiver.receive() == 2)
         #expect(code { try numbers.receiver.withNext(timeout: .zero) { _ in } } == .timedOut)
     }
+
+    @Test func `a closed end stays closed, however often it is closed`() throws {
+        let (mine, theirs) = try SharedPipe.duplex(of: Int.self)
+        try mine.send(1)
+        mine.sender.close()
+        mine.sender.close()
+        #expect(code { try mine.send(2) } == .finished)
+        #expect(try theirs.receive(timeout: long) == 1)
+        #expect(code { _ = try theirs.receive(timeout: long) } == .finished)
+        #expect(try theirs.poll() && theirs.poll(timeout: nil))
+        theirs.close()
+        theirs.close()
+        #expect(code { _ = try theirs.receive(timeout: long) } == .closed)
+        #expect(code { _ = try mine.receive(timeout: long) } == .finished)
+    }
+
+    @Test func `a signal that is handled ends no wait`() throws {
+        let pipe = try SharedPipe.simplex(of: Int.self)
+        let ready = try Queue<Int>()
+        let child = try ChildProcess.start(pipe.receiver, ready) { receiver, ready in
+            var action = sigaction()
+            unsafe action.__sigaction_handler.sa_handler = { _ in }
+            unsafe sigaction(SIGUSR1, &action, nil)
+            try ready.put(0)
+            try ready.put(try receiver.receive())
+        }
+        #expect(try ready.get(timeout: long) == 0)
+        for _ in 0..<50 {
+            kill(child.pid, SIGUSR1)
+            usleep(1000)
+        }
+        try pipe.sender.send(7)
+        #expect(try ready.get(timeout: long) == 7)
+        #expect(try child.join(timeout: long) == .exited(code: 0))
+    }
+
+    @Test func `sizes out of range are refused`() throws {
+        #expect(code { _ = try SharedPipe.simplex(of: Int.self, capacity: 0) } == .invalidArgument)
+        let pipe = try SharedPipe.simplex(of: [UInt8].self)
+        #expect(code { try pipe.sender.withSlot(of: -1) { _ in } } == .invalidArgument)
+        #expect(code { try pipe.sender.withSlot(of: .max) { _ in } } != nil)
+    }
 }

@@ -7,7 +7,9 @@ extern const struct bench_channel bench_ping_pong, bench_futex, bench_pipe;
 extern const struct bench_channel bench_cached_index, bench_cached_index_lent;
 extern const struct bench_channel bench_vyukov, bench_vyukov_padded, bench_robust_mutex;
 extern const struct bench_channel bench_ring, bench_ring_waiting, bench_ring_lent;
-extern const struct bench_channel bench_queue, bench_queue_waiting;
+extern const struct bench_channel bench_queue, bench_queue_waiting, bench_queue_like_swift;
+extern const struct bench_channel bench_lanes, bench_lanes_waiting;
+extern const struct bench_channel bench_broadcast, bench_broadcast_waiting;
 extern const struct bench_channel bench_lock, bench_robust_lock;
 extern const struct bench_channel bench_condition, bench_event, bench_event_test, bench_swap_pair;
 extern const struct bench_channel bench_barrier, bench_pthread_barrier;
@@ -27,6 +29,11 @@ const struct bench_channel *const bench_registry[] = {
     &bench_ring_lent,
     &bench_queue,
     &bench_queue_waiting,
+    &bench_queue_like_swift,
+    &bench_lanes,
+    &bench_lanes_waiting,
+    &bench_broadcast,
+    &bench_broadcast_waiting,
     &bench_lock,
     &bench_robust_lock,
     &bench_condition,

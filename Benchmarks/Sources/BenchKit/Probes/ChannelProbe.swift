@@ -85,7 +85,7 @@ internal struct ChannelProbe: Probe {
     private func channel(_ settings: Settings) -> String? {
         guard settings.wait == .park else { return channel }
         return switch channel {
-        case "ring", "queue": channel + "-waiting"
+        case "ring", "queue", "lanes", "broadcast": channel + "-waiting"
         case "cached-index-ring", "cached-index-ring-lent", "ring-in-place", "vyukov-ring",
             "vyukov-padded", "ck-ring", "rte-ring":
             nil

@@ -3,9 +3,10 @@
 /// Every row there is, in the order of the table.
 public enum Suites {
     /// All of them.
-    public static let all: [Row] =
-        floors + ring + queue + messages + swiftQueue + sync + map + swiftMap + pool
-        + process
+    public static let all: [Row] = [
+        floors, ring, queue, messages, swiftQueue, lanes, broadcast, sync, map, swiftMap, pool,
+        process,
+    ].flatMap { $0 }
 
     /// Those whose name contains one of some words.
     ///

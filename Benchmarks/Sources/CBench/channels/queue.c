@@ -92,3 +92,25 @@ BENCH_INLINE uint32_t take_waiting(void *handle, uint8_t *bytes, uint32_t size, 
 
 BENCH_CHANNEL(bench_queue_waiting, "queue-waiting", queue_create, bench_subject_destroy, queue_open,
               put_waiting, take_waiting);
+
+/* ---- the same calls on a queue as Swift makes it: with packs, whether or not they are used ---- */
+
+static int make_like_swift(cshm_region *region, const struct bench_shape *shape, uint64_t *offset)
+{
+    struct cshm_queue_options options = {
+        .capacity = shape->capacity,
+        .slot_size = shape->size <= 4096 ? shape->size : 64,
+        .ports = 128,
+        .pack = shape->size <= 256 ? 32 : 1,
+        .type_tag = 0,
+    };
+    return cshm_queue_create(region, &options, offset);
+}
+
+static int queue_create_like_swift(const struct bench_shape *shape, void **state)
+{
+    return bench_subject_create(shape, make_like_swift, state);
+}
+
+BENCH_CHANNEL(bench_queue_like_swift, "queue-like-swift", queue_create_like_swift,
+              bench_subject_destroy, queue_open, put_waiting, take_waiting);

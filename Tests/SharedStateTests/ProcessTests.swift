@@ -189,7 +189,7 @@ struct ProcessTests {
         #expect(try threads.submit(2, 3) { $0 * $1 }.value(timeout: .seconds(20)) == 6)
         #expect(try processes.submit(2, 3) { $0 * $1 }.value(timeout: .seconds(20)) == 6)
         threads.shutdown()
-        try processes.shutdown()
+        processes.shutdown()
         #expect(code { _ = try threads.submit(1) { $0 } } == .closed)
         #expect(code { _ = try processes.submit(1) { $0 } } == .closed)
     }

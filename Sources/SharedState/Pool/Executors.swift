@@ -2,10 +2,123 @@
 
 internal import Glibc
 
+/// What runs closures elsewhere: on threads, or in processes.
+///
+/// The same code runs on either, if its closures do not capture.
+public protocol WorkExecutor: AnyObject, Sendable {
+    /// Runs `body`, without waiting.
+    ///
+    /// - Parameters:
+    ///   - arguments: Given to `body`.
+    ///   - body: What to run.
+    /// - Returns: Its result to come.
+    /// - Throws: `closed` after a shutdown; in processes also `capturesValues` and `cannotCross`.
+    func submit<each Argument: Sendable, Result: Sendable>(
+        _ arguments: repeat each Argument,
+        body: @escaping @Sendable (repeat each Argument) throws -> Result
+    ) throws -> Future<Result>
+
+    /// Runs `body` on one element, without waiting; what ``map(_:bufferSize:_:)`` is made of.
+    ///
+    /// - Parameters:
+    ///   - element: Given to `body`.
+    ///   - body: What to run.
+    /// - Returns: Its result to come.
+    /// - Throws: As ``submit(_:body:)``.
+    func submit<Element: Sendable, Result: Sendable>(
+        element: Element, body: @escaping @Sendable (Element) throws -> Result
+    ) throws -> Future<Result>
+
+    /// Takes no more work.
+    ///
+    /// - Parameters:
+    ///   - wait: Whether to return only when all work is done.
+    ///   - cancelPending: Whether to cancel work that is not begun.
+    func shutdown(wait: Bool, cancelPending: Bool)
+}
+
+extension WorkExecutor {
+    /// Takes no more work, and waits for what there is.
+    public func shutdown() { shutdown(wait: true, cancelPending: false) }
+
+    /// Runs `body` on each element, in order, as results are taken.
+    ///
+    /// - Parameters:
+    ///   - elements: What to run it on; they may be without end.
+    ///   - bufferSize: Elements under way at a time, at least 1.
+    ///   - body: What to run; without captures, if it is to run in processes.
+    /// - Returns: The outcomes: go through them once. What is not taken is cancelled.
+    /// - Throws: `invalidArgument`.
+    public func map<Elements: Sequence, Output: Sendable>(
+        _ elements: Elements, bufferSize: Int = 64,
+        _ body: @escaping @Sendable (Elements.Element) throws -> Output
+    ) throws(SharedStateError) -> ExecutorResults<Output> where Elements.Element: Sendable {
+        guard bufferSize > 0 else {
+            throw SharedStateError(.invalidArgument, "bufferSize is at least 1")
+        }
+        var iterator = elements.makeIterator()
+        return ExecutorResults(bufferSize: bufferSize) {
+            guard let element = iterator.next() else { return nil }
+            do {
+                return try self.submit(element: element, body: body)
+            } catch {
+                let failed = Future<Output>(driver: nil)
+                failed.finish(.failure(error))
+                return failed
+            }
+        }
+    }
+}
+
+/// Outcomes of an executor's map, in order; iterating blocks.
+public final class ExecutorResults<Output: Sendable>: Sequence, IteratorProtocol {
+    private let bufferSize: Int
+    private let submitNext: () -> Future<Output>?
+    private var underWay: Fifo<Future<Output>> = Fifo()
+    private var count = 0
+    private var isOver = false
+
+    internal init(bufferSize: Int, submitNext: @escaping () -> Future<Output>?) {
+        self.bufferSize = bufferSize
+        self.submitNext = submitNext
+    }
+
+    deinit {
+        cancel()
+    }
+
+    /// Cancels what is under way; there are no more results.
+    public func cancel() {
+        isOver = true
+        while let future = underWay.first {
+            underWay.removeFirst()
+            future.cancel()
+        }
+    }
+
+    /// The next outcome.
+    ///
+    /// - Returns: `nil` after the last.
+    public func next() -> Result<Output, any Error>? {
+        while !isOver, count < bufferSize {
+            guard let future = submitNext() else {
+                isOver = true
+                break
+            }
+            underWay.append(future)
+            count += 1
+        }
+        guard let first = underWay.first else { return nil }
+        underWay.removeFirst()
+        count -= 1
+        return Result { try first.value() }
+    }
+}
+
 /// Runs closures in worker processes.
 ///
 /// As ``Pool``, in the form of Python's `concurrent.futures`.
-public final class ProcessPoolExecutor: Sendable {
+public final class ProcessPoolExecutor: WorkExecutor {
     private let pool: Pool
 
     /// Starts the workers.
@@ -15,7 +128,7 @@ public final class ProcessPoolExecutor: Sendable {
         pool = try Pool(workers: workers)
     }
 
-    /// Runs `body` in a worker, without waiting; as ``Pool/submit(_:body:)``.
+    /// Runs `body` in a worker, without waiting; as ``Pool/submit(_:options:body:)``.
     ///
     /// - Throws: `capturesValues`, `cannotCross`, `closed`, `full`.
     public func submit<each Argument: Sendable, Result: Sendable>(
@@ -25,18 +138,35 @@ public final class ProcessPoolExecutor: Sendable {
         try pool.submit(repeat each arguments, body: body)
     }
 
-    /// Takes no more work and waits for what is on its way.
+    /// Runs `body` on one element in a worker, without waiting.
     ///
-    /// - Throws: `closed` if the pool gave up.
-    public func shutdown() throws(SharedStateError) {
+    /// - Throws: As ``submit(_:body:)``.
+    public func submit<Element: Sendable, Result: Sendable>(
+        element: Element, body: @escaping @Sendable (Element) throws -> Result
+    ) throws -> Future<Result> {
+        try pool.submit(element: element, body: body)
+    }
+
+    /// Takes no more work; the workers end when all of it is done.
+    public func shutdown(wait: Bool, cancelPending: Bool) {
         pool.close()
-        try pool.join()
+        if cancelPending { pool.core.cancelPending() }
+        let pool = pool
+        let end: @Sendable () -> Void = {
+            try? pool.join()
+            pool.terminate()
+        }
+        if wait || (try? Offload.run(end)) == nil { end() }
+    }
+
+    /// Ends the workers now: what they run fails, and so does all that waits.
+    public func killWorkers() {
         pool.terminate()
     }
 }
 
 /// Runs closures on threads of this process; they may capture.
-public final class ThreadPoolExecutor: Sendable {
+public final class ThreadPoolExecutor: WorkExecutor {
     private let work = WorkQueue()
     private let threads: Mutex<[pthread_t]>
 
@@ -88,15 +218,28 @@ public final class ThreadPoolExecutor: Sendable {
     ) throws(SharedStateError) -> Future<Result> {
         let future = Future<Result>(driver: nil)
         let inputs = (repeat each arguments)
-        try work.add {
-            future.finish(Swift.Result { try body(repeat each inputs) })
-        }
+        try work.add(
+            .init(
+                run: {
+                    guard future.begin() else { return }
+                    future.finish(Swift.Result { try body(repeat each inputs) })
+                }, cancel: { future.cancel() }))
         return future
     }
 
-    /// Takes no more work, waits for what was submitted, and ends the threads.
-    public func shutdown() {
-        work.close()
+    /// Runs `body` on one element on a thread, without waiting.
+    ///
+    /// - Throws: `closed`.
+    public func submit<Element: Sendable, Result: Sendable>(
+        element: Element, body: @escaping @Sendable (Element) throws -> Result
+    ) throws -> Future<Result> {
+        try submit { try body(element) }
+    }
+
+    /// Takes no more work; the threads end when all of it is done.
+    public func shutdown(wait: Bool, cancelPending: Bool) {
+        for item in work.close(emptying: cancelPending) { item.cancel() }
+        guard wait else { return }
         for thread in threads.withLock({ threads in
             defer { threads = [] }
             return threads
@@ -108,15 +251,19 @@ public final class ThreadPoolExecutor: Sendable {
 
 /// Work for the threads of one executor.
 private final class WorkQueue: Sendable {
+    struct Item: Sendable {
+        let run: @Sendable () -> Void
+        let cancel: @Sendable () -> Void
+    }
+
     private struct State {
-        var items: [@Sendable () -> Void] = []
-        var head = 0
+        var items: Fifo<Item> = Fifo()
         var closed = false
     }
     private let state = Mutex(State())
     private let bell = Doorbell()
 
-    func add(_ item: @escaping @Sendable () -> Void) throws(SharedStateError) {
+    func add(_ item: Item) throws(SharedStateError) {
         try state.withLock { (state) throws(SharedStateError) in
             guard !state.closed else {
                 throw SharedStateError(.closed, "the executor was shut down; make a new one")
@@ -126,25 +273,32 @@ private final class WorkQueue: Sendable {
         bell.ring()
     }
 
-    func close() {
-        state.withLock { $0.closed = true }
+    /// Takes no more, and gives what is not begun to the caller, if it wants that.
+    @discardableResult
+    func close(emptying: Bool = false) -> [Item] {
+        let items = state.withLock { state -> [Item] in
+            state.closed = true
+            var items: [Item] = []
+            while emptying, let item = state.items.first {
+                state.items.removeFirst()
+                items.append(item)
+            }
+            return items
+        }
         bell.ring()
+        return items
     }
 
     func run() {
         while true {
             let seen = bell.prepare()
-            let (item, closed) = state.withLock { state -> ((@Sendable () -> Void)?, Bool) in
-                guard state.head < state.items.count else {
-                    state.items.removeAll(keepingCapacity: true)
-                    state.head = 0
-                    return (nil, state.closed)
-                }
-                state.head += 1
-                return (state.items[state.head - 1], false)
+            let (item, closed) = state.withLock { state -> (Item?, Bool) in
+                guard let item = state.items.first else { return (nil, state.closed) }
+                state.items.removeFirst()
+                return (item, false)
             }
             if let item {
-                item()
+                item.run()
             } else if closed {
                 return
             } else {

@@ -55,10 +55,10 @@ internal final class CallSite<each Argument, Result: Sendable>: Sendable {
     private let arguments: (repeat TransferPlan<each Argument>)
 
     init(
-        _ core: PoolCore, _ body: @escaping @Sendable (repeat each Argument) throws -> Result
+        _ core: PoolCore, _ function: FunctionReference
     ) throws(SharedStateError) {
         result = try TransferPlan<Result>.plan(for: Result.self)
-        job = try core.job(try FunctionReference(pack: body).bytes)
+        job = try core.job(function.bytes)
         arguments = (repeat try TransferPlan.plan(for: (each Argument).self))
     }
 
@@ -85,14 +85,12 @@ internal final class CallSite<each Argument, Result: Sendable>: Sendable {
 }
 
 /// What is known of a function of an element.
-internal final class MapSite<Element, Result>: Sendable {
+internal final class MapSite<Element>: Sendable {
     let job: Job
     let element: TransferPlan<Element>
-    let result: TransferPlan<Result>
 
     init(_ job: Job) throws(SharedStateError) {
         self.job = job
         element = try TransferPlan<Element>.plan(for: Element.self)
-        result = try TransferPlan<Result>.plan(for: Result.self)
     }
 }

@@ -8,7 +8,8 @@ internal import CShm
 internal final class MapCall<Element: Sendable, Output: Sendable>: @unchecked Sendable {
     // Sendable, unchecked: one thread at a time uses it, which its owner sees to.
     private let run: MapRun
-    private let element: TransferPlan<Element>
+    private let elementStride: Int?
+    private let encode: (Element, inout ByteWriter) throws -> Void
     private let result: TransferPlan<Output>
     private let deadline: Int64
     private var open: UnsafeMutablePointer<cshm_batch>?
@@ -17,22 +18,39 @@ internal final class MapCall<Element: Sendable, Output: Sendable>: @unchecked Se
     @usableFromInline internal var finished = 0
 
     internal init(
-        _ core: PoolCore, _ site: MapSite<Element, Output>, _ options: TaskOptions, chunk: Int?,
-        timeout: Duration?
+        _ core: PoolCore, _ job: Job, elementStride: Int?,
+        encode: @escaping (Element, inout ByteWriter) throws -> Void, _ options: TaskOptions,
+        chunk: Int?, timeout: Duration?
     ) throws(SharedStateError) {
-        element = site.element
-        result = site.result
+        self.elementStride = elementStride
+        self.encode = encode
+        result = try TransferPlan<Output>.plan(for: Output.self)
         deadline = SharedState.deadline(after: timeout)
         var form = JobForm(kind: .map)
-        form.elementsAreBits = element.isBits
+        form.elementsAreBits = elementStride != nil
         form.resultsAreBits = result.isBits
         form.retries = UInt8(clamping: options.retries)
         run = try MapRun(
-            core, site.job, form, options, chunk: chunk,
-            strides: (element.stride ?? 64, result.stride ?? 64))
+            core, job, form, try options.checked(), chunk: chunk,
+            strides: (elementStride ?? 64, result.stride ?? 64))
     }
 
-    @usableFromInline internal var elementsAreBits: Bool { element.isBits }
+    internal convenience init(
+        _ core: PoolCore, _ site: MapSite<Element>, _ options: TaskOptions, chunk: Int?,
+        timeout: Duration?
+    ) throws(SharedStateError) {
+        let plan = site.element
+        try self.init(
+            core, site.job, elementStride: plan.stride, encode: { try plan.encode($0, into: &$1) },
+            options, chunk: chunk, timeout: timeout)
+    }
+
+    @usableFromInline internal var elementsAreBits: Bool { elementStride != nil }
+
+    /// Lets the one that uses it give up, with a `CancellationError`; from any thread.
+    internal func cancel() {
+        run.cancel()
+    }
 
     /// Gives up what is not done.
     @usableFromInline
@@ -95,7 +113,7 @@ internal final class MapCall<Element: Sendable, Output: Sendable>: @unchecked Se
                     isOver = true
                     break
                 }
-                try element.encode(value, into: &writer)
+                try encode(value, &writer)
                 ends.append(UInt64(writer.bytes.count))
             }
             if !ends.isEmpty { try postEncoded(ends, writer.bytes, group: group) }
@@ -167,6 +185,9 @@ internal final class MapCall<Element: Sendable, Output: Sendable>: @unchecked Se
         run.release(batch, group)
         return true
     }
+
+    /// Whether ``room()`` or ``postEncoded(_:)`` would post something.
+    internal var hasRoom: Bool { run.hasRoom }
 
     internal func hasGroup(inOrder: Bool) -> Bool { run.hasGroup(inOrder: inOrder) }
 

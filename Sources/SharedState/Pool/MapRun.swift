@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 internal import CShm
+internal import Synchronization
 
 /// A map under way, as far as it does not depend on types: batches that are posted, in order, and
 /// how large the next one is to be.
@@ -39,6 +40,8 @@ internal final class MapRun: @unchecked Sendable {
     /// Nanoseconds an element, once something is measured.
     private var pace: Double?
     private var isOver = false
+    /// Set by any thread.
+    private let isCancelled = Atomic(false)
 
     init(
         _ core: PoolCore, _ job: Job, _ form: JobForm, _ options: TaskOptions, chunk: Int?,
@@ -59,6 +62,12 @@ internal final class MapRun: @unchecked Sendable {
 
     deinit {
         end()
+    }
+
+    /// Lets the one that uses it give up; from any thread.
+    func cancel() {
+        isCancelled.store(true, ordering: .releasing)
+        core.ring()
     }
 
     /// Gives up what is not done.
@@ -106,7 +115,7 @@ internal final class MapRun: @unchecked Sendable {
         shape.input_size = UInt64(inputSize)
         shape.output_size = UInt64(resultSize)
         shape.sheet = form.resultsAreBits || count > 4096 ? 0 : 256
-        shape.urgency = options.priority.rawValue
+        shape.urgency = options.urgency.rawValue
         shape.timed = chunk == nil || options.limit != nil ? 1 : 0
         return try unsafe core.draft(shape)
     }
@@ -123,16 +132,22 @@ internal final class MapRun: @unchecked Sendable {
 
     // MARK: Taking
 
+    /// Why there is nothing more to wait for, if that is so.
+    private var whyNot: SharedStateError? {
+        if isCancelled.load(ordering: .acquiring) {
+            return SharedStateError(.closed, "the map was cancelled")
+        }
+        return core.failure
+    }
+
     /// Waits until the oldest batch is done, all of it.
     func awaitOldest(until deadline: Int64) throws(SharedStateError) -> PostedBatch? {
         guard let window = windows.first else { return nil }
         let core = core
         try core.drive(until: deadline) {
-            window.batch.isReady(from: window.next) || core.failure != nil
+            window.batch.isReady(from: window.next) || self.whyNot != nil
         }
-        guard window.batch.isReady(from: window.next) else {
-            throw core.failure ?? SharedStateError(.closed, "the pool was terminated")
-        }
+        if let whyNot, !window.batch.isReady(from: window.next) { throw whyNot }
         return window.batch
     }
 
@@ -147,10 +162,10 @@ internal final class MapRun: @unchecked Sendable {
         let core = core
         try core.drive(until: deadline) {
             found = self.doneGroup(inOrder: inOrder)
-            return found != nil || core.failure != nil
+            return found != nil || self.whyNot != nil
         }
         guard let found else {
-            throw core.failure ?? SharedStateError(.closed, "the pool was terminated")
+            throw whyNot ?? SharedStateError(.closed, "the pool was terminated")
         }
         return (windows[found.window].batch, found.group)
     }

@@ -31,6 +31,8 @@ internal final class PoolCore: Sendable {
         var live: [PostedBatch] = []
         /// Single tasks that are posted.
         var singles = 0
+        /// Batches whose tasks have a deadline.
+        var limited = 0
         var pending: [Fifo<Pending>] = [Fifo(), Fifo(), Fifo()]
         var nextNumber: UInt32 = 1
         /// Maps under way.
@@ -135,6 +137,7 @@ internal final class PoolCore: Sendable {
     private func pump() {
         let taken = state.withLock { state -> [PostedBatch] in
             bury(takeExits(), &state)
+            if state.limited > 0 { for batch in state.live { enforceLimit(batch, &state) } }
             return state.singles == 0 ? [] : takeDone(&state)
         }
         guard !taken.isEmpty else {
@@ -154,10 +157,7 @@ internal final class PoolCore: Sendable {
         var taken: [PostedBatch] = []
         for batch in state.live where batch.task != nil && !batch.isTaken {
             let phase = batch.state(of: 0).phase
-            guard phase >= Int32(CSHM_GROUP_DONE) else {
-                enforceLimit(batch, &state)
-                continue
-            }
+            guard phase >= Int32(CSHM_GROUP_DONE) else { continue }
             batch.isTaken = true
             state.singles -= 1
             if phase == Int32(CSHM_GROUP_DONE), batch.losses.isEmpty { state.deathsInARow = 0 }
@@ -207,6 +207,7 @@ internal final class PoolCore: Sendable {
     }
 
     private func retire(_ batch: PostedBatch, _ state: inout State) {
+        if batch.options.limit != nil { state.limited -= 1 }
         let last = state.live.removeLast()
         if last !== batch {
             state.live[batch.index] = last
@@ -225,7 +226,7 @@ internal final class PoolCore: Sendable {
     ) throws(SharedStateError) {
         let mustWake = try state.withLock { (state) throws(SharedStateError) -> Bool in
             try state.checkOpen()
-            let urgency = Int(task.options.priority.rawValue)
+            let urgency = Int(task.options.urgency.rawValue)
             if state.pending[urgency].isEmpty,
                 unsafe cshm_board_room(board) > Self.reserve
             {
@@ -248,7 +249,7 @@ internal final class PoolCore: Sendable {
         shape.group = 1
         shape.input_size = UInt64(input.count)
         shape.sheet = 96
-        shape.urgency = task.options.priority.rawValue
+        shape.urgency = task.options.urgency.rawValue
         shape.timed = task.options.limit == nil ? 0 : 1
         var made: UnsafeMutablePointer<cshm_batch>?
         try unsafe check(cshm_board_draft(board, &shape, &made), "cshm_board_draft", "a task")
@@ -263,6 +264,7 @@ internal final class PoolCore: Sendable {
 
     private func add(_ batch: PostedBatch, _ state: inout State) {
         batch.index = state.live.count
+        if batch.options.limit != nil { state.limited += 1 }
         state.live.append(batch)
     }
 
@@ -302,19 +304,28 @@ internal final class PoolCore: Sendable {
             guard let batch = state.live.first(where: { $0.task === task && !$0.isTaken }) else {
                 return (false, false)
             }
+            if batch.verdict != nil { return (true, false) }
             batch.verdict = error
             if unsafe cshm_batch_drop(batch.pointer, 0) == 0 { return (true, false) }
             let (phase, worker) = batch.state(of: 0)
-            guard kill, phase == Int32(CSHM_GROUP_CLAIMED) else {
-                batch.verdict = nil
-                return (false, false)
-            }
+            batch.verdict = nil
+            guard kill, phase == Int32(CSHM_GROUP_CLAIMED) else { return (false, false) }
+            batch.verdicts[worker] = error
             self.kill(worker, state)
             return (true, false)
         }
         if pending { task.complete(.failed(error)) }
         if found { wakeDriver() }
         return found
+    }
+
+    /// Whether a worker runs it.
+    func isRunning(_ task: SingleTask) -> Bool {
+        state.withLock { state in
+            state.live.contains {
+                $0.task === task && $0.state(of: 0).phase == Int32(CSHM_GROUP_CLAIMED)
+            }
+        }
     }
 
     private func kill(_ number: UInt32, _ state: borrowing State) {
@@ -326,14 +337,14 @@ internal final class PoolCore: Sendable {
 
     /// Kills the worker of a task that has run for too long.
     private func enforceLimit(_ batch: PostedBatch, _ state: inout State) {
-        guard let limit = batch.options.limit, batch.verdict == nil else { return }
+        guard let limit = batch.options.limit else { return }
         for group in 0..<batch.groups {
             let (phase, worker) = batch.state(of: group)
-            guard phase == Int32(CSHM_GROUP_CLAIMED),
+            guard phase == Int32(CSHM_GROUP_CLAIMED), batch.verdicts[worker] == nil,
                 let seat = state.seats.firstIndex(where: { $0?.number == worker }),
                 unsafe cshm_board_claimed_for(board, UInt32(seat)) > limit
             else { continue }
-            batch.verdict = SharedStateError(
+            batch.verdicts[worker] = SharedStateError(
                 .timedOut, "the task ran for longer than its deadline of \(limit) ns allows")
             kill(worker, state)
         }
@@ -384,6 +395,24 @@ internal final class PoolCore: Sendable {
         }
     }
 
+    /// Fails tasks that nobody has begun.
+    func cancelPending() {
+        let error = SharedStateError(.closed, "the task was cancelled")
+        state.withLock { state in
+            for urgency in state.pending.indices {
+                while let next = state.pending[urgency].first {
+                    state.pending[urgency].removeFirst()
+                    failLater(next.task, error)
+                }
+            }
+            for batch in state.live where batch.task != nil && !batch.isTaken {
+                batch.verdict = error
+                if unsafe cshm_batch_drop(batch.pointer, 0) != 0 { batch.verdict = nil }
+            }
+        }
+        wakeDriver()
+    }
+
     /// A map begins; throws if the pool takes no more.
     func beginRun() throws(SharedStateError) {
         try state.withLock { (state) throws(SharedStateError) in
@@ -403,7 +432,6 @@ internal final class PoolCore: Sendable {
     ) rethrows -> sending Result {
         try state.withLock { state in
             if batch.losses.isEmpty { state.deathsInARow = 0 }
-            enforceLimit(batch, &state)
             return try body(batch)
         }
     }
@@ -497,16 +525,16 @@ internal final class PoolCore: Sendable {
             if batch.salvaged[element] == nil {
                 let attempts = (batch.attempts[element] ?? 0) + 1
                 batch.attempts[element] = attempts
-                if attempts <= batch.options.retries, batch.verdict == nil {
+                let verdict = batch.verdicts[exit.number]
+                if attempts <= batch.options.retries, verdict == nil {
                     from = element
                 } else {
                     batch.losses[element] =
-                        batch.verdict
+                        verdict
                         ?? .died(exit.exit.report, index: batch.base + Int(element))
                 }
             }
         }
-        if batch.task == nil { batch.verdict = nil }
         unsafe cshm_board_reopen(board, batch.pointer, group, from)
     }
 
@@ -591,7 +619,7 @@ internal final class PoolCore: Sendable {
     /// Drives while there is something to drive and nobody else does.
     private func collect() {
         guard mustCollect else { return }
-        let limits = state.withLock { state in state.live.contains { $0.options.limit != nil } }
+        let limits = state.withLock { $0.limited > 0 }
         let deadline = limits ? cshm_now_ns() + 10_000_000 : Int64.max
         _ = rest(until: deadline) {
             pump()

@@ -8,6 +8,7 @@ extension Pool {
     ///   - chunkSize: Elements that a worker takes at a time; `nil` chooses by how long they take.
     ///     It changes neither results nor errors.
     ///   - timeout: The longest that all of it may take; `nil` is without limit.
+    ///   - options: Urgency, retries, deadline of each element.
     ///   - progress: Called on this thread with how many elements are done, of how many.
     ///   - body: A closure without captures.
     /// - Returns: The results, in the elements' order.
@@ -17,10 +18,10 @@ extension Pool {
     @inlinable
     public func map<Elements: Sequence, Output>(
         _ elements: Elements, chunkSize: Int? = nil, timeout: Duration? = nil,
-        progress: ((Int, Int) -> Void)? = nil,
+        options: TaskOptions = TaskOptions(), progress: ((Int, Int) -> Void)? = nil,
         _ body: @escaping @Sendable (Elements.Element) throws -> Output
     ) throws -> [Output] where Elements.Element: Sendable, Output: Sendable {
-        try gather(elements, beginMap(chunkSize, timeout, body), progress)
+        try gather(elements, beginMap(chunkSize, timeout, options, body), progress)
     }
 
     /// As `map`, with a value that is sent once for the call and not once for each element.
@@ -30,6 +31,7 @@ extension Pool {
     ///   - state: Given to each call of `body`: plain bits, `Codable`, or a handle.
     ///   - chunkSize: As in `map`.
     ///   - timeout: As in `map`.
+    ///   - options: As in `map`.
     ///   - progress: As in `map`.
     ///   - body: A closure without captures.
     /// - Returns: The results, in the elements' order.
@@ -37,41 +39,93 @@ extension Pool {
     @inlinable
     public func map<Elements: Sequence, State: Sendable, Output>(
         _ elements: Elements, with state: State, chunkSize: Int? = nil, timeout: Duration? = nil,
-        progress: ((Int, Int) -> Void)? = nil,
+        options: TaskOptions = TaskOptions(), progress: ((Int, Int) -> Void)? = nil,
         _ body: @escaping @Sendable (Elements.Element, State) throws -> Output
     ) throws -> [Output] where Elements.Element: Sendable, Output: Sendable {
-        try gather(elements, beginMap(chunkSize, timeout, state, body), progress)
+        try gather(elements, beginMap(chunkSize, timeout, options, state, body), progress)
     }
+
+    /// Runs tasks that are values, and gives their results in order.
+    ///
+    /// - Parameters:
+    ///   - tasks: What to run.
+    ///   - chunkSize: As in the other `map`.
+    ///   - timeout: As there.
+    ///   - options: As there.
+    /// - Returns: The results, in the tasks' order.
+    /// - Throws: As the other `map`.
+    public func map<Tasks: Sequence>(
+        _ tasks: Tasks, chunkSize: Int? = nil, timeout: Duration? = nil,
+        options: TaskOptions = TaskOptions()
+    ) throws -> [Tasks.Element.Output] where Tasks.Element: PoolTask {
+        let job = try core.job(try FunctionReference(task: Tasks.Element.self).bytes)
+        return try gather(
+            tasks, MapCall(core, MapSite(job), options, chunk: chunkSize, timeout: timeout), nil)
+    }
+
+    /// Runs `body` on the first elements of all sequences, on the second ones, and so on, until one
+    /// of the sequences ends.
+    ///
+    /// - Parameters:
+    ///   - sequences: What to run it on.
+    ///   - chunkSize: As in `map`.
+    ///   - timeout: As in `map`.
+    ///   - options: As in `map`.
+    ///   - body: A closure without captures.
+    /// - Returns: The results, in order.
+    /// - Throws: As `map`.
+    public func starmap<each Elements: Sequence, Output: Sendable>(
+        _ sequences: repeat each Elements, chunkSize: Int? = nil, timeout: Duration? = nil,
+        options: TaskOptions = TaskOptions(),
+        body: @escaping @Sendable (repeat (each Elements).Element) throws -> Output
+    ) throws -> [Output] where repeat (each Elements).Element: Sendable {
+        let job = try core.job(try FunctionReference(pack: body).bytes)
+        let rows = Rows(repeat each sequences)
+        try rows.checkThatElementsCanCross()
+        let call = try MapCall<[UInt8], Output>(
+            core, job, elementStride: nil, encode: { $1.append(raw: $0) }, options,
+            chunk: chunkSize, timeout: timeout)
+        return try gather(rows, call, nil, failure: { rows.failure })
+    }
+
+    // MARK: What the inlined code calls
 
     @usableFromInline
     internal func beginMap<Element: Sendable, Output: Sendable>(
-        _ chunk: Int?, _ timeout: Duration?,
+        _ chunk: Int?, _ timeout: Duration?, _ options: TaskOptions,
         _ body: @escaping @Sendable (Element) throws -> Output
     ) throws -> MapCall<Element, Output> {
         let core = core
         let site = try core.catalog.entry(of: Function1(body: body)) {
             () throws(SharedStateError) in
-            try MapSite<Element, Output>(try core.job(try FunctionReference(body).bytes))
+            try MapSite<Element>(try core.job(try FunctionReference(body).bytes))
         }
-        return try MapCall(core, site, TaskOptions(), chunk: chunk, timeout: timeout)
+        return try MapCall(core, site, options, chunk: chunk, timeout: timeout)
     }
 
     @usableFromInline
     internal func beginMap<Element: Sendable, State: Sendable, Output: Sendable>(
-        _ chunk: Int?, _ timeout: Duration?, _ state: State,
+        _ chunk: Int?, _ timeout: Duration?, _ options: TaskOptions, _ state: State,
         _ body: @escaping @Sendable (Element, State) throws -> Output
     ) throws -> MapCall<Element, Output> {
         var broadcast = ByteWriter()
         try TransferPlan<State>.plan(for: State.self).encode(state, into: &broadcast)
         let job = try core.job(try FunctionReference(body).bytes, broadcast: broadcast.bytes)
-        return try MapCall(
-            core, try MapSite(job), TaskOptions(), chunk: chunk, timeout: timeout)
+        return try MapCall(core, try MapSite(job), options, chunk: chunk, timeout: timeout)
+    }
+
+    internal func beginMap<Element: Sendable, Output: Sendable>(
+        _ chunk: Int?, _ timeout: Duration?, _ options: TaskOptions,
+        async body: @escaping @Sendable (Element) async throws -> Output
+    ) throws -> MapCall<Element, Output> {
+        let job = try core.job(try FunctionReference(async: body).bytes)
+        return try MapCall(core, try MapSite(job), options, chunk: chunk, timeout: timeout)
     }
 
     @inlinable
     internal func gather<Elements: Sequence, Output: Sendable>(
         _ elements: Elements, _ call: MapCall<Elements.Element, Output>,
-        _ progress: ((Int, Int) -> Void)?
+        _ progress: ((Int, Int) -> Void)?, failure: () -> (any Error)? = { nil }
     ) throws -> [Output] where Elements.Element: Sendable {
         defer { call.end() }
         let estimate = elements.underestimatedCount
@@ -100,9 +154,60 @@ extension Pool {
                     return next
                 }
             }
+            if let failure = failure() { throw failure }
             let isOver = try !call.take(into: &results)
             progress?(call.finished, max(estimate, call.finished))
             if isOver, next == nil { return results }
         } while true
+    }
+}
+
+/// Elements of several sequences, side by side as bytes; ends with the shortest.
+internal final class Rows<each Elements: Sequence>: Sequence, IteratorProtocol {
+    private let columns: (repeat Column<each Elements>)
+    /// Why it ended early, if it did.
+    private(set) var failure: (any Error)?
+
+    init(_ sequences: repeat each Elements) {
+        columns = (repeat Column(each sequences))
+    }
+
+    func checkThatElementsCanCross() throws(SharedStateError) {
+        for column in repeat each columns { try column.checkThatElementsCanCross() }
+    }
+
+    func next() -> [UInt8]? {
+        var writer = ByteWriter()
+        do {
+            for column in repeat each columns {
+                guard try column.encodeNext(into: &writer) else { return nil }
+            }
+            return writer.bytes
+        } catch {
+            failure = error
+            return nil
+        }
+    }
+}
+
+/// One of the sequences of ``Rows``.
+private final class Column<Elements: Sequence> {
+    private var iterator: Elements.Iterator
+    private var plan: TransferPlan<Elements.Element>?
+
+    init(_ elements: Elements) {
+        iterator = elements.makeIterator()
+    }
+
+    func checkThatElementsCanCross() throws(SharedStateError) {
+        plan = try TransferPlan.plan(for: Elements.Element.self)
+    }
+
+    func encodeNext(into writer: inout ByteWriter) throws -> Bool {
+        guard let element = iterator.next() else { return false }
+        let plan = try self.plan ?? TransferPlan.plan(for: Elements.Element.self)
+        self.plan = plan
+        try plan.encode(element, into: &writer)
+        return true
     }
 }

@@ -28,26 +28,6 @@ internal final class SingleTask: Sendable {
     }
 }
 
-/// What can be asked for of a task, or of each of a map's.
-internal struct TaskOptions: Sendable {
-    var priority = TaskUrgency.normal
-    var retries = 0
-    /// Nanoseconds that it may run.
-    var limit: Int64?
-}
-
-/// The order in which tasks are begun.
-public enum TaskUrgency: UInt32, Sendable, Comparable, CaseIterable {
-    case high = 0
-    case normal = 1
-    case low = 2
-
-    /// What is begun first is greater.
-    public static func < (left: TaskUrgency, right: TaskUrgency) -> Bool {
-        left.rawValue > right.rawValue
-    }
-}
-
 /// A batch on the board, and what became of those of its elements whose worker died.
 ///
 /// Sendable, unchecked: what can change is read and written under the pool's lock only.
@@ -64,8 +44,10 @@ internal final class PostedBatch: @unchecked Sendable {
     var index = 0
     /// A driver has it, to tell its task.
     var isTaken = false
-    /// Why its worker is being killed.
+    /// Why it was dropped before anybody began it.
     var verdict: SharedStateError?
+    /// Why workers that run some of it are being killed.
+    var verdicts: [UInt32: SharedStateError] = [:]
     /// Elements that failed with their worker.
     var losses: [UInt32: SharedStateError] = [:]
     /// How often elements were begun whose worker died.

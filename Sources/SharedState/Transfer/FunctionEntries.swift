@@ -162,22 +162,39 @@ internal struct Entry2<T, W: Sendable, R>: FunctionEntry, RemoteCallable {
 }
 
 /// Calls a function whose caller has the arguments as a parameter pack.
-internal struct EntryPack<each A, R>: FunctionEntry, RemoteCallable {
+internal struct EntryPack<each A, R>: FunctionEntry, RemoteCallable, RemoteMap {
     private let function: FunctionPack<repeat each A, R>
     private let arguments: (repeat TransferPlan<each A>)
     private let result: TransferPlan<R>
 
-    internal static func callable(
-        _ function: PortableFunction
-    ) throws(SharedStateError) -> any RemoteCallable {
+    /// Not an initializer, which the compiler (6.3) cannot generate code for.
+    private static func make(_ function: PortableFunction) throws(SharedStateError) -> EntryPack {
         EntryPack(
             function: try function.rebuild(as: FunctionPack<repeat each A, R>.self),
             arguments: (repeat try TransferPlan.plan(for: (each A).self)),
             result: try TransferPlan.plan(for: R.self))
     }
 
+    internal static func callable(
+        _ function: PortableFunction
+    ) throws(SharedStateError) -> any RemoteCallable {
+        try make(function)
+    }
+
+    internal static func map(
+        _ function: PortableFunction, broadcast: inout ByteReader
+    ) throws -> any RemoteMap {
+        try make(function)
+    }
+
     internal func call(arguments reader: inout ByteReader, into writer: inout ByteWriter) throws {
         let values = (repeat try (each arguments).decode(from: &reader))
         try result.encode(try function.body(repeat each values), into: &writer)
     }
+
+    internal func call(element: inout ByteReader, into writer: inout ByteWriter) throws {
+        try call(arguments: &element, into: &writer)
+    }
+
+    internal var resultStride: Int? { result.stride }
 }

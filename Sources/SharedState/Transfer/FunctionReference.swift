@@ -18,6 +18,11 @@ internal protocol RemoteMap: Sendable {
     var words: (code: UInt, context: UInt, second: UnsafeRawPointer?) { get }
 }
 
+extension RemoteMap {
+    internal var elementStride: Int? { nil }
+    internal var words: (code: UInt, context: UInt, second: UnsafeRawPointer?) { (0, 0, nil) }
+}
+
 extension TransferPlan {
     /// Bytes from one value to the next where they lie side by side; `nil` unless they are bits.
     internal var stride: Int? { isBits ? MemoryLayout<T>.stride : nil }
@@ -56,11 +61,22 @@ internal struct FunctionReference: Sendable {
         try self.init(FunctionPack(body: body), EntryPack<repeat each A, R>.self)
     }
 
+    internal init<T, R>(
+        async body: @escaping @Sendable (T) async throws -> R
+    ) throws(SharedStateError) {
+        try self.init(AsyncFunction1(body: body), AsyncEntry1<T, R>.self)
+    }
+
     /// As ``init(pack:)``, of a function that may wait.
     internal init<each A: Sendable, R>(
         asyncPack body: @escaping @Sendable (repeat each A) async throws -> R
     ) throws(SharedStateError) {
         try self.init(AsyncFunctionPack(body: body), AsyncEntryPack<repeat each A, R>.self)
+    }
+
+    /// What a task's type says is all there is to know.
+    internal init<Task: PoolTask>(task: Task.Type) throws(SharedStateError) {
+        try self.init(Function0<Bool>(body: { true }), TaskEntry<Task, Task.Output>.self)
     }
 
     private init<Closure>(_ closure: Closure, _ entry: Any.Type) throws(SharedStateError) {

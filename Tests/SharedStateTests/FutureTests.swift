@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import SharedState
+import Testing
+
+private struct Refusal: Error, Codable, Equatable {
+    var number: Int
+}
+
+private actor Notes {
+    var entries: [Int] = []
+    func add(_ entry: Int) { entries.append(entry) }
+}
+
+@Suite("Futures and executors", .serialized)
+struct FutureTests {
+    @Test func `a future goes from pending to running to finished`() throws {
+        let pool = try Pool(workers: 1)
+        let gate = try Queue<Int>()
+        let started = try Queue<Int>()
+        let first = try pool.submit(gate, started) { gate, started in
+            try started.put(1)
+            return try gate.get()
+        }
+        let second = try pool.submit(1) { $0 }
+        _ = try started.get(timeout: .seconds(20))
+        #expect(first.state == .running)
+        #expect(second.state == .pending)
+        #expect(second.cancel(running: false))
+        #expect(second.cancel())
+        #expect(second.state == .cancelled)
+        #expect(throws: CancellationError.self) { try second.value(timeout: .seconds(20)) }
+        #expect(!first.cancel(running: false))
+        try gate.put(5)
+        #expect(try first.value(timeout: .seconds(20)) == 5)
+        #expect(first.state == .finished)
+        #expect(!first.cancel())
+    }
+
+    @Test func `what runs is cancelled with its worker`() throws {
+        let pool = try Pool(workers: 1)
+        let never = try Queue<Int>()
+        let started = try Queue<Int>()
+        let future = try pool.submit(never, started) { never, started in
+            try started.put(1)
+            return try never.get()
+        }
+        _ = try started.get(timeout: .seconds(20))
+        #expect(future.cancel())
+        #expect(throws: CancellationError.self) { try future.value(timeout: .seconds(20)) }
+        #expect(try pool.apply(3) { $0 } == 3)
+    }
+
+    @Test func `callbacks are called in order, each once, before waiters wake`() throws {
+        let executor = try ThreadPoolExecutor(workers: 1)
+        let gate = try Queue<Int>()
+        let order = try Queue<Int>()
+        let future = try executor.submit { try gate.get() }
+        for n in 0..<3 { future.whenDone { _ in try? order.put(n) } }
+        try gate.put(9)
+        #expect(try future.value(timeout: .seconds(20)) == 9)
+        future.whenDone { _ in try? order.put(3) }
+        #expect(try (0..<4).map { _ in try order.get(timeout: .seconds(20)) } == [0, 1, 2, 3])
+        #expect(try order.tryGet() == nil)
+        executor.shutdown()
+    }
+
+    @Test func `a callback may submit`() throws {
+        let pool = try Pool(workers: 1)
+        let results = try Queue<Int>()
+        try pool.submit(20) { $0 + 1 }.whenDone { future in
+            guard let value = try? future.value() else { return }
+            try? pool.submit(value, results) { try $1.put($0 * 2) }.whenDone { _ in }
+        }
+        #expect(try results.get(timeout: .seconds(20)) == 42)
+    }
+
+    @Test func `waits for the first, the first that fails, and all`() throws {
+        let pool = try Pool(workers: 3)
+        let gates = try (0..<3).map { _ in try Queue<Int>() }
+        let futures = try gates.map { gate in
+            try pool.submit(gate) { gate in
+                let n = try gate.get()
+                if n < 0 { throw Refusal(number: n) }
+                return n
+            }
+        }
+        #expect(Future.wait(for: futures, timeout: .milliseconds(10)).done.isEmpty)
+        try gates[1].put(1)
+        var (done, pending) = Future.wait(
+            for: futures + futures, until: .firstCompleted, timeout: .seconds(20))
+        #expect(done.map { $0 === futures[1] } == [true])
+        #expect(pending.count == 2)
+        try gates[2].put(-1)
+        (done, pending) = Future.wait(for: futures, until: .firstFailed, timeout: .seconds(20))
+        #expect(done.count == 2)
+        try gates[0].put(1)
+        (done, pending) = Future.wait(for: futures, timeout: .seconds(20))
+        #expect(done.count == 3)
+        #expect(pending.isEmpty)
+    }
+
+    @Test func `futures come as they are done`() async throws {
+        let pool = try Pool(workers: 2)
+        let gates = try (0..<2).map { _ in try Queue<Int>() }
+        let futures = try gates.map { try pool.submit($0) { try $0.get() } }
+        try await gates[1].put(11)
+        var completed = Future.asCompleted(futures + futures, timeout: .seconds(20))
+        #expect(try completed.next()?.value(timeout: .seconds(20)) == 11)
+        try await gates[0].put(10)
+        #expect(try completed.next()?.value(timeout: .seconds(20)) == 10)
+        #expect(try completed.next() == nil)
+        completed = Future.asCompleted(futures)
+        var values: Set<Int> = []
+        for await future in completed { values.insert(try await future.value()) }
+        #expect(values == [10, 11])
+        let never = Future.asCompleted(
+            [try pool.submit(gates[0]) { try $0.get() }], timeout: .milliseconds(10))
+        let error = #expect(throws: SharedStateError.self) { try never.next() }
+        #expect(error?.description == "1 (of 1) futures are not done")
+    }
+
+    @Test func `an executor's map asks for no more than its buffer holds`() throws {
+        let executors: [any WorkExecutor] = [
+            try ThreadPoolExecutor(workers: 2), try ProcessPoolExecutor(workers: 2),
+        ]
+        for executor in executors {
+            var asked = 0
+            let inputs = AnySequence {
+                AnyIterator { () -> Int? in
+                    asked += 1
+                    return asked
+                }
+            }
+            let results = try executor.map(inputs, bufferSize: 5) { n -> Int in
+                if n == 3 { throw Refusal(number: n) }
+                return n * n
+            }
+            #expect(asked == 0)
+            #expect(try results.next()?.get() == 1)
+            #expect(asked == 5)
+            #expect(try results.next()?.get() == 4)
+            #expect(asked == 6)
+            #expect(throws: (any Error).self) { try results.next()?.get() }
+            #expect(try results.next()?.get() == 16)
+            results.cancel()
+            #expect(results.next() == nil)
+            executor.shutdown()
+            #expect(throws: SharedStateError.self) { try executor.submit(1) { $0 } }
+        }
+    }
+
+    @Test func `a shutdown cancels what is not begun, and finishes what is`() throws {
+        let executors: [any WorkExecutor] = [
+            try ThreadPoolExecutor(workers: 1), try ProcessPoolExecutor(workers: 1),
+        ]
+        for executor in executors {
+            let gate = try Queue<Int>()
+            let started = try Queue<Int>()
+            let running = try executor.submit(gate, started) { gate, started in
+                try started.put(1)
+                return try gate.get()
+            }
+            _ = try started.get(timeout: .seconds(20))
+            let waiting = try (0..<50).map { n in try executor.submit(n) { $0 } }
+            executor.shutdown(wait: false, cancelPending: true)
+            try gate.put(8)
+            #expect(try running.value(timeout: .seconds(20)) == 8)
+            for future in waiting {
+                #expect(throws: (any Error).self) { try future.value(timeout: .seconds(20)) }
+            }
+        }
+    }
+}

@@ -1,0 +1,215 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Glibc
+import SharedState
+import Testing
+
+/// What to do, where.
+private enum Harm: Int, Codable, Sendable, CaseIterable {
+    case error
+    case exit
+    case signal
+
+    func happen() throws {
+        switch self {
+        case .error: throw Unfit()
+        case .exit: Glibc.exit(3)
+        case .signal: raise(SIGSEGV)
+        }
+    }
+}
+
+private struct Unfit: Error {}
+
+/// Harm when its process decodes it.
+private struct HarmsOnDecode: Codable, Sendable {
+    /// Not plain bits, which are not asked how to be encoded.
+    var text = ""
+    var harm: Harm
+    var parent: pid_t
+
+    init(harm: Harm) {
+        self.harm = harm
+        parent = getpid()
+    }
+
+    init(from decoder: any Decoder) throws {
+        var container = try decoder.unkeyedContainer()
+        harm = try container.decode(Harm.self)
+        parent = try container.decode(pid_t.self)
+        if getpid() != parent { try harm.happen() }
+    }
+
+    func encode(to encoder: any Encoder) throws {
+        var container = encoder.unkeyedContainer()
+        try container.encode(harm)
+        try container.encode(parent)
+    }
+}
+
+/// Harm when it is encoded.
+private struct HarmsOnEncode: Codable, Sendable {
+    var text = ""
+    var harm: Harm
+
+    init(harm: Harm) { self.harm = harm }
+
+    func encode(to encoder: any Encoder) throws {
+        try harm.happen()
+    }
+
+    init(from decoder: any Decoder) throws { harm = .error }
+}
+
+/// An error where it is decoded.
+private struct FailsOnReturn: Codable, Sendable {
+    var text = ""
+
+    init() {}
+    init(from decoder: any Decoder) throws { throw Unfit() }
+    func encode(to encoder: any Encoder) throws {
+        var container = encoder.unkeyedContainer()
+        try container.encode(1)
+    }
+}
+
+@Suite("Deaths in a pool", .serialized)
+struct PoolDeathTests {
+    private func check(_ pool: Pool, _ harm: Harm, _ body: () throws -> Void) throws {
+        let error = #expect(throws: SharedStateError.self) { try body() }
+        #expect(
+            error?.code == (harm == .error ? .taskFailed : .workerDied),
+            "\(String(describing: error))")
+        switch harm {
+        case .error: #expect(error?.task?.text.contains("Unfit") == true)
+        case .exit: #expect(error?.task?.exit?.status == .exited(code: 3))
+        case .signal: #expect(error?.task?.exit?.status == .signalled(SIGSEGV))
+        }
+        // The pool goes on.
+        #expect(try pool.map(0..<4) { $0 } == [0, 1, 2, 3])
+    }
+
+    @Test(arguments: Harm.allCases) private func `each stage may fail in each way`(
+        harm: Harm
+    ) throws {
+        let pool = try Pool(workers: 2)
+        // Arguments.
+        try check(pool, harm) {
+            _ = try pool.apply(HarmsOnDecode(harm: harm)) { _ in 1 }
+        }
+        try check(pool, harm) {
+            _ = try pool.map([HarmsOnDecode(harm: harm)]) { _ in 1 }
+        }
+        // The body.
+        try check(pool, harm) {
+            _ = try pool.apply(harm) { (harm: Harm) -> Int in
+                try harm.happen()
+                return 1
+            }
+        }
+        try check(pool, harm) {
+            _ = try pool.map([harm], chunkSize: 1) { (harm: Harm) -> Int in
+                try harm.happen()
+                return 1
+            }
+        }
+        // The result, in the worker.
+        try check(pool, harm) {
+            _ = try pool.apply(harm) { HarmsOnEncode(harm: $0) }
+        }
+    }
+
+    @Test func `a result that cannot be decoded is an error of its task`() throws {
+        let pool = try Pool(workers: 1)
+        for _ in 0..<20 {
+            #expect(throws: Unfit.self) { _ = try pool.apply { FailsOnReturn() } }
+        }
+        let pid = try pool.apply { getpid() }
+        #expect(pool.workerPIDs == [pid])
+    }
+
+    @Test func `arguments that cannot be encoded are an error, and the pool goes on`() throws {
+        let pool = try Pool(workers: 1)
+        #expect(throws: Unfit.self) {
+            _ = try pool.apply(HarmsOnEncode(harm: .error)) { _ in 1 }
+        }
+        #expect(throws: Unfit.self) {
+            _ = try pool.map([HarmsOnEncode(harm: .error)]) { _ in 1 }
+        }
+        #expect(try pool.map(0..<4) { $0 } == [0, 1, 2, 3])
+    }
+
+    @Test func `a death in a chunk costs one element, whatever the chunk`() throws {
+        let pool = try Pool(workers: 2)
+        for chunk in [1, 7, 50] {
+            let results = try pool.imap(0..<50, chunkSize: chunk) { n -> Int in
+                if n == 20 { kill(getpid(), SIGKILL) }
+                return n
+            }
+            for (n, outcome) in results.elements.enumerated() {
+                if n == 20 {
+                    let error = #expect(throws: SharedStateError.self) { try outcome.get() }
+                    #expect(error?.code == .workerDied)
+                    #expect(error?.task?.index == 20)
+                    #expect(error?.task?.exit?.status == .signalled(SIGKILL))
+                } else {
+                    #expect(try outcome.get() == n)
+                }
+            }
+        }
+    }
+
+    @Test func `a worker that is stopped holds up nobody else`() throws {
+        let pool = try Pool(workers: 2)
+        let stopped = try pool.submit { kill(getpid(), SIGSTOP) }
+        let pids = pool.workerPIDs
+        // One worker does all of it.
+        #expect(try pool.map(0..<1000, chunkSize: 1) { $0 } == Array(0..<1000))
+        for pid in pids { kill(pid, SIGCONT) }
+        #expect(try stopped.value(timeout: .seconds(20)) == 0)
+    }
+
+    @Test func `under random kills each element has exactly one outcome, in order`() throws {
+        let pool = try Pool(workers: 2)
+        let end = ContinuousClock.now + .seconds(2)
+        var kills = 0
+        var losses = 0
+        var generator = SystemRandomNumberGenerator()
+        var rounds = 0
+        repeat {
+            let count = 2000
+            let chunk = [nil, 1, 3, 64].randomElement(using: &generator) ?? nil
+            let numbers = try pool.imap(0..<count, chunkSize: chunk) { $0 &* 3 }
+            let texts = try pool.imap(0..<200, chunkSize: chunk) { "\($0)" }
+            var seen = 0
+            for outcome in numbers.elements {
+                switch outcome {
+                case .success(let value): #expect(value == seen &* 3)
+                case .failure(let error as SharedStateError):
+                    #expect(error.code == .workerDied, "\(error)")
+                    #expect(error.task?.index == seen)
+                    losses += 1
+                case .failure(let error): Issue.record(error)
+                }
+                seen += 1
+                if Int.random(in: 0..<300, using: &generator) == 0,
+                    let pid = pool.workerPIDs.randomElement(using: &generator)
+                {
+                    kill(pid, SIGKILL)
+                    kills += 1
+                }
+            }
+            #expect(seen == count)
+            seen = 0
+            for outcome in texts.elements {
+                if let text = try? outcome.get() { #expect(text == "\(seen)") }
+                seen += 1
+            }
+            #expect(seen == 200)
+            rounds += 1
+        } while ContinuousClock.now < end
+        #expect(kills > 0)
+        #expect(losses <= kills)
+        #expect(try pool.map(0..<4) { $0 } == [0, 1, 2, 3])
+    }
+}

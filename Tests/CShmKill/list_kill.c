@@ -106,6 +106,11 @@ static void make_to_insert(struct world *world)
     expect_splice(2, 0, 3);
 }
 
+static void make_to_refuse(struct world *world)
+{
+    make_shared_list(world, 4);
+}
+
 static void make_to_append(struct world *world)
 {
     make_shared_list(world, 4);
@@ -168,6 +173,15 @@ static int splice(struct world *world, uint64_t from, uint64_t count, uint64_t c
 static int insert(struct world *world)
 {
     return splice(world, 2, 0, 3);
+}
+
+/* The second value is too long: the first is made, and goes again. */
+static int insert_too_long(struct world *world)
+{
+    uint64_t element[2] = {100, ~100ull};
+    struct cshm_list_value values[2] = {{element, 16}, {element, 1ull << 40}};
+    int status = cshm_list_splice(world->handle, 2, 0, values, 2);
+    return status == -EINVAL ? 0 : -EPROTO;
 }
 
 static int append(struct world *world)
@@ -315,6 +329,7 @@ const struct scenario list_scenarios[] = {
     CHANGE("pop_that_shrinks", make_sparse, pop_front, 11),
     CHANGE("set", make_to_set, set, 7),
     CHANGE("insert", make_to_insert, insert, 23),
+    CHANGE("insert_too_long", make_to_refuse, insert_too_long, 17),
     CHANGE("append", make_to_append, append, 17),
     CHANGE("remove", make_to_remove, remove_some, 11),
     CHANGE("clear", make_to_clear, clear, 7),

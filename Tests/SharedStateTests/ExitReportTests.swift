@@ -11,6 +11,7 @@ struct ExitReportTests {
         let child = try ChildProcess.start { () in
             let size = 64 << 20
             guard let memory = unsafe malloc(size) else { throw SharedStateError(.full, "malloc") }
+            defer { unsafe free(memory) }
             unsafe memset(memory, 1, size)
             let start = clock()
             while clock() - start < clock_t(CLOCKS_PER_SEC) / 50 {}

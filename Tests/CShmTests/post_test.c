@@ -166,7 +166,7 @@ static void outlives_its_sender(void)
     int taken = -1;
     pid_t child = spawn(region, send_three, &pair);
     close(pair.write);
-    kill_child(child);
+    expect_killed(child);
     CHECK(!is_hung_up(pair.read));
     CHECK_EQ(cshm_post_take(post, 2, &taken, 1), 1);
     close(taken);

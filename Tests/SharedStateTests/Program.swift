@@ -19,6 +19,12 @@ final class Program {
         var code: Int32
     }
 
+    /// It ended before it printed what was waited for.
+    struct EndedEarly: Error {
+        var awaited: String
+        var output: Output
+    }
+
     /// `POSIX_SPAWN_SETSID`, which the headers show to C only.
     private static let newSession: Int16 = 0x80
 
@@ -26,6 +32,7 @@ final class Program {
     private let out: Int32
     private let err: Int32
     private let terminal: Terminal?
+    private var status: Int32?
 
     // Starts a program at the head of a session of its own. A launcher is a command, with arguments,
     // that is to run it. With columns it has a terminal of that width for input and errors.
@@ -68,7 +75,12 @@ final class Program {
         pid = child
     }
 
+    /// Leaves no zombie: Swift Testing's own wait for exit tests sees nothing else while there is one.
     deinit {
+        if status == nil {
+            kill(pid, SIGKILL)
+            _ = waitpid(pid, nil, 0)
+        }
         close(out)
         close(err)
     }
@@ -82,27 +94,46 @@ final class Program {
 
     /// Waits for the end without holding a thread of the concurrency pool.
     func finish() async throws -> Output {
-        var status: Int32 = 0
-        while true {
-            terminal?.drain()
-            let ended = unsafe waitpid(pid, &status, WNOHANG)
-            if ended == pid { break }
-            guard ended == 0 || errno == EINTR else {
-                throw Failure(call: "waitpid", code: errno)
-            }
+        while try !hasEnded() {
             // A cancelled test still has a child to reap.
             try? await Task.sleep(for: .milliseconds(5))
             if Task.isCancelled { kill(pid, SIGTERM) }
         }
+        return try output()
+    }
+
+    /// What it has printed so far.
+    func printed() throws -> String { try Self.contents(of: out) }
+
+    /// Waits until it, or a process of its, has printed a line that begins so.
+    func lines(untilPrinted beginning: String) async throws -> [Substring] {
+        while true {
+            let isLast = try hasEnded()
+            let lines = try printed().split(separator: "\n")
+            if lines.contains(where: { $0.hasPrefix(beginning) }) { return lines }
+            if isLast { throw EndedEarly(awaited: beginning, output: try output()) }
+            try await Task.sleep(for: .milliseconds(2))
+        }
+    }
+
+    /// Reaps it if it has ended.
+    private func hasEnded() throws -> Bool {
         terminal?.drain()
+        guard status == nil else { return true }
+        var status: Int32 = 0
+        let ended = unsafe waitpid(pid, &status, WNOHANG)
+        if ended == pid { self.status = status }
+        guard ended >= 0 || errno == EINTR else { throw Failure(call: "waitpid", code: errno) }
+        return ended == pid
+    }
+
+    private func output() throws -> Output {
+        let status = self.status ?? 0
         let signal = status & 0x7f
         return Output(
             status: signal == 0 ? (status >> 8) & 0xff : -signal,
             out: try Self.contents(of: out), err: try terminal?.text ?? Self.contents(of: err))
     }
-
-    /// What it has printed so far.
-    func printed() throws -> String { try Self.contents(of: out) }
 
     /// Types at its terminal.
     func type(_ text: String) { terminal?.type(text) }

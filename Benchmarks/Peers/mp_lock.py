@@ -31,7 +31,7 @@ def main():
     rates = multiprocessing.SimpleQueue()
     workers = [
         multiprocessing.Process(target=count, args=(lock, counter, seconds, cpu, rates))
-        for cpu in [first, second][:processes]
+        for cpu in [first, second] * (processes // 2) + [first] * (processes % 2)
     ]
     for worker in workers:
         worker.start()

@@ -131,7 +131,7 @@ static bool take_over(void *context)
 
 int cshm_baton_try_acquire(cshm_baton *baton)
 {
-    struct wish wish = {baton, cshm_participant_self(baton->region)};
+    struct wish wish = {baton, cshm__self(baton->region)};
     if (wish.self == 0) {
         return -ECHILD;
     }
@@ -141,7 +141,7 @@ int cshm_baton_try_acquire(cshm_baton *baton)
 
 int cshm_baton_acquire_until(cshm_baton *baton, int64_t deadline_ns)
 {
-    struct wish wish = {baton, cshm_participant_self(baton->region)};
+    struct wish wish = {baton, cshm__self(baton->region)};
     int status = cshm_baton_try_acquire(baton);
     if (status == -EAGAIN) {
         status =
@@ -156,7 +156,7 @@ int cshm_baton_acquire_until(cshm_baton *baton, int64_t deadline_ns)
 static uint64_t own_word(const cshm_baton *baton)
 {
     uint64_t word = load(baton);
-    uint64_t self = cshm_participant_self(baton->region);
+    uint64_t self = cshm__self(baton->region);
     return self != 0 && STAMP(word) == self ? word : 0;
 }
 

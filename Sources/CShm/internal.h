@@ -140,6 +140,14 @@ static inline void cshm__publish_barrier(void)
 
 void cshm__park_wake(struct cshm_park *park, int count);
 
+/* Whether somebody is to be woken, after a seq_cst operation that made the condition true. */
+static inline bool cshm__park_calls(struct cshm_park *park)
+{
+    const _Atomic uint32_t *word = (const _Atomic uint32_t *)(const void *)&park->word;
+    /* seq_cst: [announce] */
+    return (atomic_load_explicit(word, memory_order_seq_cst) & CSHM_PARK_CALLS) != 0;
+}
+
 /* As cshm_park_wake_one(), where the condition was made true by a mere release store. */
 static inline void cshm__park_wake_one_after_store(struct cshm_park *park)
 {
@@ -182,6 +190,12 @@ int cshm__participant_join(cshm_region *region);
 /* Leaves; if not `swept`, as the dead do, for others to sweep. */
 void cshm__participant_leave(cshm_region *region, bool swept);
 
+/* cshm_participant_self(), inlined. */
+static inline uint64_t cshm__self(const cshm_region *region)
+{
+    /* relaxed: written once by join, before the region is used */
+    return atomic_load_explicit(&region->stamp, memory_order_relaxed);
+}
 /* The process id of a stamp's owner, or 0 if it is another's by now. */
 int32_t cshm__participant_pid(const cshm_region *region, uint64_t stamp);
 

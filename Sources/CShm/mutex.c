@@ -68,7 +68,7 @@ static bool is_mutex(uint32_t magic)
 /* ---- acquiring ---- */
 
 /* Until a time: 0, EOWNERDEAD, ETIMEDOUT, EDEADLK, ENOTRECOVERABLE. */
-static int lock_until(pthread_mutex_t *native, int64_t end)
+static inline int lock_until(pthread_mutex_t *native, int64_t end)
 {
     struct timespec until = {.tv_sec = end / 1000000000, .tv_nsec = end % 1000000000};
 #ifdef __SANITIZE_THREAD__
@@ -84,7 +84,7 @@ static int lock_until(pthread_mutex_t *native, int64_t end)
 #endif
 }
 
-static int try_lock(pthread_mutex_t *native)
+static inline int try_lock(pthread_mutex_t *native)
 {
     static const int64_t LONG_AGO = -1000000000;
     return lock_until(native, LONG_AGO);
@@ -123,18 +123,23 @@ static int acquire_again(struct cshm_mutex_shared *shared, uint32_t magic)
     return 0;
 }
 
-/* Turns what pthread says into this library's words. */
-static int acquired(struct cshm_mutex_shared *shared, uint32_t magic, int error)
+static inline void note_holder(struct cshm_mutex_shared *shared)
+{
+    /* What the dead had of it went with its thread; and damage must not outlive this holder. */
+    if (atomic_load_explicit(&shared->depth, memory_order_relaxed) != 0) {
+        atomic_store_explicit(&shared->depth, 0, memory_order_relaxed);
+    }
+    atomic_store_explicit(&shared->holder, cshm__thread(), memory_order_relaxed);
+}
+
+/* Turns what pthread says, if not 0, into this library's words. */
+static __attribute__((noinline)) int explain(struct cshm_mutex_shared *shared, uint32_t magic,
+                                             int error)
 {
     switch (error) {
     case EOWNERDEAD:
-    case 0:
-        /* What the dead had of it went with its thread; and damage must not outlive this holder. */
-        if (atomic_load_explicit(&shared->depth, memory_order_relaxed) != 0) {
-            atomic_store_explicit(&shared->depth, 0, memory_order_relaxed);
-        }
-        atomic_store_explicit(&shared->holder, cshm__thread(), memory_order_relaxed);
-        return error == 0 ? 0 : 1;
+        note_holder(shared);
+        return 1;
     case EDEADLK:
         return acquire_again(shared, magic);
     default:
@@ -150,7 +155,11 @@ int cshm_mutex_try_acquire(cshm_mutex *mutex)
         return -EPROTO;
     }
     int error = try_lock(&shared->native);
-    return error == ETIMEDOUT ? -EAGAIN : acquired(shared, magic, error);
+    if (error == 0) {
+        note_holder(shared);
+        return 0;
+    }
+    return error == ETIMEDOUT ? -EAGAIN : explain(shared, magic, error);
 }
 
 int cshm_mutex_acquire_until(cshm_mutex *mutex, int64_t deadline_ns)
@@ -164,7 +173,11 @@ int cshm_mutex_acquire_until(cshm_mutex *mutex, int64_t deadline_ns)
     if (__builtin_expect(error == ETIMEDOUT, 0)) {
         error = wait_for(&shared->native, deadline_ns);
     }
-    return acquired(shared, magic, error);
+    if (__builtin_expect(error == 0, 1)) {
+        note_holder(shared);
+        return 0;
+    }
+    return explain(shared, magic, error);
 }
 
 /* ---- releasing ---- */
@@ -178,10 +191,8 @@ int cshm_mutex_repair(cshm_mutex *mutex)
 int cshm_mutex_release(cshm_mutex *mutex)
 {
     struct cshm_mutex_shared *shared = shared_of(mutex);
-    if (!is_mutex(magic_of(shared))) {
-        return -EPROTO;
-    }
-    /* The record only says who is asked about depth; whether to release is for glibc to say. */
+    /* The record only says who is asked about depth; whether to release is for glibc to say. If it is
+     * this thread, these bytes are a mutex. */
     if (atomic_load_explicit(&shared->holder, memory_order_relaxed) == cshm__thread()) {
         uint32_t depth = atomic_load_explicit(&shared->depth, memory_order_relaxed);
         if (depth != 0) {
@@ -190,6 +201,8 @@ int cshm_mutex_release(cshm_mutex *mutex)
         }
         /* Before the release: after it the next holder writes here. */
         atomic_store_explicit(&shared->holder, 0, memory_order_relaxed);
+    } else if (!is_mutex(magic_of(shared))) {
+        return -EPROTO;
     }
     return -pthread_mutex_unlock(&shared->native);
 }

@@ -85,7 +85,7 @@ int cshm_permits_open(cshm_region *region, uint64_t offset, cshm_permits **out)
     permits->shared = shared;
     permits->count = count;
     /* Processes begin at different cells. */
-    atomic_init(&permits->hint, (uint32_t)(cshm_participant_self(region) & 0xffff) % count);
+    atomic_init(&permits->hint, (uint32_t)(cshm__self(region) & 0xffff) % count);
     *out = permits;
     return 0;
 }
@@ -103,12 +103,12 @@ void cshm_permits_destroy(cshm_permits *permits)
 
 /* ---- one cell ---- */
 
-static uint64_t load(const cshm_permits *permits, uint32_t index)
+static inline uint64_t load(const cshm_permits *permits, uint32_t index)
 {
     return atomic_load_explicit(&permits->shared->cell[index], memory_order_acquire);
 }
 
-static bool swap(const cshm_permits *permits, uint32_t index, uint64_t seen, uint64_t next)
+static inline bool swap(const cshm_permits *permits, uint32_t index, uint64_t seen, uint64_t next)
 {
     /* seq_cst: [permit], and before the look at the parking word */
     return atomic_compare_exchange_strong_explicit(&permits->shared->cell[index], &seen, next,
@@ -130,17 +130,30 @@ static void wake(const cshm_permits *permits, uint32_t count)
     }
 }
 
+/* The cell that this process had last: where it begins to look. */
+static inline uint32_t first_of(const cshm_permits *permits)
+{
+    return atomic_load_explicit(&permits->hint, memory_order_relaxed);
+}
+
+static inline void remember(cshm_permits *permits, uint32_t index)
+{
+    if (first_of(permits) != index) {
+        atomic_store_explicit(&permits->hint, index, memory_order_relaxed);
+    }
+}
+
 /* ---- all of them ---- */
 
 /* Gives back `count` of this process's. @returns how many there were. */
 static uint32_t give_back(cshm_permits *permits, uint64_t self, uint32_t count)
 {
     uint32_t given = 0;
-    uint32_t index = atomic_load_explicit(&permits->hint, memory_order_relaxed);
+    uint32_t index = first_of(permits);
     for (uint32_t looked = 0; looked < permits->count && given < count; looked++) {
         uint64_t cell = load(permits, index);
         if (STAMP(cell) == self && swap(permits, index, cell, FREED(cell))) {
-            atomic_store_explicit(&permits->hint, index, memory_order_relaxed);
+            remember(permits, index);
             given++;
         }
         index = after(permits, index);
@@ -156,13 +169,13 @@ static int take_one(cshm_permits *permits, uint64_t self)
 {
     uint64_t sum = 0;
     uint64_t last_sum = 0;
-    uint32_t index = atomic_load_explicit(&permits->hint, memory_order_relaxed);
+    uint32_t index = first_of(permits);
     for (bool again = false;; again = true) {
         sum = 0;
         for (uint32_t looked = 0; looked < permits->count; looked++) {
             uint64_t cell = load(permits, index);
             if (STAMP(cell) == 0 && swap(permits, index, cell, cell | self)) {
-                atomic_store_explicit(&permits->hint, index, memory_order_relaxed);
+                remember(permits, index);
                 return 0;
             }
             sum += cell >> 48;
@@ -205,7 +218,7 @@ static int take(cshm_permits *permits, uint64_t self, uint32_t count)
 
 static int reclaim(cshm_permits *permits)
 {
-    uint64_t self = cshm_participant_self(permits->region);
+    uint64_t self = cshm__self(permits->region);
     uint64_t dead = 0; /* the last one that was found so */
     uint64_t alive = self;
     int freed = 0;
@@ -253,9 +266,17 @@ static bool reclaim_if_due(cshm_permits *permits)
 
 /* ---- acquire, release ---- */
 
-int cshm_permits_try_acquire(cshm_permits *permits, uint32_t count)
+/* One, from the cell that this process had last. */
+static inline bool take_first(const cshm_permits *permits, uint64_t self, uint32_t count)
 {
-    uint64_t self = cshm_participant_self(permits->region);
+    uint32_t index = first_of(permits);
+    uint64_t cell = load(permits, index);
+    return count == 1 && self != 0 && STAMP(cell) == 0 && swap(permits, index, cell, cell | self);
+}
+
+static __attribute__((noinline)) int take_or_reclaim(cshm_permits *permits, uint64_t self,
+                                                     uint32_t count)
+{
     if (count == 0 || count > permits->count) {
         return -EINVAL;
     }
@@ -264,6 +285,12 @@ int cshm_permits_try_acquire(cshm_permits *permits, uint32_t count)
     }
     int status = take(permits, self, count);
     return status == -EAGAIN && reclaim_if_due(permits) ? take(permits, self, count) : status;
+}
+
+int cshm_permits_try_acquire(cshm_permits *permits, uint32_t count)
+{
+    uint64_t self = cshm__self(permits->region);
+    return take_first(permits, self, count) ? 0 : take_or_reclaim(permits, self, count);
 }
 
 struct wish {
@@ -284,10 +311,11 @@ static bool find_the_dead(void *context)
     return reclaim_if_due(wish->permits);
 }
 
-int cshm_permits_acquire_until(cshm_permits *permits, uint32_t count, int64_t deadline_ns)
+static __attribute__((noinline)) int wait_for(cshm_permits *permits, uint64_t self, uint32_t count,
+                                              int64_t deadline_ns)
 {
-    struct wish wish = {permits, cshm_participant_self(permits->region), count};
-    int status = cshm_permits_try_acquire(permits, count);
+    struct wish wish = {permits, self, count};
+    int status = take_or_reclaim(permits, self, count);
     if (status != -EAGAIN) {
         return status;
     }
@@ -301,9 +329,15 @@ int cshm_permits_acquire_until(cshm_permits *permits, uint32_t count, int64_t de
     return status;
 }
 
-int cshm_permits_release(cshm_permits *permits, uint32_t count)
+int cshm_permits_acquire_until(cshm_permits *permits, uint32_t count, int64_t deadline_ns)
 {
-    uint64_t self = cshm_participant_self(permits->region);
+    uint64_t self = cshm__self(permits->region);
+    return take_first(permits, self, count) ? 0 : wait_for(permits, self, count, deadline_ns);
+}
+
+static __attribute__((noinline)) int give_back_all(cshm_permits *permits, uint64_t self,
+                                                   uint32_t count)
+{
     if (count == 0 || count > permits->count) {
         return -EINVAL;
     }
@@ -314,6 +348,21 @@ int cshm_permits_release(cshm_permits *permits, uint32_t count)
         return -EPERM;
     }
     return give_back(permits, self, count) == count ? 0 : -EPERM;
+}
+
+int cshm_permits_release(cshm_permits *permits, uint32_t count)
+{
+    uint64_t self = cshm__self(permits->region);
+    uint32_t index = first_of(permits);
+    uint64_t cell = load(permits, index);
+    if (count != 1 || self == 0 || STAMP(cell) != self ||
+        !swap(permits, index, cell, FREED(cell))) {
+        return give_back_all(permits, self, count);
+    }
+    if (__builtin_expect(cshm__park_calls(&permits->shared->line.park), 0)) {
+        wake(permits, 1);
+    }
+    return 0;
 }
 
 /* ---- looking ---- */
@@ -330,7 +379,7 @@ uint32_t cshm_permits_available(const cshm_permits *permits)
 
 uint32_t cshm_permits_held(const cshm_permits *permits)
 {
-    uint64_t self = cshm_participant_self(permits->region);
+    uint64_t self = cshm__self(permits->region);
     return self == 0 ? 0 : count_of(permits, self);
 }
 

@@ -120,30 +120,40 @@ void cshm_rwlock_destroy(cshm_rwlock *lock)
 
 /* ---- cells ---- */
 
-static uint64_t load_cell(const cshm_rwlock *lock, uint32_t index)
+static inline uint64_t load_cell(const cshm_rwlock *lock, uint32_t index)
 {
     /* seq_cst: [read], [drain], [grant] */
     return atomic_load_explicit(&lock->shared->cell[index].owner, memory_order_seq_cst);
 }
 
-static bool swap_cell(const cshm_rwlock *lock, uint32_t index, uint64_t seen, uint64_t next)
+static inline bool swap_cell(const cshm_rwlock *lock, uint32_t index, uint64_t seen, uint64_t next)
 {
     return atomic_compare_exchange_strong_explicit(&lock->shared->cell[index].owner, &seen, next,
                                                    memory_order_seq_cst, /* [read], [grant] */
                                                    memory_order_seq_cst);
 }
 
+/* Where a thread begins to look for a cell: its number, mixed, as a part of all cells. */
+static inline uint32_t first_of(const cshm_rwlock *lock, uint32_t thread)
+{
+    return (uint32_t)((uint64_t)(thread * 2654435769u) * lock->cells >> 32);
+}
+
+static inline void enter_thread(const cshm_rwlock *lock, uint32_t index, uint32_t thread)
+{
+    atomic_store_explicit(&lock->shared->cell[index].thread, thread, memory_order_relaxed);
+}
+
 /* A cell to read by, or NO_CELL. Threads begin at different ones. */
 static uint32_t claim(const cshm_rwlock *lock, uint64_t self)
 {
-    uint64_t thread = cshm__thread();
-    uint32_t index = (uint32_t)thread % lock->cells;
+    uint32_t thread = (uint32_t)cshm__thread();
+    uint32_t index = first_of(lock, thread);
     for (uint32_t looked = 0; looked < lock->cells; looked++) {
         /* The first is not looked at before: its line would come over twice. */
         if ((looked == 0 || load_cell(lock, index) == 0) &&
             swap_cell(lock, index, 0, self | READING)) {
-            atomic_store_explicit(&lock->shared->cell[index].thread, (uint32_t)thread,
-                                  memory_order_relaxed);
+            enter_thread(lock, index, thread);
             return index;
         }
         index = index + 1 == lock->cells ? 0 : index + 1;
@@ -184,7 +194,7 @@ static bool leave_cell(const cshm_rwlock *lock, uint64_t self, uint32_t index, u
 /* Frees the cells of the dead. @returns whether there were any. */
 static bool reclaim(const cshm_rwlock *lock)
 {
-    uint64_t self = cshm_participant_self(lock->region);
+    uint64_t self = cshm__self(lock->region);
     bool freed = false;
     for (uint32_t index = 0; index < lock->cells; index++) {
         uint64_t cell = load_cell(lock, index);
@@ -221,7 +231,7 @@ static bool somebody_reads(const cshm_rwlock *lock)
 
 /* ---- the state ---- */
 
-static uint32_t load_state(const cshm_rwlock *lock)
+static inline uint32_t load_state(const cshm_rwlock *lock)
 {
     return atomic_load_explicit(&lock->shared->state, memory_order_seq_cst); /* [read], [grant] */
 }
@@ -384,7 +394,7 @@ static int begin_reading(struct reader *reader)
 
 int cshm_rwlock_try_acquire_read(cshm_rwlock *lock, uint32_t *cell)
 {
-    struct reader reader = {lock, cshm_participant_self(lock->region), NO_CELL, false};
+    struct reader reader = {lock, cshm__self(lock->region), NO_CELL, false};
     int status = begin_reading(&reader);
     if (status == -EAGAIN) {
         status = give_up(&reader, status);
@@ -395,28 +405,48 @@ int cshm_rwlock_try_acquire_read(cshm_rwlock *lock, uint32_t *cell)
     return status;
 }
 
-int cshm_rwlock_acquire_read_until(cshm_rwlock *lock, int64_t deadline_ns, uint32_t *cell)
+static __attribute__((noinline)) int wait_to_read(struct reader *reader, int64_t deadline_ns,
+                                                  uint32_t *cell)
 {
-    struct reader reader = {lock, cshm_participant_self(lock->region), NO_CELL, false};
-    int status = begin_reading(&reader);
+    int status = begin_reading(reader);
     if (status == -EAGAIN) {
         do { /* -EPIPE: something was put right, and it must wait all the same */
-            status = cshm__await_peer(&lock->shared->readers.park, attempt_read, look_after_others,
-                                      &reader, deadline_ns);
+            status = cshm__await_peer(&reader->lock->shared->readers.park, attempt_read,
+                                      look_after_others, reader, deadline_ns);
         } while (status == -EPIPE);
         if (status == -ETIMEDOUT) {
-            status = give_up(&reader, status);
+            status = give_up(reader, status);
         }
     }
     if (status == 0) {
-        *cell = reader.cell;
+        *cell = reader->cell;
     }
     return status;
 }
 
+int cshm_rwlock_acquire_read_until(cshm_rwlock *lock, int64_t deadline_ns, uint32_t *cell)
+{
+    uint64_t self = cshm__self(lock->region);
+    uint32_t thread = (uint32_t)cshm__thread();
+    uint32_t first = first_of(lock, thread);
+    /* As claim() and enter() do it, when nobody is in the way. */
+    if (self == 0 || load_state(lock) != 0 || !swap_cell(lock, first, 0, self | READING)) {
+        struct reader reader = {lock, self, NO_CELL, false};
+        return wait_to_read(&reader, deadline_ns, cell);
+    }
+    enter_thread(lock, first, thread);
+    if (__builtin_expect(load_state(lock) != 0, 0)) {
+        free_cell(lock, first);
+        struct reader reader = {lock, self, NO_CELL, false};
+        return wait_to_read(&reader, deadline_ns, cell);
+    }
+    *cell = first;
+    return 0;
+}
+
 int cshm_rwlock_release_read(cshm_rwlock *lock, uint32_t cell)
 {
-    uint64_t self = cshm_participant_self(lock->region);
+    uint64_t self = cshm__self(lock->region);
     if (self == 0 || cell >= lock->cells || load_cell(lock, cell) != (self | READING)) {
         return -EPERM;
     }
@@ -446,8 +476,7 @@ static int drain(cshm_rwlock *lock, int64_t deadline_ns)
         store_state(lock, left | WANTED); /* [read] */
         status = attempt_write(lock);
     }
-    if (status == -EAGAIN &&
-        this_thread_reads(lock, cshm_participant_self(lock->region), NO_CELL)) {
+    if (status == -EAGAIN && this_thread_reads(lock, cshm__self(lock->region), NO_CELL)) {
         status = -EDEADLK;
     }
     if (status == -EAGAIN && reclaim(lock)) {
@@ -479,7 +508,7 @@ static int write_with(cshm_rwlock *lock, int mutex_status, int64_t deadline_ns)
 
 int cshm_rwlock_try_acquire_write(cshm_rwlock *lock)
 {
-    if (cshm_participant_self(lock->region) == 0) {
+    if (cshm__self(lock->region) == 0) {
         return -ECHILD;
     }
     return write_with(lock, cshm_mutex_try_acquire(&lock->shared->writer), NO_WAIT);
@@ -487,7 +516,7 @@ int cshm_rwlock_try_acquire_write(cshm_rwlock *lock)
 
 int cshm_rwlock_acquire_write_until(cshm_rwlock *lock, int64_t deadline_ns)
 {
-    if (cshm_participant_self(lock->region) == 0) {
+    if (cshm__self(lock->region) == 0) {
         return -ECHILD;
     }
     return write_with(lock, cshm_mutex_acquire_until(&lock->shared->writer, deadline_ns),
@@ -523,7 +552,7 @@ int cshm_rwlock_release_write(cshm_rwlock *lock)
 
 int cshm_rwlock_downgrade(cshm_rwlock *lock, uint32_t *cell)
 {
-    uint64_t self = cshm_participant_self(lock->region);
+    uint64_t self = cshm__self(lock->region);
     if (!this_thread_writes(lock) || self == 0) {
         return -EPERM;
     }

@@ -13,6 +13,9 @@ extern const struct bench_channel bench_broadcast, bench_broadcast_waiting;
 extern const struct bench_channel bench_lock, bench_robust_lock;
 extern const struct bench_channel bench_condition, bench_event, bench_event_test, bench_swap_pair;
 extern const struct bench_channel bench_barrier, bench_pthread_barrier;
+extern const struct bench_channel bench_cas_pair, bench_semaphore, bench_posix_semaphore;
+extern const struct bench_channel bench_permits, bench_baton;
+extern const struct bench_channel bench_rwlock_read, bench_posix_rwlock;
 extern const struct bench_channel bench_map_get, bench_map_set;
 
 const struct bench_channel *const bench_registry[] = {
@@ -42,6 +45,13 @@ const struct bench_channel *const bench_registry[] = {
     &bench_swap_pair,
     &bench_barrier,
     &bench_pthread_barrier,
+    &bench_cas_pair,
+    &bench_semaphore,
+    &bench_posix_semaphore,
+    &bench_permits,
+    &bench_baton,
+    &bench_rwlock_read,
+    &bench_posix_rwlock,
     &bench_map_get,
     &bench_map_set,
 };

@@ -14,17 +14,21 @@ internal import CShm
 @safe
 public final class Lock: Sendable, Codable {
     internal let object: SharedObject
-    internal nonisolated(unsafe) let mutex: UnsafeMutablePointer<cshm_mutex>
+    @usableFromInline internal nonisolated(unsafe) let address: UnsafeMutableRawPointer
+
+    internal var mutex: UnsafeMutablePointer<cshm_mutex> {
+        unsafe address.assumingMemoryBound(to: cshm_mutex.self)
+    }
 
     internal init(_ object: SharedObject) throws(SharedStateError) {
         self.object = object
-        unsafe mutex = try Mutexes.open(object, recursive: false)
+        unsafe address = UnsafeMutableRawPointer(try Mutexes.open(object, recursive: false))
     }
 
     /// A lock that is part of another object; its end is the end of that.
     internal init(inside object: SharedObject, at mutex: UnsafeMutablePointer<cshm_mutex>) {
         self.object = object
-        unsafe self.mutex = mutex
+        unsafe address = UnsafeMutableRawPointer(mutex)
     }
 
     /// Makes a lock, free.
@@ -80,11 +84,14 @@ public final class Lock: Sendable, Codable {
     /// - Throws: `timedOut`, `deadlock`, `notRecoverable`, in which cases `body` did not run; or
     ///   what `body` throws.
     @inlinable
+    @inline(__always)
     public func withLock<Result: ~Copyable>(
         timeout: Duration? = nil, _ body: (borrowing Holder) throws -> Result
     ) throws -> Result {
         defer { withExtendedLifetime(self) {} }
-        let holder = try acquire(until: timeout.map(Self.deadline) ?? .max)
+        let status = acquire(until: timeout == nil ? .max : Self.deadline(timeout))
+        if status < 0 { try fail(status) }
+        let holder = unsafe Holder(address: address, inheritedFromDead: status != 0)
         return try body(holder)
     }
 
@@ -97,7 +104,12 @@ public final class Lock: Sendable, Codable {
         _ body: (borrowing Holder) throws -> Result
     ) throws -> Result? {
         defer { withExtendedLifetime(self) {} }
-        guard let holder = try tryAcquire() else { return nil }
+        let status = tryAcquire()
+        if status < 0 {
+            if status == Self.wouldWait { return nil }
+            try fail(status)
+        }
+        let holder = unsafe Holder(address: address, inheritedFromDead: status != 0)
         return try body(holder)
     }
 
@@ -121,28 +133,35 @@ public final class Lock: Sendable, Codable {
         throw SharedStateError(.timedOut, "the time-out passed first")
     }
 
+    // What the inlined code calls.
+
     @usableFromInline
-    internal func acquire(until deadline: Int64) throws(SharedStateError) -> Holder {
-        let status = unsafe cshm_mutex_acquire_until(mutex, deadline)
-        if status < 0 { throw failure(status, "cshm_mutex_acquire_until") }
-        return unsafe Holder(mutex: mutex, inheritedFromDead: status == Answer.inherited)
+    internal func acquire(until deadline: Int64) -> Int32 {
+        unsafe cshm_mutex_acquire_until(mutex, deadline)
     }
 
     @usableFromInline
-    internal func tryAcquire() throws(SharedStateError) -> Holder? {
-        let status = unsafe cshm_mutex_try_acquire(mutex)
-        if status == Answer.wouldWait { return nil }
-        if status < 0 { throw failure(status, "cshm_mutex_try_acquire") }
-        return unsafe Holder(mutex: mutex, inheritedFromDead: status == Answer.inherited)
+    internal func tryAcquire() -> Int32 {
+        unsafe cshm_mutex_try_acquire(mutex)
     }
 
+    @usableFromInline
+    internal static func release(_ address: UnsafeMutableRawPointer) {
+        _ = unsafe cshm_mutex_release(address.assumingMemoryBound(to: cshm_mutex.self))
+    }
+
+    @usableFromInline
     @inline(never)
-    private func failure(_ status: Int32, _ function: StaticString) -> SharedStateError {
-        unsafe SharedStateError(status: status, function, Mutexes.describe(mutex))
+    internal func fail(_ status: Int32) throws -> Never {
+        throw unsafe SharedStateError(
+            status: status, "cshm_mutex_acquire", Mutexes.describe(mutex))
     }
 
     @usableFromInline
-    internal static func deadline(_ timeout: Duration) -> Int64 {
+    internal static var wouldWait: Int32 { Answer.wouldWait }
+
+    @usableFromInline
+    internal static func deadline(_ timeout: Duration?) -> Int64 {
         SharedState.deadline(after: timeout)
     }
 
@@ -154,16 +173,26 @@ public final class Lock: Sendable, Codable {
     /// Proof that the calling thread holds a ``Lock``; its end of life releases.
     @safe
     public struct Holder: ~Copyable {
-        internal let mutex: UnsafeMutablePointer<cshm_mutex>
+        @usableFromInline internal let address: UnsafeMutableRawPointer
         /// Whether the last holder's process died inside its critical section.
         ///
         /// The data may be half written. Repair it and call ``markRepaired()``: released without,
         /// the lock throws `notRecoverable` for everybody from then on.
         public let inheritedFromDead: Bool
 
-        internal init(mutex: UnsafeMutablePointer<cshm_mutex>, inheritedFromDead: Bool) {
-            unsafe self.mutex = mutex
+        internal var mutex: UnsafeMutablePointer<cshm_mutex> {
+            unsafe address.assumingMemoryBound(to: cshm_mutex.self)
+        }
+
+        @inlinable
+        internal init(address: UnsafeMutableRawPointer, inheritedFromDead: Bool) {
+            unsafe self.address = address
             self.inheritedFromDead = inheritedFromDead
+        }
+
+        internal init(mutex: UnsafeMutablePointer<cshm_mutex>, inheritedFromDead: Bool) {
+            unsafe self.init(
+                address: UnsafeMutableRawPointer(mutex), inheritedFromDead: inheritedFromDead)
         }
 
         /// Declares the protected data whole again.
@@ -171,8 +200,9 @@ public final class Lock: Sendable, Codable {
             _ = unsafe cshm_mutex_repair(mutex)
         }
 
+        @inlinable
         deinit {
-            _ = unsafe cshm_mutex_release(mutex)
+            unsafe Lock.release(address)
         }
     }
 }

@@ -4,8 +4,8 @@
 public enum Suites {
     /// All of them.
     public static let all: [Row] = [
-        floors, ring, queue, messages, swiftQueue, lanes, broadcast, sync, map, swiftMap, pool,
-        process,
+        floors, ring, queue, messages, swiftQueue, lanes, broadcast, sync, locks, map, swiftMap,
+        pool, process,
     ].flatMap { $0 }
 
     /// Those whose name contains one of some words.

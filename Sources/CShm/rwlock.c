@@ -285,7 +285,11 @@ static int look_after_writer(const cshm_rwlock *lock)
     if (status == 1) {
         inherit(lock);
     }
-    let_readers_in(lock, load_state(lock) & (INHERITED | BROKEN));
+    /* Unless others have looked after it: readers would wake each other without end. */
+    uint32_t state = load_state(lock);
+    if ((state & WANTED) != 0) {
+        let_readers_in(lock, state & (INHERITED | BROKEN));
+    }
     (void)cshm_mutex_release(&lock->shared->writer);
     return 0;
 }

@@ -19,6 +19,7 @@
     X(bell)       \
     X(barrier)    \
     X(condition)  \
+    X(rwlock)     \
     X(queue)      \
     X(lease)      \
     X(tokens)     \

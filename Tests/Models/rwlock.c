@@ -1,0 +1,357 @@
+/*
+ * SPDX-License-Identifier: Apache-2.0
+ *
+ * The reader-writer lock: Sources/CShm/rwlock.c. Each thread has a cell of its own, and runs a script
+ * of `r` (reads) and `w` (writes). Sleeping is a step that is possible when a slice's end would find
+ * something to do.
+ *
+ * Checked: nobody reads or writes beside a writer; what a dead writer left half written is seen by
+ * nobody but a writer that was told; everybody alive comes to the end.
+ */
+#include "model.h"
+
+enum { WANTED = 1, WRITING = 2, INHERITED = 4 };
+enum { FREE, READING, WAITING };
+
+enum mutation {
+    NONE,
+    LOOKS_BEFORE_IT_CLAIMS,
+    GRANTS_AFTER_IT_LEFT,
+    NO_MARK_OF_WRITING,
+    READERS_LOOK_AFTER_NOBODY,
+    READERS_LET_IN_AGAIN,
+};
+
+struct config {
+    const char *scripts[MODEL_THREADS];
+    uint32_t deaths;
+    enum mutation mutation;
+};
+
+static const struct config *config;
+static uint32_t threads;
+
+struct thread {
+    uint8_t operation;
+    uint8_t at;
+    uint8_t seen;
+    uint8_t inside; /* READING, or WRITING */
+    uint8_t told;
+    uint8_t blocked; /* by the state */
+};
+
+struct state {
+    struct model_common common;
+    uint8_t mutex; /* thread + 1, or 0 */
+    uint8_t state;
+    uint8_t half_written;
+    uint8_t cell[MODEL_THREADS];
+    struct thread thread[MODEL_THREADS];
+};
+
+/* The writers' mutex is free, or its owner is dead. */
+static bool can_have_mutex(const struct state *s)
+{
+    return s->mutex == 0 || model_is_dead(&s->common, s->mutex - 1u);
+}
+
+/* @returns whether its last owner died having it. */
+static bool take_mutex(struct state *s, uint32_t self)
+{
+    bool died = s->mutex != 0;
+    s->mutex = (uint8_t)(self + 1);
+    return died;
+}
+
+static bool let_readers_in(struct state *s, uint32_t self)
+{
+    struct thread *me = &s->thread[self];
+    BEGIN;
+    STEP("state: no longer writing");
+    s->state = (uint8_t)((s->state & INHERITED) | WANTED);
+    if (config->mutation == GRANTS_AFTER_IT_LEFT) {
+        STEP("[grant] state: free");
+        s->state = s->state & INHERITED;
+        STEP("release the mutex");
+        s->mutex = 0;
+    }
+    if ((s->state & INHERITED) == 0) {
+        for (me->at = 0; me->at < threads; me->at++) {
+            STEP("[grant] CAS cell %u: WAITING -> READING", me->at);
+            if (s->cell[me->at] == WAITING) {
+                s->cell[me->at] = READING;
+            }
+        }
+    }
+    if (config->mutation != GRANTS_AFTER_IT_LEFT) {
+        STEP("[grant] state: free");
+        s->state = s->state & INHERITED;
+        STEP("release the mutex");
+        s->mutex = 0;
+    }
+    me->at = 0;
+    END;
+}
+
+/* With the mutex of a dead owner. */
+static void inherit(struct state *s)
+{
+    if ((s->state & WRITING) != 0) {
+        s->state = (uint8_t)((s->state & WANTED) | INHERITED);
+    }
+}
+
+/* ---- reading ---- */
+
+static bool read_inside(struct state *s, uint32_t self)
+{
+    struct thread *me = &s->thread[self];
+    BEGIN;
+    STEP("reads");
+    me->inside = READING;
+    CLAIM(!s->half_written, "a reader sees what is half written");
+    STEP("[drain] cell -> 0");
+    me->inside = 0;
+    s->cell[self] = FREE;
+    END;
+}
+
+static bool look_after_writer(struct state *s, uint32_t self)
+{
+    BEGIN;
+    STEP("try the mutex");
+    if (!can_have_mutex(s) || config->mutation == READERS_LOOK_AFTER_NOBODY) {
+        RETURN;
+    }
+    if (take_mutex(s, self)) {
+        STEP("inherit");
+        inherit(s);
+    }
+    STEP("is it still wanted?");
+    if ((s->state & WANTED) != 0 || config->mutation == READERS_LET_IN_AGAIN) {
+        CALL(let_readers_in(s, self));
+    } else {
+        STEP("release the mutex");
+        s->mutex = 0;
+    }
+    END;
+}
+
+static bool wait_to_read(struct state *s, uint32_t self)
+{
+    struct thread *me = &s->thread[self];
+    bool watches = config->mutation != READERS_LOOK_AFTER_NOBODY;
+    BEGIN;
+    me->blocked = 1;
+    while (me->blocked) {
+        WAIT_UNTIL(s->cell[self] == READING || (s->state & WANTED) == 0 ||
+                       (watches && can_have_mutex(s)),
+                   "awake");
+        if (s->cell[self] == READING) {
+            me->blocked = 0; /* handed over */
+            break;
+        }
+        STEP("[grant] load the state");
+        me->seen = s->state;
+        if ((me->seen & WANTED) != 0) {
+            CALL(look_after_writer(s, self));
+            continue;
+        }
+        STEP("CAS cell: WAITING -> %s", me->seen == 0 ? "READING" : "0");
+        if (s->cell[self] != WAITING) {
+            me->blocked = 0;
+            break;
+        }
+        s->cell[self] = me->seen == 0 ? READING : FREE;
+        if (s->cell[self] == FREE) {
+            RETURN; /* told of the dead writer */
+        }
+        STEP("[read] load the state");
+        me->blocked = (s->state & WANTED) != 0;
+        if (me->blocked) {
+            STEP("CAS cell: READING -> WAITING");
+            s->cell[self] = WAITING;
+        } else if (s->state != 0) {
+            STEP("cell -> 0: told");
+            s->cell[self] = FREE;
+            RETURN;
+        }
+    }
+    END;
+}
+
+static bool do_read(struct state *s, uint32_t self)
+{
+    struct thread *me = &s->thread[self];
+    BEGIN;
+    if (config->mutation == LOOKS_BEFORE_IT_CLAIMS) {
+        STEP("[read] load the state");
+        me->seen = s->state;
+        STEP("[read] CAS cell: 0 -> READING");
+        s->cell[self] = READING;
+    } else {
+        STEP("[read] CAS cell: 0 -> READING");
+        s->cell[self] = READING;
+        STEP("[read] load the state");
+        me->seen = s->state;
+    }
+    if ((me->seen & WANTED) != 0) {
+        STEP("CAS cell: READING -> WAITING");
+        s->cell[self] = WAITING;
+        CALL(wait_to_read(s, self));
+        if (s->cell[self] == FREE) {
+            RETURN;
+        }
+    } else if (me->seen != 0) {
+        STEP("cell -> 0: told of a dead writer");
+        s->cell[self] = FREE;
+        RETURN;
+    }
+    CALL(read_inside(s, self));
+    END;
+}
+
+/* ---- writing ---- */
+
+static bool do_write(struct state *s, uint32_t self)
+{
+    struct thread *me = &s->thread[self];
+    BEGIN;
+    WAIT_UNTIL(can_have_mutex(s), "acquire the mutex");
+    if (take_mutex(s, self)) {
+        STEP("inherit");
+        inherit(s);
+    }
+    STEP("[read] state: WANTED");
+    me->told = (s->state & INHERITED) != 0;
+    s->state = (uint8_t)((s->state & INHERITED) | WANTED);
+    for (me->at = 0; me->at < threads; me->at++) {
+        WAIT_UNTIL(s->cell[me->at] != READING || model_is_dead(&s->common, me->at),
+                   "[drain] cell %u does not read", me->at);
+        if (s->cell[me->at] == READING) {
+            STEP("free the dead one's cell %u", me->at);
+            s->cell[me->at] = FREE;
+        }
+    }
+    STEP("state: WRITING");
+    if (config->mutation != NO_MARK_OF_WRITING) {
+        s->state |= WRITING;
+    }
+    STEP("writes one half");
+    me->inside = WRITING;
+    CLAIM(!s->half_written || me->told, "a writer is not told of what is half written");
+    s->half_written = 1;
+    STEP("writes the other");
+    s->half_written = 0;
+    me->inside = 0;
+    if (me->told) {
+        STEP("repaired");
+        s->state &= (uint8_t)~INHERITED;
+    }
+    me->told = 0;
+    CALL(let_readers_in(s, self));
+    END;
+}
+
+/* ---- the model ---- */
+
+static bool run(void *state, uint32_t self)
+{
+    struct state *s = state;
+    struct thread *me = &s->thread[self];
+    char letter = config->scripts[self][me->operation];
+    BEGIN;
+    while (letter != '\0') {
+        if (letter == 'r') {
+            CALL(do_read(s, self));
+        } else {
+            CALL(do_write(s, self));
+        }
+        me->at = 0;
+        me->seen = 0;
+        me->blocked = 0;
+        me->operation++;
+        letter = config->scripts[self][me->operation];
+    }
+    END;
+}
+
+static void check(const void *state)
+{
+    const struct state *s = state;
+    uint32_t readers = 0;
+    uint32_t writers = 0;
+    for (uint32_t i = 0; i < threads; i++) {
+        bool lives = !model_is_dead(&s->common, i);
+        readers += lives && s->thread[i].inside == READING;
+        writers += lives && s->thread[i].inside == WRITING;
+    }
+    CLAIM(writers == 0 || writers + readers == 1, "%u writers beside %u readers", writers, readers);
+}
+
+static void end(const void *state, uint32_t stuck)
+{
+    (void)state;
+    CLAIM(stuck == 0, "stuck");
+}
+
+static void show(const void *state, FILE *out)
+{
+    static const char *const kinds[] = {"-", "reading", "waiting"};
+    const struct state *s = state;
+    fprintf(out, "mutex %u state%s%s%s%s;", s->mutex, s->state & WANTED ? " wanted" : "",
+            s->state & WRITING ? " writing" : "", s->state & INHERITED ? " inherited" : "",
+            s->half_written ? " half written" : "");
+    for (uint32_t i = 0; i < threads; i++) {
+        fprintf(out, " %s", kinds[s->cell[i]]);
+    }
+}
+
+static void configure(const void *from, uint32_t *thread_count, uint32_t *deaths)
+{
+    config = from;
+    threads = 0;
+    while (threads < MODEL_THREADS && config->scripts[threads] != NULL) {
+        threads++;
+    }
+    *thread_count = threads;
+    *deaths = config->deaths;
+}
+
+static void init(void *state)
+{
+    (void)state;
+}
+
+#define CASE(name, error, is_long, ...) \
+    {name, &(const struct config){.scripts = __VA_ARGS__}, error, is_long}
+
+static const struct model_case cases[] = {
+    CASE("readers and a writer", NULL, false, {"rr", "rr", "ww"}),
+    CASE("two writers", NULL, false, {"ww", "wr", "rr"}),
+    CASE("deaths", NULL, false, {"rw", "r", "w"}, .deaths = 2),
+    CASE("deaths of four", NULL, true, {"rw", "rr", "w", "wr"}, .deaths = 2),
+    CASE("looks before it claims", "beside", false, {"r", "w"}, .mutation = LOOKS_BEFORE_IT_CLAIMS),
+    CASE("hands over when it has left", "beside", false, {"r", "w", "w"},
+         .mutation = GRANTS_AFTER_IT_LEFT),
+    CASE("does not say that it writes", "half written", false, {"w", "w"}, .deaths = 1,
+         .mutation = NO_MARK_OF_WRITING),
+    CASE("readers look after no writer", "stuck", false, {"r", "w"}, .deaths = 1,
+         .mutation = READERS_LOOK_AFTER_NOBODY),
+    CASE("readers look after each other", "never ends", false, {"r", "r", "w"}, .deaths = 1,
+         .mutation = READERS_LET_IN_AGAIN),
+    {0},
+};
+
+const struct model rwlock_model = {
+    .name = "rwlock",
+    .size = sizeof(struct state),
+    .cases = cases,
+    .configure = configure,
+    .init = init,
+    .run = run,
+    .show = show,
+    .check = check,
+    .end = end,
+    .acyclic = true,
+};

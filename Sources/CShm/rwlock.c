@@ -434,18 +434,16 @@ int cshm_rwlock_acquire_read_until(cshm_rwlock *lock, int64_t deadline_ns, uint3
     uint32_t thread = (uint32_t)cshm__thread();
     uint32_t first = first_of(lock, thread);
     /* As claim() and enter() do it, when nobody is in the way. */
-    if (self == 0 || load_state(lock) != 0 || !swap_cell(lock, first, 0, self | READING)) {
-        struct reader reader = {lock, self, NO_CELL, false};
-        return wait_to_read(&reader, deadline_ns, cell);
-    }
-    enter_thread(lock, first, thread);
-    if (__builtin_expect(load_state(lock) != 0, 0)) {
+    if (self != 0 && load_state(lock) == 0 && swap_cell(lock, first, 0, self | READING)) {
+        enter_thread(lock, first, thread);
+        if (__builtin_expect(load_state(lock) == 0, 1)) {
+            *cell = first;
+            return 0;
+        }
         free_cell(lock, first);
-        struct reader reader = {lock, self, NO_CELL, false};
-        return wait_to_read(&reader, deadline_ns, cell);
     }
-    *cell = first;
-    return 0;
+    struct reader reader = {lock, self, NO_CELL, false};
+    return wait_to_read(&reader, deadline_ns, cell);
 }
 
 int cshm_rwlock_release_read(cshm_rwlock *lock, uint32_t cell)

@@ -18,6 +18,11 @@ private struct Scale<Number: BinaryInteger & Codable & Sendable>: PoolTask, Coda
     func run() throws -> [Number] { values.map { $0 * factor } }
 }
 
+private struct Power: PoolTask {
+    var base: Int32, exponent: Int
+    func run() -> Int { (0..<exponent).reduce(1) { product, _ in product * Int(base) } }
+}
+
 private struct Later: PoolTask {
     var value: Int
     func run() async throws -> Int {
@@ -147,6 +152,8 @@ struct PoolTests {
         let scaled = try pool.map((1...3).map { Scale(factor: Int16($0), values: [1, 2]) })
         #expect(scaled == [[1, 2], [2, 4], [3, 6]])
         #expect(try pool.submit(Later(value: 4)).value(timeout: .seconds(20)) == 5)
+        #expect(try pool.map((0..<4).map(Later.init)) == [1, 2, 3, 4])
+        #expect(try pool.map((1...3).map { Power(base: 2, exponent: $0) }) == [2, 4, 8])
     }
 
     // MARK: Tasks
@@ -158,6 +165,7 @@ struct PoolTests {
             await MainActor.run { n + 1 }
         }
         #expect(try await pool.apply(5, body: body) == 6)
+        #expect(try await pool.map(0..<4, body) == [1, 2, 3, 4])
         #expect(try await pool.map(0..<10) { $0 + 1 } == Array(1...10))
         var sum = 0
         for try await n in try pool.imap(1...10, { $0 }) { sum += n }

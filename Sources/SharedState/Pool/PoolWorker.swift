@@ -134,8 +134,8 @@ extension PoolWorker {
         guard let input, let output, fits(input, output) else {
             throw SharedStateError(.incompatible, "the bytes are damaged: elements of another size")
         }
-        if form.elementsAreBits, form.resultsAreBits {
-            try mapInPlace(function, form, input, output)
+        if form.elementsAreBits, form.resultsAreBits, let words = unsafe function.words {
+            unsafe try mapInPlace(function, words, form, input, output)
         } else {
             try mapEncoded(function, form, input, output)
         }
@@ -148,9 +148,10 @@ extension PoolWorker {
     }
 
     private mutating func mapInPlace(
-        _ function: any RemoteMap, _ form: JobForm, _ input: Int, _ output: Int
+        _ function: any RemoteMap,
+        _ words: (code: UInt, context: UInt, second: UnsafeRawPointer?),
+        _ form: JobForm, _ input: Int, _ output: Int
     ) throws {
-        let words = unsafe function.words
         var closure = unsafe cworker_closure(
             code: words.code, context: words.context, second: words.second, stride: input,
             result_stride: output)

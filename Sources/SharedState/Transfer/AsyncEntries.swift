@@ -45,6 +45,7 @@ internal struct AsyncEntry1<T, R>: FunctionEntry, RemoteCallable, RemoteMap {
         try call(arguments: &element, into: &writer)
     }
 
+    internal var elementStride: Int? { argument.stride }
     internal var resultStride: Int? { result.stride }
 }
 
@@ -113,6 +114,7 @@ internal struct TaskEntry<T, R>: FunctionEntry, RemoteCallable, RemoteMap {
         try call(arguments: &element, into: &writer)
     }
 
+    internal var elementStride: Int? { task.stride }
     internal var resultStride: Int? { result.stride }
 
     private func run<Task: PoolTask>(_ task: Task) throws -> Any {

@@ -89,7 +89,7 @@ internal struct Entry1<T, R>: FunctionEntry, RemoteCallable, RemoteMap {
 
     internal var elementStride: Int? { argument.stride }
     internal var resultStride: Int? { result.stride }
-    internal var words: (code: UInt, context: UInt, second: UnsafeRawPointer?) {
+    internal var words: (code: UInt, context: UInt, second: UnsafeRawPointer?)? {
         let words = unsafe unsafeBitCast(function, to: (UInt, UInt).self)
         return (words.0, words.1, nil)
     }
@@ -128,7 +128,7 @@ internal struct Entry2<T, W: Sendable, R>: FunctionEntry, RemoteCallable {
 
         var elementStride: Int? { entry.first.stride }
         var resultStride: Int? { entry.result.stride }
-        var words: (code: UInt, context: UInt, second: UnsafeRawPointer?) {
+        var words: (code: UInt, context: UInt, second: UnsafeRawPointer?)? {
             let words = unsafe unsafeBitCast(entry.function, to: (UInt, UInt).self)
             return unsafe (words.0, words.1, UnsafeRawPointer(broadcast))
         }
@@ -196,5 +196,6 @@ internal struct EntryPack<each A, R>: FunctionEntry, RemoteCallable, RemoteMap {
         try call(arguments: &element, into: &writer)
     }
 
+    internal var elementStride: Int? { nil }
     internal var resultStride: Int? { result.stride }
 }

@@ -14,13 +14,13 @@ internal protocol RemoteMap: Sendable {
     var elementStride: Int? { get }
     /// Bytes from one result to the next, where results are plain bits.
     var resultStride: Int? { get }
-    /// The closure's two words, and where its second argument lies.
-    var words: (code: UInt, context: UInt, second: UnsafeRawPointer?) { get }
+    /// The closure's two words, and where its second argument lies; `nil` if it is not to be called
+    /// on elements where they lie.
+    var words: (code: UInt, context: UInt, second: UnsafeRawPointer?)? { get }
 }
 
 extension RemoteMap {
-    internal var elementStride: Int? { nil }
-    internal var words: (code: UInt, context: UInt, second: UnsafeRawPointer?) { (0, 0, nil) }
+    internal var words: (code: UInt, context: UInt, second: UnsafeRawPointer?)? { nil }
 }
 
 extension TransferPlan {

@@ -16,7 +16,7 @@
  *             -> the poster loads the group's word (acquire), then the results
  *   [record]  a record is written, then `used` raised past it (release)
  *             -> the poster loads `used` (acquire), then the record
- *   [seat]    a seat is kept, its stamp 0 (release) -> its worker's compare-and-swap (acq_rel), or
+ *   [seat]    a seat is kept for a number (release) -> that worker's compare-and-swap (acq_rel), or
  *             the burial's, which keeps a worker out that was believed dead before it sat down
  */
 #include "board_view.h"
@@ -316,9 +316,6 @@ static int lay_out(const cshm_board *board, const struct cshm_batch_shape *shape
 {
     uint64_t place = 0;
     int status = cshm_heap_allocate(board->region, view->size, &place);
-    if (status == 0) {
-        status = cshm_heap_share(board->region, place);
-    }
     void *block = status == 0 ? cshm_heap_pointer(board->region, place, view->size) : NULL;
     if (block == NULL) {
         return status == 0 ? -EPROTO : status;
@@ -343,7 +340,7 @@ static int lay_out(const cshm_board *board, const struct cshm_batch_shape *shape
     shared->timed = shape->timed != 0;
     shared->urgency = shape->urgency;
     shared->magic = BATCH_MAGIC;
-    return 0;
+    return cshm_heap_share(board->region, place);
 }
 
 int cshm_board_draft(cshm_board *board, const struct cshm_batch_shape *shape, cshm_batch **out)
@@ -548,8 +545,7 @@ void cshm_board_seat(cshm_board *board, uint32_t seat, uint32_t worker)
     atomic_store_explicit(&kept->reading, 0, memory_order_relaxed);
     atomic_store_explicit(&kept->running, 0, memory_order_relaxed);
     atomic_store_explicit(&kept->since, 0, memory_order_relaxed);
-    atomic_store_explicit(&kept->worker, worker, memory_order_relaxed);
-    atomic_store_explicit(&kept->stamp, 0, memory_order_release); /* [seat] */
+    atomic_store_explicit(&kept->stamp, CSHM_SEAT_KEPT(worker), memory_order_release); /* [seat] */
 }
 
 int cshm_board_bury(cshm_board *board, uint32_t seat, uint32_t *element)
@@ -558,15 +554,16 @@ int cshm_board_bury(cshm_board *board, uint32_t seat, uint32_t *element)
         return -EINVAL;
     }
     struct cshm_seat *dead = &board->seats[seat];
-    uint64_t stamp = 0;
-    /* acq_rel: [seat] */
-    if (!atomic_compare_exchange_strong_explicit(&dead->stamp, &stamp, CSHM_SEAT_BURIED,
-                                                 memory_order_acq_rel, memory_order_acquire) &&
-        stamp != CSHM_SEAT_BURIED) {
-        if (cshm_participant_is_gone(board->region, stamp) == 0) {
+    uint64_t stamp = atomic_load_explicit(&dead->stamp, memory_order_acquire);
+    if (stamp != CSHM_SEAT_BURIED) {
+        if (!CSHM_SEAT_IS_KEPT(stamp) && cshm_participant_is_gone(board->region, stamp) == 0) {
             return -EAGAIN;
         }
-        atomic_store_explicit(&dead->stamp, CSHM_SEAT_BURIED, memory_order_relaxed);
+        /* acq_rel: [seat]; it fails if the worker has sat down just now */
+        if (!atomic_compare_exchange_strong_explicit(&dead->stamp, &stamp, CSHM_SEAT_BURIED,
+                                                     memory_order_acq_rel, memory_order_relaxed)) {
+            return -EAGAIN;
+        }
     }
     atomic_store_explicit(&dead->reading, 0, memory_order_relaxed);
     uint64_t running = atomic_load_explicit(&dead->running, memory_order_acquire);

@@ -42,11 +42,10 @@ int cshm_board_enter(cshm_board *board, uint32_t seat, uint32_t worker)
         return -ECHILD;
     }
     struct cshm_seat *kept = &board->seats[seat];
-    uint64_t nobody = 0;
+    uint64_t stamp = CSHM_SEAT_KEPT(worker);
     /* acq_rel: [seat] */
-    if (!atomic_compare_exchange_strong_explicit(&kept->stamp, &nobody, self, memory_order_acq_rel,
-                                                 memory_order_relaxed) ||
-        atomic_load_explicit(&kept->worker, memory_order_relaxed) != worker) {
+    if (!atomic_compare_exchange_strong_explicit(&kept->stamp, &stamp, self, memory_order_acq_rel,
+                                                 memory_order_relaxed)) {
         return -EBUSY;
     }
     board->seat = kept;

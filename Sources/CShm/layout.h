@@ -402,15 +402,16 @@ struct cshm_board_row {
 };
 
 struct cshm_seat {
-    _Atomic uint64_t stamp;  /* the worker's; 0 before it sits, CSHM_SEAT_BURIED after its death */
-    _Atomic uint32_t worker; /* its number */
-    uint32_t pad0;
+    _Atomic uint64_t stamp;   /* the worker's; CSHM_SEAT_KEPT() before it sits, then _BURIED */
     _Atomic uint64_t reading; /* a batch that must not be freed, or 0 */
     _Atomic uint64_t running; /* 1 + the element it runs; 0 if none since it claimed */
     _Atomic int64_t since;    /* when it claimed, if that batch is timed */
-    uint8_t pad[CSHM_LINE - 40];
+    uint8_t pad[CSHM_LINE - 32];
 };
 
+#define CSHM_SEAT_KEPT(worker) (UINT64_C(1) << 63 | (uint32_t)(worker))
+#define CSHM_SEAT_IS_KEPT(stamp) \
+    ((stamp) == 0 || ((stamp) >> 63 != 0 && (stamp) != CSHM_SEAT_BURIED))
 #define CSHM_SEAT_BURIED UINT64_MAX
 
 /* A batch: this, its groups, their own sheets, elements, results. */

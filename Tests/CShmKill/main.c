@@ -42,6 +42,7 @@
     X(queue)       \
     X(lanes)       \
     X(broadcast)   \
+    X(board)       \
     X(slot)        \
     X(map)         \
     X(list)

@@ -40,7 +40,6 @@ static const struct unreached unreached[] = {
     {"park.c", "cshm__park_interrupt", "&is_unseen", "private"},
     {"park.c", "cshm__await_peer", "habit->", "private"},
     {"item.h", "cshm__copy_out", "", "private"},
-    {"list.c", "cshm_list_slice", "", "private"},
     {"list.c", "try_slice", "*", "private"},
     {"list.c", "copy_elements", "", "private"},
     {"list.c", "look_again", "", "private"},

@@ -200,6 +200,10 @@ static void refusals(void)
     CHECK_EQ(cshm_board_open(region, place, &worker), 0);
     CHECK_EQ(cshm_board_enter(worker, 3, 1), -EINVAL);
     CHECK_EQ(cshm_board_enter(worker, 0, 1), -EBUSY);
+    /* Who was refused has not taken the seat from whom it is kept for. */
+    cshm_board_seat(poster, 2, 4);
+    CHECK_EQ(cshm_board_enter(worker, 2, 5), -EBUSY);
+    cshm_board_leave(sit(region, place, 2, 4));
     struct cshm_lease lease;
     CHECK_EQ(cshm_board_try_claim(worker, &lease), -EINVAL);
     cshm_batch *batch = NULL;

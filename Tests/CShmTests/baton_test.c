@@ -111,6 +111,7 @@ static void killed_holder(void)
     CHECK_EQ(cshm_baton_release(baton), 0);
     CHECK_EQ(cshm_baton_try_acquire(baton), -ENOTRECOVERABLE);
     CHECK_EQ(cshm_baton_acquire_until(baton, INT64_MAX), -ENOTRECOVERABLE);
+    cshm_baton_close(baton);
 }
 
 enum { WORKERS = 5 };
@@ -132,6 +133,7 @@ static void count(cshm_region *region, void *context)
         CHECK_EQ(cshm_baton_release(baton), 0);
         atomic_fetch_add(&scene->done, 1);
     }
+    cshm_baton_close(baton);
 }
 
 static void killed_at_random(void)

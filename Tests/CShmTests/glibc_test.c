@@ -85,6 +85,8 @@ static void killed_holder(void)
     CHECK_EQ(pthread_rwlock_timedwrlock(&scene->native_lock, &later), ETIMEDOUT);
     CHECK_EQ(sem_timedwait(&scene->native_semaphore, &later), -1);
     CHECK_EQ(errno, ETIMEDOUT);
+    cshm_permits_close(permits);
+    cshm_rwlock_close(lock);
 }
 
 const struct test glibc_tests[] = {

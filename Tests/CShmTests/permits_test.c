@@ -78,6 +78,7 @@ static void waitable(void)
     CHECK_EQ(cshm_wait_any(&ready, 1, 0), 0);
     CHECK_EQ(cshm_permits_try_acquire(permits, 1), 0);
     CHECK_EQ(cshm_wait_any(&ready, 1, after(MILLISECOND)), -ETIMEDOUT);
+    cshm_permits_close(permits);
 }
 
 /* ---- at most so many ---- */
@@ -136,6 +137,7 @@ static void threads(void)
     }
     CHECK_EQ(cshm_permits_available(worker.permits), COUNT);
     CHECK(atomic_load(&scene->most) >= 2);
+    cshm_permits_close(worker.permits);
 }
 
 static cshm_permits *open_permits(cshm_region *region, const struct scene *scene)
@@ -169,7 +171,9 @@ static void processes(void)
     for (int i = 0; i < WORKERS; i++) {
         expect_success(child[i]);
     }
-    CHECK_EQ(cshm_permits_available(open_permits(region, scene)), COUNT);
+    cshm_permits *permits = open_permits(region, scene);
+    CHECK_EQ(cshm_permits_available(permits), COUNT);
+    cshm_permits_close(permits);
 }
 
 /* ---- deaths ---- */
@@ -191,6 +195,7 @@ static void take_all(cshm_region *region, void *context)
     atomic_store(&scene->ready, 2);
     CHECK_EQ(cshm_permits_acquire_until(permits, COUNT, after(20 * SECOND)), 0);
     CHECK_EQ(cshm_permits_held(permits), COUNT);
+    cshm_permits_close(permits);
 }
 
 static void killed_holder(void)
@@ -209,6 +214,7 @@ static void killed_holder(void)
     kill_child(holder);
     expect_success(waiter);
     CHECK_EQ(cshm_permits_acquire_until(permits, COUNT, after(20 * SECOND)), 0);
+    cshm_permits_close(permits);
 }
 
 /* One that leaves the region gives back what it has. */
@@ -226,6 +232,7 @@ static void departed_holder(void)
     expect_success(spawn(region, leave_holding, scene));
     CHECK_EQ(cshm_permits_reclaim(permits), 2);
     CHECK_EQ(cshm_permits_available(permits), COUNT);
+    cshm_permits_close(permits);
 }
 
 static void take_and_give(cshm_region *region, void *context)
@@ -242,6 +249,7 @@ static void take_and_give(cshm_region *region, void *context)
         CHECK_EQ(cshm_permits_release(permits, count), 0);
         atomic_fetch_add(&scene->inside, 1);
     }
+    cshm_permits_close(permits);
 }
 
 static void killed_at_random(void)
@@ -278,6 +286,7 @@ static void killed_at_random(void)
     fprintf(stderr, "%llu kills, %d rounds\n", (unsigned long long)kills, seen);
     (void)cshm_permits_reclaim(permits);
     CHECK_EQ(cshm_permits_available(permits), COUNT);
+    cshm_permits_close(permits);
 }
 
 /* ---- 64 processes on few CPUs ---- */

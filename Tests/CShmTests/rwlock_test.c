@@ -141,6 +141,7 @@ static void cells(void)
     CHECK_EQ(cshm_rwlock_create(region, 0, &offset), -EINVAL);
     CHECK_EQ(cshm_rwlock_create(region, CSHM_RWLOCK_READERS_MAX + 1, &offset), -EINVAL);
     CHECK_EQ(cshm_rwlock_open(region, 4096, &lock), -EPROTO);
+    cshm_rwlock_close(lock);
 }
 
 /* ---- who waits ---- */
@@ -208,6 +209,7 @@ static void order(void)
     CHECK_EQ(writer.status, 0);
     CHECK_EQ(reader.status, 0);
     expect(lock, 0, 0, 0);
+    cshm_rwlock_close(lock);
 }
 
 /* A writer that leaves hands over to those who wait, before another may write. */
@@ -232,6 +234,7 @@ static void hand_over(void)
         CHECK_EQ(pthread_join(thread, NULL), 0);
         CHECK_EQ(reader.status, 0);
     }
+    cshm_rwlock_close(lock);
 }
 
 static void time_outs(void)
@@ -259,6 +262,7 @@ static void time_outs(void)
     CHECK(cshm_now_ns() >= waiter.deadline);
     expect_another(lock, 0, -EAGAIN); /* it wants nothing any more */
     CHECK_EQ(cshm_rwlock_release_read(lock, cell), 0);
+    cshm_rwlock_close(lock);
 }
 
 /* ---- exclusion ---- */
@@ -320,6 +324,7 @@ static void threads(void)
         CHECK_EQ(pthread_join(thread[i], NULL), 0);
     }
     CHECK_EQ(scene->first, atomic_load(&scene->writes));
+    cshm_rwlock_close(job.lock);
 }
 
 static void use_in_a_process(cshm_region *region, void *context)
@@ -340,7 +345,9 @@ static void processes(void)
         expect_success(child[i]);
     }
     CHECK_EQ(scene->first, atomic_load(&scene->writes));
-    expect(open_lock(region, scene), 0, 0, 0);
+    cshm_rwlock *lock = open_lock(region, scene);
+    expect(lock, 0, 0, 0);
+    cshm_rwlock_close(lock);
 }
 
 /* ---- deaths ---- */
@@ -394,6 +401,7 @@ static void killed_reader(void)
     CHECK_EQ(cshm_rwlock_release_read(lock, cell), 0);
     kill_child(start(region, scene, hold_reading));
     CHECK_EQ(cshm_rwlock_try_acquire_write(lock), 0);
+    cshm_rwlock_close(lock);
 }
 
 static void killed_writer(void)
@@ -418,6 +426,7 @@ static void killed_writer(void)
     CHECK_EQ(cshm_rwlock_release_write(lock), 0);
     CHECK_EQ(cshm_rwlock_try_acquire_read(lock, &cell), -ENOTRECOVERABLE);
     CHECK_EQ(cshm_rwlock_acquire_write_until(lock, INT64_MAX), -ENOTRECOVERABLE);
+    cshm_rwlock_close(lock);
 }
 
 static void want_to_write(cshm_region *region, void *context)
@@ -426,6 +435,7 @@ static void want_to_write(cshm_region *region, void *context)
     cshm_rwlock *lock = open_lock(region, scene);
     atomic_store(&scene->ready, 1);
     (void)!cshm_rwlock_acquire_write_until(lock, INT64_MAX);
+    cshm_rwlock_close(lock);
 }
 
 /* It wrote nothing, so nobody inherits; and readers are not held up by what it said. */
@@ -447,6 +457,7 @@ static void killed_waiting_writer(void)
     CHECK_EQ(cshm_rwlock_release_read(lock, cell), 0);
     CHECK_EQ(cshm_rwlock_try_acquire_write(lock), 0);
     CHECK_EQ(cshm_rwlock_release_write(lock), 0);
+    cshm_rwlock_close(lock);
 }
 
 static void write_one(cshm_rwlock *lock, struct scene *scene)
@@ -490,6 +501,7 @@ static void read_and_write(cshm_region *region, void *context)
             read_one(lock, scene);
         }
     }
+    cshm_rwlock_close(lock);
 }
 
 static void killed_at_random(void)
@@ -531,6 +543,7 @@ static void killed_at_random(void)
     cshm_rwlock *lock = open_lock(region, scene);
     CHECK(cshm_rwlock_acquire_write_until(lock, after(20 * SECOND)) >= 0);
     expect(lock, getpid(), 0, 0);
+    cshm_rwlock_close(lock);
 }
 
 const struct test rwlock_tests[] = {

@@ -5,7 +5,8 @@
  *
  *   [permit]  a cell is freed by a compare-and-swap (release) -> taken by one (acquire)
  *   [none]    all cells are loaded (acquire), and then again. A cell that is the same both times has
- *             been the same: its number changes when it is freed. So between the two none was free.
+ *             been the same: its number changes when it is freed. So between the two none was free,
+ *             or so many were whose they were.
  *
  * A cell is {number:16, stamp:48}; with a stamp of 0 it is free. A number comes again after 65536
  * releases of one cell; the look would have to be held up for exactly that long.
@@ -145,8 +146,28 @@ static inline void remember(cshm_permits *permits, uint32_t index)
 
 /* ---- all of them ---- */
 
-/* Gives back `count` of this process's. @returns how many there were. */
-static uint32_t give_back(cshm_permits *permits, uint64_t self, uint32_t count)
+/* How many one had at some instant: [none]. */
+static uint32_t held_at_once(const cshm_permits *permits, uint64_t self)
+{
+    uint32_t last_held = 0;
+    uint64_t last_sum = 0;
+    for (bool again = false;; again = true) {
+        uint32_t held = 0;
+        uint64_t sum = 0;
+        for (uint32_t index = 0; index < permits->count; index++) {
+            uint64_t cell = load(permits, index);
+            held += STAMP(cell) == self;
+            sum += cell >> 48;
+        }
+        if (again && held == last_held && sum == last_sum) {
+            return held;
+        }
+        last_held = held;
+        last_sum = sum;
+    }
+}
+
+static uint32_t give_back_once(cshm_permits *permits, uint64_t self, uint32_t count)
 {
     uint32_t given = 0;
     uint32_t index = first_of(permits);
@@ -158,6 +179,17 @@ static uint32_t give_back(cshm_permits *permits, uint64_t self, uint32_t count)
         }
         index = after(permits, index);
     }
+    return given;
+}
+
+/* Gives back `count` of this process's. One look may miss them all, as other threads of it take
+ * and give meanwhile. @returns how many there were. */
+static uint32_t give_back(cshm_permits *permits, uint64_t self, uint32_t count)
+{
+    uint32_t given = 0;
+    do {
+        given += give_back_once(permits, self, count - given);
+    } while (given < count && held_at_once(permits, self) != 0);
     if (given != 0) {
         wake(permits, given);
     }
@@ -344,7 +376,7 @@ static __attribute__((noinline)) int give_back_all(cshm_permits *permits, uint64
     if (self == 0) {
         return -ECHILD;
     }
-    if (count > 1 && cshm_permits_held(permits) < count) {
+    if (held_at_once(permits, self) < count) {
         return -EPERM;
     }
     return give_back(permits, self, count) == count ? 0 : -EPERM;
@@ -380,7 +412,7 @@ uint32_t cshm_permits_available(const cshm_permits *permits)
 uint32_t cshm_permits_held(const cshm_permits *permits)
 {
     uint64_t self = cshm__self(permits->region);
-    return self == 0 ? 0 : count_of(permits, self);
+    return self == 0 ? 0 : held_at_once(permits, self);
 }
 
 static int is_ready(const void *object)

@@ -6,6 +6,9 @@
 #include "fuzz.h"
 
 #include <pthread.h>
+#include <stddef.h>
+
+#include "layout.h"
 
 extern const struct subject fuzz_heap, fuzz_directory, fuzz_map, fuzz_value, fuzz_park, fuzz_mutex;
 
@@ -193,25 +196,59 @@ const struct subject fuzz_map = {"map", make_map, use_map, leave_map, 0};
 
 /* ---- value ---- */
 
+enum { VALUE_SIZE = 40 };
+
+static const struct cshm_type value_type = {TAG, VALUE_SIZE, VALUE_SIZE, 8};
+
 static void make_value(struct scene *scene)
 {
-    make_block(scene, 64);
+    cshm_value *value = NULL;
+    MUST(cshm_value_create(scene->region, &value_type, NULL, &scene->place) == 0);
+    MUST(cshm_heap_share(scene->region, scene->place) == 0);
+    MUST(cshm_value_open(scene->region, scene->place, &value_type, &value) == 0);
+    scene->size = sizeof(struct cshm_value_shared) + 2 * CSHM_LINE;
+    scene->handle[0] = value;
 }
 
 static void use_value(struct scene *scene, uint32_t operation, uint32_t argument)
 {
-    void *word = cshm_heap_pointer(scene->region, scene->place, 64);
-    if (word == NULL) {
-        return;
-    }
-    if (operation % 2 == 0) {
-        MUST(cshm_value_current(word) <= 1);
-    } else {
-        cshm_value_switch(word, argument % 2);
+    cshm_value *value = scene->handle[0];
+    cshm_value *again = NULL;
+    uint8_t bytes[VALUE_SIZE] = {(uint8_t)argument};
+    void *edited = NULL;
+    switch (operation % 4) {
+    case 0:
+        (void)!cshm_value_load(value, bytes);
+        break;
+    case 1:
+        (void)!cshm_value_store_until(value, bytes, scene->soon);
+        break;
+    case 2:
+        if (cshm_value_edit_until(value, &edited, scene->soon) >= 0) {
+            memcpy(edited, bytes, sizeof bytes);
+            argument % 2 == 0 ? cshm_value_commit(value) : cshm_value_abort(value);
+        }
+        break;
+    default:
+        if (cshm_value_open(scene->region, scene->place, &value_type, &again) == 0) {
+            (void)!cshm_value_load(again, bytes);
+            cshm_value_close(again);
+        }
     }
 }
 
-const struct subject fuzz_value = {"value", make_value, use_value, nothing, 0};
+/* As with a mutex: ours may not let go of what was damaged. */
+static void leave_value(struct scene *scene)
+{
+    struct cshm_value_shared *shared =
+        cshm_heap_pointer(scene->region, scene->place, sizeof *shared);
+    while (shared != NULL && pthread_mutex_unlock((void *)&shared->mutex) == 0) {
+    }
+    cshm_value_close(scene->handle[0]);
+}
+
+const struct subject fuzz_value = {"value", make_value, use_value, leave_value,
+                                   offsetof(struct cshm_value_shared, mutex) + 1};
 
 /* ---- parking words and bells ---- */
 

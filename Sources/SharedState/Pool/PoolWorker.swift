@@ -45,7 +45,7 @@ internal struct PoolWorker {
         var board: OpaquePointer?
         try unsafe check(cshm_board_open(region.pointer, place, &board), "cshm_board_open")
         guard let board = unsafe board else { return }
-        defer { unsafe cshm_board_close(board) }
+        defer { unsafe cshm_board_leave(board) }
         // -EBUSY: it was taken for dead before it came here, and nobody waits for it.
         try unsafe check(cshm_board_enter(board, seat, number), "cshm_board_enter")
         try callHook(orders.initializer)

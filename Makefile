@@ -57,17 +57,21 @@ ctest-tsan: build/cshm-tests-tsan ## run the C tests of one process under Thread
 ctest-kill: build/cshm-kill ## kill and stop processes at every store to shared memory
 	build/cshm-kill $(TESTS)
 
-# The C tests have runs of their own above, and how much memory a child leaves is not to be seen
-# under a sanitizer, nor does a lock that tasks hand on between processes keep its time there. lld, as gold warns of each local symbol of ASan's.
+# The C tests have runs of their own above. Deaths and stops of whole processes, and a lock that tasks
+# hand on between processes, are tested without sanitizers only: these catch signals, keep memory, and
+# have made such tests wait for ever. lld, as gold warns of each local symbol of ASan's.
+UNSANITIZED := --skip CSuiteTests --skip PoolDeathTests --skip ProcessDeathTests \
+    --skip 'bodies that await exclude'
+
 test-asan: ## run the Swift tests under AddressSanitizer, leaks included
 	LSAN_OPTIONS=suppressions=$(CURDIR)/Tests/leaks.supp:print_suppressions=0 \
 	    swift test --sanitize=address --scratch-path .build-asan -Xswiftc -use-ld=lld \
-	    --disable-xctest --skip CSuiteTests --skip 'a thousand children' --skip 'bodies that await exclude'
+	    --disable-xctest $(UNSANITIZED)
 
 test-tsan: ## run the Swift tests under ThreadSanitizer
 	TSAN_OPTIONS=$${TSAN_OPTIONS-atexit_sleep_ms=0} \
 	    swift test --sanitize=thread --scratch-path .build-tsan \
-	    --disable-xctest --skip CSuiteTests --skip 'a thousand children' --skip 'bodies that await exclude'
+	    --disable-xctest $(UNSANITIZED)
 
 soak: build/cshm-tests ## kill and stop at random for MINUTES=10, again and again
 	end=$$(($$(date +%s) + 60 * $(or $(MINUTES),10))); \

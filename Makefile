@@ -61,7 +61,7 @@ ctest-kill: build/cshm-kill ## kill and stop processes at every store to shared 
 # hand on between processes, are tested without sanitizers only: these catch signals, keep memory, and
 # have made such tests wait for ever. lld, as gold warns of each local symbol of ASan's.
 UNSANITIZED := --skip CSuiteTests --skip PoolDeathTests --skip ProcessDeathTests \
-    --skip 'bodies that await exclude'
+    --skip 'bodies that await exclude' --skip 'want of memory' --skip 'what a killed process sent'
 
 test-asan: ## run the Swift tests under AddressSanitizer, leaks included
 	LSAN_OPTIONS=suppressions=$(CURDIR)/Tests/leaks.supp:print_suppressions=0 \

@@ -221,7 +221,13 @@ public final class Pool: Sendable {
                             kill: running)
                     }))
         }
-        try core.submit(task, input, isAwaited: isAwaited)
+        do {
+            try core.submit(task, input, isAwaited: isAwaited)
+        } catch {
+            // Else the future and its task would keep each other.
+            future.finish(.failure(error))
+            throw error
+        }
         return future
     }
 

@@ -29,7 +29,7 @@ extension Suites {
             "sync/rwlock/read/2", .perSecond, "readers in and out, in two processes",
             turns("rwlock-read", 2), against: [turns("posix-rwlock-read", 2)]),
         Row(
-            "swift-lock/uncontended/1", .nanoseconds, "Lock.withLock, counting",
+            "swift-lock/lock/uncontended/1", .nanoseconds, "Lock.withLock, counting",
             SwiftLockProbe(), against: [time("robust-mutex"), time("lock")]),
     ]
 

@@ -81,10 +81,10 @@ soak: build/cshm-tests ## kill and stop at random for MINUTES=10, again and agai
 	    done; \
 	done
 
-# What it finds is in build/fuzz; build/cshm-fuzz FILE repeats one of these.
+# What it finds is in build/fuzz; build/cshm-fuzz FILE repeats one of these. NOUN=list: lists alone.
 fuzz: build/cshm-fuzz ## change words of regions under their users for SECONDS=30
 	@mkdir -p build/fuzz
-	cd build/fuzz && ../cshm-fuzz -max_total_time=$(or $(SECONDS),30) -len_control=0 -max_len=400 \
+	cd build/fuzz && $(if $(NOUN),CSHM_FUZZ_NOUN=$(NOUN)) ../cshm-fuzz -max_total_time=$(or $(SECONDS),30) -len_control=0 -max_len=400 \
 	    -timeout=20 -verbosity=0 -print_final_stats=1 .
 
 models: build/models ## check the models of the algorithms; MODELS=long for the larger ones

@@ -22,12 +22,6 @@ static uint64_t length_of(uint32_t argument)
     return argument % 4 == 0 ? argument : argument % SLOT + 1;
 }
 
-static void share(struct scene *scene, uint64_t size)
-{
-    MUST(cshm_heap_share(scene->region, scene->place) == 0);
-    scene->size = size;
-}
-
 /* Reads what a call said is there. */
 static void read_all(const void *data, uint64_t length)
 {
@@ -48,7 +42,7 @@ static void make_ring(struct scene *scene)
 {
     cshm_ring *ring = NULL;
     MUST(cshm_ring_create(scene->region, CAPACITY, SLOT, &scene->place) == 0);
-    share(scene, 5 * 128 + CAPACITY * 40);
+    fuzz_share(scene, 5 * 128 + CAPACITY * 40);
     MUST(cshm_ring_open(scene->region, scene->place, &ring) == 0);
     MUST(cshm_ring_become_producer(ring) == 0 && cshm_ring_become_consumer(ring) == 0);
     scene->handle[0] = ring;
@@ -132,7 +126,7 @@ static void leave_ring(struct scene *scene)
     cshm_ring_destroy(scene->handle[0]);
 }
 
-const struct subject fuzz_ring = {"ring", make_ring, use_ring, leave_ring, 0};
+const struct subject fuzz_ring = {"ring", make_ring, use_ring, leave_ring};
 
 /* ---- queue ---- */
 
@@ -146,7 +140,7 @@ static void make_queue(struct scene *scene)
                                          .byte_limit = 2000};
     cshm_queue *queue = NULL;
     MUST(cshm_queue_create(scene->region, &options, &scene->place) == 0);
-    share(scene, 7 * 128 + 5 * 128 + 128 + 128 + 9 * 64);
+    fuzz_share(scene, 7 * 128 + 5 * 128 + 128 + 128 + 9 * 64);
     MUST(cshm_queue_open(scene->region, scene->place, TAG, &queue) == 0);
     scene->handle[0] = queue;
 }
@@ -243,7 +237,7 @@ static void leave_queue(struct scene *scene)
     cshm_queue_destroy(scene->handle[0]);
 }
 
-const struct subject fuzz_queue = {"queue", make_queue, use_queue, leave_queue, 0};
+const struct subject fuzz_queue = {"queue", make_queue, use_queue, leave_queue};
 
 /* ---- lanes ---- */
 
@@ -257,7 +251,7 @@ static void make_lanes(struct scene *scene)
     cshm_lanes *lanes = NULL;
     cshm_lane *lane = NULL;
     MUST(cshm_lanes_create(scene->region, &options, &scene->place) == 0);
-    share(scene, (4 + 3) * 128);
+    fuzz_share(scene, (4 + 3) * 128);
     MUST(cshm_lanes_open(scene->region, scene->place, TAG, &lanes) == 0);
     MUST(cshm_lanes_become_consumer(lanes) == 0 && cshm_lanes_join(lanes, &lane) == 0);
     scene->handle[0] = lanes;
@@ -346,7 +340,7 @@ static void leave_lanes(struct scene *scene)
     cshm_lanes_destroy(scene->handle[0]);
 }
 
-const struct subject fuzz_lanes = {"lanes", make_lanes, use_lanes, leave_lanes, 0};
+const struct subject fuzz_lanes = {"lanes", make_lanes, use_lanes, leave_lanes};
 
 /* ---- broadcast ---- */
 
@@ -361,7 +355,7 @@ static void make_broadcast(struct scene *scene)
     cshm_publisher *publisher = NULL;
     cshm_subscriber *subscriber[2] = {NULL, NULL};
     MUST(cshm_broadcast_create(scene->region, &options, &scene->place) == 0);
-    share(scene, (6 + 2 + 3 + 1) * 128 + 9 * 64);
+    fuzz_share(scene, (6 + 2 + 3 + 1) * 128 + 9 * 64);
     MUST(cshm_broadcast_open(scene->region, scene->place, TAG, &broadcast) == 0);
     MUST(cshm_publisher_join(broadcast, &publisher) == 0);
     MUST(cshm_subscriber_join(broadcast, CSHM_LOSSLESS, 0, &subscriber[0]) == 0);
@@ -457,5 +451,4 @@ static void leave_broadcast(struct scene *scene)
     cshm_broadcast_destroy(scene->handle[0]);
 }
 
-const struct subject fuzz_broadcast = {"broadcast", make_broadcast, use_broadcast, leave_broadcast,
-                                       0};
+const struct subject fuzz_broadcast = {"broadcast", make_broadcast, use_broadcast, leave_broadcast};

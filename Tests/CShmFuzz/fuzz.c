@@ -5,7 +5,27 @@
  */
 #include "fuzz.h"
 
+#include <stdlib.h>
+
 #include "layout.h"
+
+void fuzz_share(struct scene *scene, uint64_t size)
+{
+    MUST(cshm_heap_share(scene->region, scene->place) == 0);
+    scene->size = size;
+}
+
+void *fuzz_block(struct scene *scene, uint64_t size)
+{
+    MUST(cshm_heap_allocate(scene->region, size, &scene->place) == 0);
+    fuzz_share(scene, size);
+    return memset(fuzz_object(scene), 0, size);
+}
+
+void *fuzz_object(const struct scene *scene)
+{
+    return cshm_heap_pointer(scene->region, scene->place, scene->size);
+}
 
 struct input {
     const uint8_t *data;
@@ -31,8 +51,7 @@ enum { AREAS = 6, ENTRIES = 4, SPANS = 16 };
 
 static void list_areas(const struct scene *scene, struct area *areas)
 {
-    uint8_t *base =
-        (uint8_t *)cshm_heap_pointer(scene->region, scene->place, scene->size) - scene->place;
+    uint8_t *base = (uint8_t *)fuzz_object(scene) - scene->place;
     const struct cshm_header *header = (const void *)base;
     areas[0] = (struct area){base + scene->place, scene->size / 8};
     areas[1] = (struct area){base + scene->place, scene->size < 512 ? scene->size / 8 : 64};
@@ -43,14 +62,17 @@ static void list_areas(const struct scene *scene, struct area *areas)
     areas[5] = (struct area){base + header->heap_offset, 4 * CSHM_SPAN / 8};
 }
 
-/* glibc's bytes are not ours to check. */
-static int is_native(const struct subject *subject, const uint8_t *word, const uint8_t *object,
-                     const uint8_t *live)
+static int is_in_mutex(const uint8_t *word, const void *mutex)
 {
-    uint64_t size = sizeof(pthread_mutex_t);
-    return (uint64_t)(word - live - offsetof(struct cshm_live, heap_lock)) < size ||
-           (uint64_t)(word - live - offsetof(struct cshm_live, directory_lock)) < size ||
-           (subject->native != 0 && (uint64_t)(word - object - (subject->native - 1)) < size);
+    return mutex != NULL && (uint64_t)(word - (const uint8_t *)mutex) < sizeof(pthread_mutex_t);
+}
+
+/* glibc's bytes are not ours to check. */
+static int is_native(const struct scene *scene, const uint8_t *word, const uint8_t *live)
+{
+    return is_in_mutex(word, live + offsetof(struct cshm_live, heap_lock)) ||
+           is_in_mutex(word, live + offsetof(struct cshm_live, directory_lock)) ||
+           is_in_mutex(word, scene->native);
 }
 
 static uint64_t changed(uint64_t word, uint64_t other, uint32_t how, uint64_t value)
@@ -75,7 +97,7 @@ static uint64_t changed(uint64_t word, uint64_t other, uint32_t how, uint64_t va
     }
 }
 
-static void corrupt(struct input *input, const struct area *areas, const struct subject *subject)
+static void corrupt(struct input *input, const struct area *areas, const struct scene *scene)
 {
     uint32_t how = (uint32_t)take(input, 1);
     const struct area *area = &areas[how / 8 % AREAS];
@@ -84,7 +106,7 @@ static void corrupt(struct input *input, const struct area *areas, const struct 
     uint64_t word = 0;
     uint64_t other = 0;
     uint8_t *place = area->base + at * 8;
-    if (is_native(subject, place, areas[0].base, areas[2].base)) {
+    if (is_native(scene, place, areas[2].base)) {
         return;
     }
     memcpy(&word, place, 8);
@@ -93,11 +115,22 @@ static void corrupt(struct input *input, const struct area *areas, const struct 
     memcpy(place, &word, 8);
 }
 
+/* That of the input, or the one in the environment. */
+static const struct subject *choose(struct input *input)
+{
+    const char *name = getenv("CSHM_FUZZ_NOUN");
+    const struct subject *chosen = subjects[take(input, 1) % subject_count];
+    for (uint32_t i = 0; name != NULL && i < subject_count; i++) {
+        chosen = strcmp(subjects[i]->name, name) == 0 ? subjects[i] : chosen;
+    }
+    return chosen;
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct input input = {data, size};
     struct cshm_region_options options = {.capacity = 1u << 20};
-    const struct subject *subject = subjects[take(&input, 1) % subject_count];
+    const struct subject *subject = choose(&input);
     struct scene scene = {.soon = cshm_now_ns()}; /* who would wait gives up */
     struct area areas[AREAS];
     if (cshm_region_create(&options, &scene.region) != 0) {
@@ -108,12 +141,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     while (input.left > 0) {
         uint32_t what = (uint32_t)take(&input, 1);
         if (what % 4 == 0) {
-            corrupt(&input, areas, subject);
+            corrupt(&input, areas, &scene);
         } else {
             subject->operate(&scene, what / 4 % 16, (uint32_t)take(&input, 1));
         }
     }
-    subject->leave(&scene);
+    if (subject->leave != NULL) {
+        subject->leave(&scene);
+    }
     (void)cshm_region_reap(scene.region);
     cshm_region_close(scene.region);
     return 0;

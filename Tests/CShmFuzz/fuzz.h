@@ -27,14 +27,14 @@ struct scene {
     void *handle[HANDLES];
     uint64_t block[8];
     int64_t soon; /* a deadline */
+    void *native; /* a pthread_mutex_t of the object's, or NULL */
 };
 
 struct subject {
     const char *name;
     void (*make)(struct scene *scene);
     void (*operate)(struct scene *scene, uint32_t operation, uint32_t argument);
-    void (*leave)(struct scene *scene);
-    uint64_t native; /* where a pthread_mutex_t begins in the object, + 1; or 0 */
+    void (*leave)(struct scene *scene); /* NULL if nothing is to be closed */
 };
 
 extern const struct subject *const subjects[];
@@ -42,6 +42,13 @@ extern const uint32_t subject_count;
 
 /* A scene is made of undamaged bytes, so that nothing can fail but for a bug of the scene. */
 #define MUST(expr) ((expr) ? (void)0 : __builtin_trap())
+
+/* The object's bytes are shared, and so many. */
+void fuzz_share(struct scene *scene, uint64_t size);
+/* Makes a shared block of zeroes the object. @returns its bytes. */
+void *fuzz_block(struct scene *scene, uint64_t size);
+/* Where the object's bytes are. */
+void *fuzz_object(const struct scene *scene);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

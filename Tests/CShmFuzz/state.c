@@ -1,7 +1,7 @@
 /*
  * SPDX-License-Identifier: Apache-2.0
  *
- * The heap, the directory, maps, values, parking words with bells, and mutexes.
+ * The heap, the directory, maps, lists, values, arrays and atomic numbers.
  */
 #include "fuzz.h"
 
@@ -10,20 +10,8 @@
 
 #include "layout.h"
 
-extern const struct subject fuzz_heap, fuzz_directory, fuzz_map, fuzz_value, fuzz_park, fuzz_mutex;
-
-static void make_block(struct scene *scene, uint64_t size)
-{
-    MUST(cshm_heap_allocate(scene->region, size, &scene->place) == 0);
-    MUST(cshm_heap_share(scene->region, scene->place) == 0);
-    memset(cshm_heap_pointer(scene->region, scene->place, size), 0, size);
-    scene->size = size;
-}
-
-static void nothing(struct scene *scene)
-{
-    (void)scene;
-}
+extern const struct subject fuzz_heap, fuzz_directory, fuzz_map, fuzz_list, fuzz_value, fuzz_array,
+    fuzz_atomic;
 
 /* ---- heap ---- */
 
@@ -31,9 +19,45 @@ static const uint64_t sizes[] = {1, 16, 100, 128, 500, 4000, 30000, 60000, 70000
 
 static void make_heap(struct scene *scene)
 {
-    make_block(scene, 256);
+    (void)fuzz_block(scene, 256);
     for (uint32_t i = 0; i < 6; i++) {
         MUST(cshm_heap_allocate(scene->region, sizes[i + 2], &scene->block[i]) == 0);
+    }
+}
+
+/* Lays out one of the others. */
+static int create(cshm_region *region, uint32_t which, uint64_t *place)
+{
+    static const struct cshm_type type = {TAG, 24, 24, 8};
+    static const struct cshm_queue_options queue = {.capacity = 4, .slot_size = 8, .pack = 2};
+    static const struct cshm_lanes_options lanes = {.capacity = 4, .slot_size = 8};
+    static const struct cshm_broadcast_options broadcast = {.capacity = 4, .slot_size = 8};
+    static const struct cshm_map_options map = {.type_tag = TAG};
+    switch (which % 12) {
+    case 0:
+        return cshm_ring_create(region, 4, 8, place);
+    case 1:
+        return cshm_queue_create(region, &queue, place);
+    case 2:
+        return cshm_lanes_create(region, &lanes, place);
+    case 3:
+        return cshm_broadcast_create(region, &broadcast, place);
+    case 4:
+        return cshm_map_create(region, &map, place);
+    case 5:
+        return cshm_list_create(region, TAG, place);
+    case 6:
+        return cshm_value_create(region, &type, NULL, place);
+    case 7:
+        return cshm_array_create(region, &type, which, place);
+    case 8:
+        return cshm_rwlock_create(region, which + 1, place);
+    case 9:
+        return cshm_permits_create(region, which + 1, place);
+    case 10:
+        return cshm_barrier_create(region, 2, place);
+    default:
+        return cshm_condition_create(region, which, place);
     }
 }
 
@@ -43,7 +67,7 @@ static void use_heap(struct scene *scene, uint32_t operation, uint32_t argument)
     uint64_t size = sizes[argument % (sizeof sizes / sizeof sizes[0])];
     struct cshm_heap_usage usage;
     uint8_t *bytes = NULL;
-    switch (operation % 6) {
+    switch (operation % 7) {
     case 0:
     case 1:
         (void)!cshm_heap_allocate(scene->region, size, block);
@@ -60,13 +84,18 @@ static void use_heap(struct scene *scene, uint32_t operation, uint32_t argument)
             bytes[0] = bytes[size - 1] = (uint8_t)argument;
         }
         break;
+    case 5:
+        if (create(scene->region, argument, block) == 0) {
+            (void)cshm_heap_free(scene->region, *block);
+        }
+        break;
     default:
         cshm_heap_describe(scene->region, &usage);
         (void)cshm_region_reap(scene->region);
     }
 }
 
-const struct subject fuzz_heap = {"heap", make_heap, use_heap, nothing, 0};
+const struct subject fuzz_heap = {"heap", make_heap, use_heap, NULL};
 
 /* ---- directory ---- */
 
@@ -74,7 +103,7 @@ static const char *const names[] = {"a", "beta", "gamma", "a name of more than o
 
 static void make_directory(struct scene *scene)
 {
-    make_block(scene, 64);
+    (void)fuzz_block(scene, 64);
     for (uint32_t i = 0; i < 2; i++) {
         MUST(cshm_heap_allocate(scene->region, 64, &scene->block[i]) == 0);
         MUST(cshm_directory_add(scene->region, names[i], 1, TAG, scene->block[i]) == 0);
@@ -112,7 +141,7 @@ static void use_directory(struct scene *scene, uint32_t operation, uint32_t argu
     }
 }
 
-const struct subject fuzz_directory = {"directory", make_directory, use_directory, nothing, 0};
+const struct subject fuzz_directory = {"directory", make_directory, use_directory, NULL};
 
 /* ---- map ---- */
 
@@ -123,9 +152,8 @@ static void make_map(struct scene *scene)
     cshm_map *map = NULL;
     struct cshm_map_options options = {.type_tag = TAG};
     MUST(cshm_map_create(scene->region, &options, &scene->place) == 0);
-    MUST(cshm_heap_share(scene->region, scene->place) == 0);
+    fuzz_share(scene, 65 * 128);
     MUST(cshm_map_open(scene->region, scene->place, TAG, &map) == 0);
-    scene->size = 65 * 128;
     scene->handle[0] = map;
     for (uint64_t key = 0; key < KEYS; key++) {
         MUST(cshm_map_put(map, &key, sizeof key, "12345678", 8) == 0);
@@ -192,7 +220,123 @@ static void leave_map(struct scene *scene)
     cshm_map_destroy(scene->handle[0]);
 }
 
-const struct subject fuzz_map = {"map", make_map, use_map, leave_map, 0};
+const struct subject fuzz_map = {"map", make_map, use_map, leave_map};
+
+/* ---- list ---- */
+
+enum { ITEMS = 6, SPLICED = 3 };
+
+static void make_list(struct scene *scene)
+{
+    cshm_list *list = NULL;
+    MUST(cshm_list_create(scene->region, TAG, &scene->place) == 0);
+    fuzz_share(scene, sizeof(struct cshm_list_shared));
+    MUST(cshm_list_open(scene->region, scene->place, TAG, &list) == 0);
+    scene->handle[0] = list;
+    for (uint32_t i = 0; i < ITEMS; i++) {
+        MUST(cshm_list_push_back(list, "12345678", i) == 0);
+    }
+}
+
+static void splice(cshm_list *list, uint32_t argument)
+{
+    static const uint8_t text[40];
+    struct cshm_list_value values[SPLICED] = {{text, 1}, {text, argument % 40}, {text, 8}};
+    (void)!cshm_list_splice(list, argument % ITEMS, argument / 8 % 4, values, argument % 4);
+}
+
+static void read_list(struct scene *scene, uint32_t operation, uint32_t argument)
+{
+    cshm_list *list = scene->handle[0];
+    struct cshm_list_watch watch = {list, argument % 2 == 0 ? cshm_list_changes(list) : argument};
+    struct cshm_waitable waitable;
+    uint64_t buffer[64];
+    uint64_t counts[2];
+    switch (operation) {
+    case 0:
+        (void)!cshm_list_get(list, argument % 10, buffer, sizeof buffer, counts);
+        break;
+    case 1:
+        (void)!cshm_list_slice(list, argument % 4, argument, buffer, sizeof buffer, &counts[0],
+                               &counts[1]);
+        break;
+    case 2:
+        (void)cshm_list_count(list);
+        (void)!cshm_list_wait_until(&watch, scene->soon);
+        break;
+    default:
+        cshm_list_waitable(&watch, &waitable);
+        (void)!cshm_wait_any(&waitable, 1, 0);
+    }
+}
+
+static void peek_under_lock(cshm_list *list, uint32_t argument)
+{
+    const void *bytes = NULL;
+    uint64_t length = 0;
+    if (cshm_list_lock(list) == 0) {
+        if (cshm_list_peek(list, argument % ITEMS, &bytes, &length) == 0) {
+            for (uint64_t i = 0; i < length; i++) {
+                (void)((const volatile uint8_t *)bytes)[i];
+            }
+        }
+        splice(list, argument);
+        cshm_list_unlock(list);
+    }
+}
+
+static void use_list(struct scene *scene, uint32_t operation, uint32_t argument)
+{
+    cshm_list *list = scene->handle[0];
+    cshm_list *again = NULL;
+    uint8_t buffer[300] = {0};
+    uint64_t length = 0;
+    switch (operation) {
+    case 0:
+    case 1:
+    case 2:
+    case 3:
+        read_list(scene, operation, argument);
+        break;
+    case 4:
+        (void)!cshm_list_push_back(list, buffer, argument);
+        break;
+    case 5:
+        (void)!cshm_list_push_front(list, buffer, argument);
+        break;
+    case 6:
+        (void)!cshm_list_pop_back(list, buffer, sizeof buffer, &length);
+        break;
+    case 7:
+        (void)!cshm_list_pop_front(list, buffer, argument, &length);
+        break;
+    case 8:
+    case 9:
+        (void)!cshm_list_set(list, argument % ITEMS, buffer, argument);
+        break;
+    case 10:
+    case 11:
+    case 12:
+        splice(list, argument);
+        break;
+    case 13:
+    case 14:
+        peek_under_lock(list, argument);
+        break;
+    default:
+        if (cshm_list_open(scene->region, scene->place, TAG, &again) == 0) {
+            (void)!cshm_list_push_back(again, buffer, argument);
+            cshm_list_close(again);
+        }
+    }
+}
+
+static void leave_list(struct scene *scene)
+{
+    cshm_list_destroy(scene->handle[0]);
+}
+
+const struct subject fuzz_list = {"list", make_list, use_list, leave_list};
 
 /* ---- value ---- */
 
@@ -204,10 +348,10 @@ static void make_value(struct scene *scene)
 {
     cshm_value *value = NULL;
     MUST(cshm_value_create(scene->region, &value_type, NULL, &scene->place) == 0);
-    MUST(cshm_heap_share(scene->region, scene->place) == 0);
+    fuzz_share(scene, sizeof(struct cshm_value_shared) + 2 * CSHM_LINE);
     MUST(cshm_value_open(scene->region, scene->place, &value_type, &value) == 0);
-    scene->size = sizeof(struct cshm_value_shared) + 2 * CSHM_LINE;
     scene->handle[0] = value;
+    scene->native = (uint8_t *)fuzz_object(scene) + offsetof(struct cshm_value_shared, mutex);
 }
 
 static void use_value(struct scene *scene, uint32_t operation, uint32_t argument)
@@ -240,108 +384,82 @@ static void use_value(struct scene *scene, uint32_t operation, uint32_t argument
 /* As with a mutex: ours may not let go of what was damaged. */
 static void leave_value(struct scene *scene)
 {
-    struct cshm_value_shared *shared =
-        cshm_heap_pointer(scene->region, scene->place, sizeof *shared);
-    while (shared != NULL && pthread_mutex_unlock((void *)&shared->mutex) == 0) {
+    while (pthread_mutex_unlock(scene->native) == 0) {
     }
     cshm_value_close(scene->handle[0]);
 }
 
-const struct subject fuzz_value = {"value", make_value, use_value, leave_value,
-                                   offsetof(struct cshm_value_shared, mutex) + 1};
+const struct subject fuzz_value = {"value", make_value, use_value, leave_value};
 
-/* ---- parking words and bells ---- */
+/* ---- array ---- */
 
-static int is_ready(const void *object)
+enum { ELEMENTS = 5 };
+
+static const struct cshm_type element_type = {TAG, 8, 8, 8};
+
+static void make_array(struct scene *scene)
 {
-    return *(const volatile uint64_t *)object != 0;
+    struct cshm_array array;
+    MUST(cshm_array_create(scene->region, &element_type, ELEMENTS, &scene->place) == 0);
+    fuzz_share(scene, sizeof(struct cshm_array_shared) + ELEMENTS * sizeof(uint64_t));
+    MUST(cshm_array_open(scene->region, scene->place, &element_type, &array) == 0);
+    scene->handle[0] = array.elements;
+    scene->native = array.mutex;
 }
 
-static void make_park(struct scene *scene)
+static void use_array(struct scene *scene, uint32_t operation, uint32_t argument)
 {
-    cshm_bell *bell = NULL;
-    make_block(scene, 256);
-    MUST(cshm_bell_create(&bell) == 0 && cshm_bell_watch(bell, scene->region) == 0);
-    scene->handle[0] = bell;
-    scene->handle[1] = cshm_heap_pointer(scene->region, scene->place, 256);
+    struct cshm_array array;
+    uint64_t *elements = scene->handle[0];
+    if (operation % 2 == 0) {
+        cshm_word_store(&elements[argument % ELEMENTS],
+                        cshm_word_load(&elements[(argument + 1) % ELEMENTS]));
+    } else if (cshm_array_open(scene->region, scene->place, &element_type, &array) == 0) {
+        for (uint64_t i = 0; i < array.count; i++) {
+            (void)cshm_word_load((const uint64_t *)array.elements + i);
+        }
+    }
 }
 
-static void use_park(struct scene *scene, uint32_t operation, uint32_t argument)
+const struct subject fuzz_array = {"array", make_array, use_array, NULL};
+
+/* ---- atomic number ---- */
+
+static void make_atomic(struct scene *scene)
 {
-    cshm_bell *bell = scene->handle[0];
-    uint8_t *block = scene->handle[1];
-    struct cshm_waitable waitable = {(cshm_park *)(void *)block, is_ready, block + 128};
-    switch (operation % 8) {
+    cshm_atomic *atomic = fuzz_block(scene, 2 * sizeof *atomic);
+    MUST(cshm_atomic_init(&atomic[0], CSHM_INT32, 1) == 0);
+    MUST(cshm_atomic_init(&atomic[1], CSHM_UINT64, 1) == 0);
+    scene->handle[0] = &atomic[0];
+    scene->handle[1] = &atomic[1];
+}
+
+static void use_atomic(struct scene *scene, uint32_t operation, uint32_t argument)
+{
+    cshm_atomic *atomic = scene->handle[argument % 2];
+    enum cshm_atomic_type type = argument % 2 == 0 ? CSHM_INT32 : CSHM_UINT64;
+    uint64_t value = cshm_atomic_load(atomic, type, CSHM_SEQ_CST);
+    switch (operation % 6) {
     case 0:
-        (void)!cshm_bell_arm(bell, &waitable);
+        (void)!cshm_atomic_check(atomic, type);
         break;
     case 1:
-        cshm_bell_disarm(bell, &waitable);
+        cshm_atomic_store(atomic, type, argument, CSHM_RELEASE);
         break;
     case 2:
-        argument % 2 == 0 ? cshm_park_wake_one(waitable.park) : cshm_park_wake_all(waitable.park);
+        (void)cshm_atomic_update(atomic, type, (enum cshm_atomic_operation)(argument % 8 + 1),
+                                 argument, CSHM_ACQ_REL);
         break;
     case 3:
-        cshm_bell_clear(bell);
+        (void)!cshm_atomic_compare_exchange(atomic, type, &value, argument, CSHM_SEQ_CST,
+                                            CSHM_RELAXED);
         break;
     case 4:
-        (void)!cshm_wait_any(&waitable, 1, scene->soon);
-        break;
-    case 5:
-        (void)!cshm_park_wait(waitable.park, cshm_park_prepare(waitable.park), scene->soon);
-        break;
-    case 6:
-        cshm_bell_unwatch(bell, scene->region);
+        (void)!cshm_atomic_wait_until(atomic, type, value, scene->soon);
         break;
     default:
-        (void)!cshm_bell_watch(bell, scene->region);
+        cshm_atomic_notify(atomic);
     }
 }
 
-static void leave_park(struct scene *scene)
-{
-    cshm_bell_close(scene->handle[0]);
-}
-
-const struct subject fuzz_park = {"park", make_park, use_park, leave_park, 0};
-
-/* ---- mutex ---- */
-
-static void make_mutex(struct scene *scene)
-{
-    make_block(scene, sizeof(cshm_mutex));
-    cshm_mutex_init(cshm_heap_pointer(scene->region, scene->place, sizeof(cshm_mutex)));
-    scene->handle[0] = cshm_heap_pointer(scene->region, scene->place, sizeof(cshm_mutex));
-}
-
-static void use_mutex(struct scene *scene, uint32_t operation, uint32_t argument)
-{
-    cshm_mutex *mutex = scene->handle[0];
-    struct cshm_mutex_info info;
-    switch (operation % 5) {
-    case 0:
-        (void)!cshm_mutex_try_acquire(mutex);
-        break;
-    case 1:
-        (void)!cshm_mutex_acquire_until(mutex, scene->soon);
-        break;
-    case 2:
-        (void)cshm_mutex_release(mutex);
-        break;
-    case 3:
-        (void)cshm_mutex_repair(mutex);
-        break;
-    default:
-        (void)!cshm_mutex_describe(mutex, &info);
-    }
-    (void)argument;
-}
-
-/* A region is closed when none of its locks is held; ours may not let go of what was damaged. */
-static void leave_mutex(struct scene *scene)
-{
-    while (pthread_mutex_unlock(scene->handle[0]) == 0) {
-    }
-}
-
-const struct subject fuzz_mutex = {"mutex", make_mutex, use_mutex, leave_mutex, 1};
+const struct subject fuzz_atomic = {"atomic", make_atomic, use_atomic, NULL};

@@ -10,12 +10,26 @@
     X(queue)        \
     X(lanes)        \
     X(broadcast)    \
+    X(post)         \
+    X(board)        \
     X(heap)         \
     X(directory)    \
     X(map)          \
+    X(list)         \
     X(value)        \
+    X(array)        \
+    X(atomic)       \
     X(park)         \
-    X(mutex)
+    X(mutex)        \
+    X(rwlock)       \
+    X(semaphore)    \
+    X(permits)      \
+    X(baton)        \
+    X(condition)    \
+    X(event)        \
+    X(barrier)      \
+    X(latch)        \
+    X(once)
 
 #define DECLARE(noun) extern const struct subject fuzz_##noun;
 #define ENTRY(noun)   &fuzz_##noun,

@@ -231,6 +231,9 @@ int cshm__take_role(cshm_region *region, _Atomic uint64_t *owner);
  * messages that were released, and of that one. @returns the bytes of the others, those of `claimed`
  * messages after the last among them. */
 uint64_t cshm__ring_reclaim(struct cshm_ring *ring, uint32_t index, uint32_t claimed);
+/* The same; @returns where the head is to be, so that those bytes are at most `most`. */
+uint64_t cshm__ring_room_from(struct cshm_ring *ring, uint32_t index, uint32_t claimed,
+                              uint64_t most);
 /* For anybody: the bytes of all blocks, a sum of looks. */
 uint64_t cshm__ring_bytes(const struct cshm_ring *ring);
 

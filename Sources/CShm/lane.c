@@ -18,9 +18,9 @@ struct cshm_lane {
     cshm_ring *ring;
     struct cshm_ring_shared *shared;
     uint64_t stamp;
-    uint64_t bytes;   /* of its blocks, at most; UINT64_MAX is not counted yet */
-    uint64_t refused; /* bytes that the limit did not admit, or 0 */
-    uint32_t refused_at;
+    uint64_t bytes; /* of its blocks, at most; UINT64_MAX is not counted yet */
+    /* Where the ring's head is to be for what the byte limit refused last, or 0. Anybody may look. */
+    _Atomic uint64_t room_from;
     uint32_t claimed; /* messages after the last, as far as any was claimed */
     uint32_t index;
 };
@@ -155,7 +155,7 @@ static int check_stream(const cshm_lane *lane)
 static int charge(cshm_lane *lane, uint32_t index, uint64_t length, uint32_t count)
 {
     uint64_t limit = lane->lanes->byte_limit;
-    lane->refused = 0;
+    atomic_store_explicit(&lane->room_from, 0, memory_order_relaxed);
     if (__builtin_expect(limit == 0 || length <= lane->lanes->slot_size, 1)) {
         return (int)count;
     }
@@ -166,8 +166,8 @@ static int charge(cshm_lane *lane, uint32_t index, uint64_t length, uint32_t cou
         lane->bytes = cshm__ring_reclaim(lane->ring, index, lane->claimed);
     }
     if (lane->bytes > limit - length) {
-        lane->refused = length;
-        lane->refused_at = index;
+        uint64_t from = cshm__ring_room_from(lane->ring, index, lane->claimed, limit - length);
+        atomic_store_explicit(&lane->room_from, from, memory_order_relaxed);
         return -EAGAIN;
     }
     uint64_t room = (limit - lane->bytes) / length;
@@ -310,6 +310,7 @@ int cshm_lane_put_until(cshm_lane *lane, const void *data, uint64_t length, int6
 
 /* ---- waiting for more than one ---- */
 
+/* Changes nothing, and looks at nothing that another thread might be changing. */
 static int has_room(const void *object)
 {
     const cshm_lane *lane = object;
@@ -318,11 +319,10 @@ static int has_room(const void *object)
     if (check_stream(lane) != 0) {
         return 1;
     }
-    if (room.is_ready(room.object) == 0) {
-        return 0;
-    }
-    return lane->refused == 0 || cshm__ring_reclaim(lane->ring, lane->refused_at, lane->claimed) <=
-                                     lane->lanes->byte_limit - lane->refused;
+    uint64_t from = atomic_load_explicit(&lane->room_from, memory_order_relaxed);
+    /* acquire: [announce] of park.c wants no weaker a look */
+    uint64_t head = atomic_load_explicit(&lane->shared->head, memory_order_acquire);
+    return room.is_ready(room.object) != 0 && (from == 0 || (int64_t)(head - from) >= 0);
 }
 
 void cshm_lane_room(cshm_lane *lane, struct cshm_waitable *out)

@@ -273,9 +273,9 @@ static bool is_used(const cshm_ring *ring, uint32_t slot, uint64_t position, uin
     return !cshm__ring_is_before(position, head) && in_window == (slot < ring->window_slots);
 }
 
-uint64_t cshm__ring_reclaim(cshm_ring *ring, uint32_t index, uint32_t claimed)
+/* As cshm__ring_reclaim(), with that head. */
+static uint64_t reclaim(cshm_ring *ring, uint64_t head, uint32_t index, uint32_t claimed)
 {
-    uint64_t head = atomic_load_explicit(&ring->shared->head, memory_order_acquire); /* [recycle] */
     uint64_t bytes = 0;
     for (uint32_t i = 0; ring->longs != 0 && i < ring->window_slots + ring->capacity; i++) {
         /* relaxed, as all of blocks: [role], [publish] */
@@ -291,6 +291,35 @@ uint64_t cshm__ring_reclaim(cshm_ring *ring, uint32_t index, uint32_t claimed)
         }
     }
     return bytes;
+}
+
+uint64_t cshm__ring_reclaim(cshm_ring *ring, uint32_t index, uint32_t claimed)
+{
+    uint64_t head = atomic_load_explicit(&ring->shared->head, memory_order_acquire); /* [recycle] */
+    return reclaim(ring, head, index, claimed);
+}
+
+/* Of the block of a message that is put. */
+static uint64_t block_bytes(const cshm_ring *ring, uint64_t position)
+{
+    bool in_window = is_in_window(ring, position);
+    return atomic_load_explicit(cshm__ring_block(ring, position, in_window),
+                                memory_order_relaxed) == 0
+               ? 0
+               : atomic_load_explicit(cshm__ring_length(ring, position, in_window),
+                                      memory_order_relaxed);
+}
+
+uint64_t cshm__ring_room_from(cshm_ring *ring, uint32_t index, uint32_t claimed, uint64_t most)
+{
+    uint64_t head = atomic_load_explicit(&ring->shared->head, memory_order_acquire); /* [recycle] */
+    uint64_t bytes = reclaim(ring, head, index, claimed);
+    uint64_t position = head;
+    for (uint32_t i = 0; bytes > most && i < ring->capacity && position != ring->next; i++) {
+        uint64_t freed = block_bytes(ring, position++);
+        bytes -= freed < bytes ? freed : bytes;
+    }
+    return bytes > most ? ring->next + claimed + 1 : position;
 }
 
 /* ---- roles ---- */

@@ -5,6 +5,8 @@
  */
 #include "support.h"
 
+#include <pthread.h>
+
 #include <cshm/lanes.h>
 
 extern const struct test byte_limit_tests[];
@@ -155,8 +157,52 @@ static void of_a_killed_producer(void)
     cshm_region_close(region);
 }
 
+struct asker {
+    struct cshm_waitable room;
+    _Atomic uint32_t stop;
+};
+
+static void *ask_for_room(void *context)
+{
+    struct asker *asker = context;
+    while (atomic_load(&asker->stop) == 0) {
+        (void)asker->room.is_ready(asker->room.object);
+    }
+    return NULL;
+}
+
+/* As an event loop may, which has a thread of its own. */
+static void of_lanes_while_another_thread_asks(void)
+{
+    static const char bytes[BYTE_LIMIT];
+    cshm_region *region = make_region(1u << 20);
+    uint64_t offset = 0;
+    cshm_lanes *lanes = make_limited(region, &offset);
+    cshm_lane *lane = join(lanes);
+    struct asker asker = {.stop = 0};
+    pthread_t thread;
+    CHECK_EQ(cshm_lanes_become_consumer(lanes), 0);
+    cshm_lane_room(lane, &asker.room);
+    CHECK_EQ(pthread_create(&thread, NULL, ask_for_room, &asker), 0);
+    for (int round = 0; round < 3000; round++) {
+        CHECK_EQ(cshm_lane_try_put(lane, bytes, 400), 0);
+        CHECK_EQ(cshm_lane_try_put(lane, bytes, 500), 0);
+        CHECK_EQ(cshm_lane_try_put(lane, bytes, 300), -EAGAIN);
+        CHECK(bytes_of(lanes) <= BYTE_LIMIT);
+        while (try_peek(lanes) == 0) {
+            cshm_lanes_release(lanes);
+        }
+    }
+    atomic_store(&asker.stop, 1);
+    CHECK_EQ(pthread_join(thread, NULL), 0);
+    cshm_lane_leave(lane);
+    cshm_lanes_destroy(lanes);
+    cshm_region_close(region);
+}
+
 const struct test byte_limit_tests[] = {
     {"of_lanes_is_never_exceeded_and_released_bytes_come_back", of_lanes},
+    {"of_lanes_while_another_thread_asks_for_room", of_lanes_while_another_thread_asks},
     {"of_lanes_counts_what_a_killed_producer_left", of_a_killed_producer},
     {NULL, NULL},
 };

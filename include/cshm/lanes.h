@@ -288,7 +288,7 @@ CSHM_EXPORT void cshm_lanes_items(cshm_lanes *lanes, struct cshm_waitable *out);
 
 /**
  * What a producer waits for: room in its lane, or the end; after a refusal for its byte limit, room
- * for as many bytes. The question is the lane's thread's.
+ * for as many bytes. Any thread may ask whether it is ready.
  */
 CSHM_EXPORT void cshm_lane_room(cshm_lane *lane, struct cshm_waitable *out);
 

@@ -1,0 +1,167 @@
+// SPDX-License-Identifier: Apache-2.0
+
+internal import CShm
+
+/// Single tasks: pending, posted, done, taken back.
+extension PoolCore {
+    /// Takes a task; `input` is what the worker decodes.
+    ///
+    /// The caller says whether it is about to drive.
+    func submit(
+        _ task: SingleTask, _ input: [UInt8], isAwaited: Bool
+    ) throws(SharedStateError) {
+        let mustWake = try state.withLock { (state) throws(SharedStateError) -> Bool in
+            try state.checkOpen()
+            let urgency = Int(task.options.urgency.rawValue)
+            if state.pending[urgency].isEmpty,
+                unsafe cshm_board_room(board) > Self.reserve
+            {
+                try post(task, input, &state)
+            } else {
+                state.pending[urgency].append(Pending(task: task, input: input))
+            }
+            return !isAwaited && state.drivers == 0
+        }
+        if mustWake { wakeCollector() }
+    }
+
+    func post(
+        _ task: SingleTask, _ input: [UInt8], _ state: inout State
+    ) throws(SharedStateError) {
+        var shape = cshm_batch_shape()
+        shape.job = task.job.offset
+        shape.tag = task.form.tag
+        shape.count = 1
+        shape.group = 1
+        shape.input_size = UInt64(input.count)
+        shape.sheet = 96
+        shape.urgency = task.options.urgency.rawValue
+        shape.timed = task.options.limit == nil ? 0 : 1
+        var made: UnsafeMutablePointer<cshm_batch>?
+        try unsafe check(cshm_board_draft(board, &shape, &made), "cshm_board_draft", "a task")
+        guard let made = unsafe made else { return }
+        unsafe made.pointee.input.copyMemory(from: input, byteCount: input.count)
+        let batch = unsafe PostedBatch(
+            made, job: task.job, options: task.options, task: task, base: 0)
+        add(batch, &state)
+        state.singles += 1
+        unsafe cshm_board_post(board, made)
+    }
+
+    /// As many pending tasks as there is room for.
+    func postPending(_ state: inout State) {
+        for urgency in state.pending.indices {
+            while let next = state.pending[urgency].first {
+                guard unsafe cshm_board_room(board) > Self.reserve else { return }
+                do throws(SharedStateError) {
+                    try post(next.task, next.input, &state)
+                    state.pending[urgency].removeFirst()
+                } catch {
+                    // No memory: when some task is done there may be; if none is there, never.
+                    if !state.live.isEmpty { return }
+                    state.pending[urgency].removeFirst()
+                    failLater(next.task, error)
+                }
+            }
+        }
+    }
+
+    /// Of a single task that is done; valid until it is retired.
+    func outcome(of batch: PostedBatch) -> SingleTask.Outcome {
+        if let loss = batch.losses[0] { return .failed(loss) }
+        if let verdict = batch.verdict, batch.state(of: 0).phase != Int32(CSHM_GROUP_DONE) {
+            return .failed(verdict)
+        }
+        if let record = batch.salvaged[0] {
+            // Its bytes live as long as the batch.
+            return unsafe record.bytes.withUnsafeBytes { bytes in
+                unsafe .record(RecordKind(rawValue: record.kind) ?? .thrown, bytes, pid: 0)
+            }
+        }
+        var cursor: (UInt64, UInt64) = (0, 0)
+        var record = unsafe cshm_record()
+        let found = unsafe nextRecord(batch, 0, &cursor, &record)
+        guard found else {
+            return .failed(SharedStateError(.incompatible, "a task's result is damaged"))
+        }
+        let pid = pid(of: batch.state(of: 0).worker)
+        return unsafe .record(
+            RecordKind(rawValue: record.kind) ?? .thrown,
+            UnsafeRawBufferPointer(start: record.data, count: Int(record.length)), pid: pid)
+    }
+
+    /// Tells a task of its failure, on another thread, as a lock is held.
+    func failLater(_ task: SingleTask, _ error: SharedStateError) {
+        collector.add { task.complete(.failed(error)) }
+        wakeCollector()
+    }
+
+    /// Takes a task back, or kills the worker that runs it.
+    ///
+    /// - Returns: Whether it was not done before.
+    func cancel(_ task: SingleTask, _ error: SharedStateError, kill: Bool) -> Bool {
+        let (found, pending) = state.withLock { state -> (Bool, Bool) in
+            for urgency in state.pending.indices
+            where state.pending[urgency].remove(where: { $0.task === task }) {
+                return (true, true)
+            }
+            guard let batch = state.live.first(where: { $0.task === task && !$0.isTaken }) else {
+                return (false, false)
+            }
+            if batch.verdict != nil { return (true, false) }
+            batch.verdict = error
+            if unsafe cshm_batch_drop(batch.pointer, 0) == 0 { return (true, false) }
+            let (phase, worker) = batch.state(of: 0)
+            batch.verdict = nil
+            guard kill, phase == Int32(CSHM_GROUP_CLAIMED) else { return (false, false) }
+            batch.verdicts[worker] = error
+            self.kill(worker, state)
+            return (true, false)
+        }
+        if pending { task.complete(.failed(error)) }
+        if found { wakeDriver() }
+        return found
+    }
+
+    /// Fails tasks that nobody has begun.
+    func cancelPending() {
+        let error = SharedStateError(.closed, "the task was cancelled")
+        state.withLock { state in
+            for urgency in state.pending.indices {
+                while let next = state.pending[urgency].first {
+                    state.pending[urgency].removeFirst()
+                    failLater(next.task, error)
+                }
+            }
+            for batch in state.live where batch.task != nil && !batch.isTaken {
+                batch.verdict = error
+                if unsafe cshm_batch_drop(batch.pointer, 0) != 0 { batch.verdict = nil }
+            }
+        }
+        wakeDriver()
+    }
+
+    /// Whether a worker runs it.
+    func isRunning(_ task: SingleTask) -> Bool {
+        state.withLock { state in
+            state.live.contains {
+                $0.task === task && $0.state(of: 0).phase == Int32(CSHM_GROUP_CLAIMED)
+            }
+        }
+    }
+
+    /// Kills the worker of a task that has run for too long.
+    func enforceLimit(_ batch: PostedBatch, _ state: inout State) {
+        guard let limit = batch.options.limit else { return }
+        for group in 0..<batch.groups {
+            let (phase, worker) = batch.state(of: group)
+            guard phase == Int32(CSHM_GROUP_CLAIMED), batch.verdicts[worker] == nil,
+                let seat = state.seats.firstIndex(where: { $0?.number == worker }),
+                unsafe cshm_board_claimed_for(board, UInt32(seat)) > limit
+            else { continue }
+            batch.verdicts[worker] = SharedStateError(
+                .timedOut, "the task ran for longer than its deadline of \(limit) ns allows")
+            kill(worker, state)
+        }
+    }
+}

@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/// What a pool knows under its lock.
+extension PoolCore {
+    struct Worker {
+        let number: UInt32
+        var child: SpawnedChild?
+    }
+
+    struct Pending {
+        let task: SingleTask
+        let input: [UInt8]
+    }
+
+    struct Exit {
+        let seat: Int
+        let number: UInt32
+        let exit: ChildExit
+    }
+
+    struct State {
+        var seats: [Worker?]
+        var live: [PostedBatch] = []
+        /// Single tasks that are posted.
+        var singles = 0
+        /// Batches whose tasks have a deadline.
+        var limited = 0
+        var pending: [Fifo<Pending>] = [Fifo(), Fifo(), Fifo()]
+        var nextNumber: UInt32 = 1
+        /// Maps under way.
+        var runs = 0
+        /// Threads that drive.
+        var drivers = 0
+        var deathsInARow = 0
+        var failure: SharedStateError?
+        var isClosed = false
+        var pids: [UInt32: Int32] = [:]
+    }
+}
+
+extension PoolCore.State {
+    /// Whether single tasks are on their way.
+    var hasWork: Bool { singles > 0 || pending.contains { !$0.isEmpty } }
+
+    var isIdle: Bool { runs == 0 && !hasWork }
+
+    func checkOpen() throws(SharedStateError) {
+        if let failure { throw failure }
+        if isClosed { throw SharedStateError(.closed, "the pool was closed; make a new one") }
+    }
+}

@@ -29,6 +29,7 @@ enum {
     RETIRED_COUNT = 16, /* so many, or so much, before the seats are looked at */
     RETIRED_SIZE = 1 << 21,
     SIZE_MAX_BITS = 46,
+    ALIGNMENT = 16, /* of batches and of sheets */
 };
 
 /* ---- geometry ---- */
@@ -69,7 +70,7 @@ void cshm__batch_point(struct batch_view *view, void *block)
 bool cshm__batch_view(const cshm_region *region, uint64_t place, struct batch_view *out)
 {
     struct cshm_batch_shared *shared = cshm_heap_pointer(region, place, sizeof *shared);
-    if (shared == NULL || shared->magic != BATCH_MAGIC) {
+    if (shared == NULL || place % ALIGNMENT != 0 || shared->magic != BATCH_MAGIC) {
         return false;
     }
     struct batch_view view = {.count = shared->count,
@@ -92,7 +93,7 @@ bool cshm__batch_view(const cshm_region *region, uint64_t place, struct batch_vi
 struct cshm_sheet *cshm__sheet_at(const cshm_region *region, uint64_t place, uint64_t *room)
 {
     struct cshm_sheet *sheet = cshm_heap_pointer(region, place, sizeof *sheet);
-    if (sheet == NULL) {
+    if (sheet == NULL || place % ALIGNMENT != 0) {
         return NULL;
     }
     uint64_t bytes = sheet->room;
@@ -109,12 +110,9 @@ static uint8_t *own_sheet(const struct batch_view *view, uint32_t group)
     return view->sheets + (uint64_t)group * view->sheet_stride;
 }
 
-uint64_t cshm__sheet_first(const cshm_region *region, const struct batch_view *view, uint32_t group)
+uint64_t cshm__sheet_own(const cshm_region *region, const struct batch_view *view, uint32_t group)
 {
-    if (view->sheet != 0) {
-        return cshm_heap_offset(region, own_sheet(view, group));
-    }
-    return atomic_load_explicit(&view->groups[group].sheet, memory_order_acquire); /* [record] */
+    return cshm_heap_offset(region, own_sheet(view, group));
 }
 
 /* ---- create, destroy ---- */
@@ -134,7 +132,7 @@ static uint64_t size_for(uint32_t seats)
 int cshm__board_view(cshm_region *region, uint64_t place, cshm_board **out)
 {
     struct cshm_board_shared *shared = cshm_heap_pointer(region, place, sizeof *shared);
-    if (shared == NULL || shared->magic != BOARD_MAGIC) {
+    if (shared == NULL || place % CSHM_LINE != 0 || shared->magic != BOARD_MAGIC) {
         return -EPROTO;
     }
     uint32_t seats = shared->seats;
@@ -195,7 +193,7 @@ static void free_sheets(const cshm_board *board, const struct batch_view *view, 
     }
     uint64_t place = atomic_load_explicit(holder, memory_order_acquire); /* [record] */
     atomic_store_explicit(holder, 0, memory_order_relaxed);
-    for (uint32_t i = 0; place != 0 && i <= view->group; i++) {
+    while (cshm__heap_is_held(board->region, place, holder)) { /* each but once: it is freed then */
         uint64_t room;
         struct cshm_sheet *sheet = cshm__sheet_at(board->region, place, &room);
         uint64_t next = sheet == NULL ? 0 : atomic_load(&sheet->next);
@@ -376,6 +374,7 @@ int cshm_board_draft(cshm_board *board, const struct cshm_batch_shape *shape, cs
                           .group = view.group,
                           .groups = view.group_count,
                           .post = take_post(board),
+                          .urgency = view.urgency,
                           .place = view.place,
                           .shared = view.shared};
     *out = batch;
@@ -426,7 +425,7 @@ void cshm_board_post(cshm_board *board, cshm_batch *batch)
     atomic_store_explicit(&row->post[column_of(board, batch->post)], batch->place,
                           memory_order_release);
     hint_oldest(board, batch->post);
-    open_post(board, batch->post, shared_of(batch)->urgency);
+    open_post(board, batch->post, batch->urgency);
     wake_workers(board, batch->groups > 1 ? INT32_MAX : 1);
 }
 
@@ -499,15 +498,30 @@ int cshm_batch_drop(cshm_batch *batch, uint32_t group)
     return -EBUSY;
 }
 
+/* Where a word leads from one of a group's sheets, or from the group, to the next. A sheet is held by
+ * one word, so that no two lead to it: a walk that goes from word to word ends, damaged or not.
+ * @returns its place; 0 at the end; UINT64_MAX if it is damaged. */
+static uint64_t next_sheet(const cshm_region *region, const _Atomic uint64_t *word)
+{
+    uint64_t place = atomic_load_explicit(word, memory_order_acquire); /* [record] */
+    return place == 0 || cshm__heap_is_held(region, place, word) ? place : UINT64_MAX;
+}
+
+static uint64_t first_sheet(const cshm_region *region, const cshm_batch *batch, uint32_t group)
+{
+    struct batch_view view;
+    if (!cshm__batch_view(region, batch->place, &view) || group >= view.group_count) {
+        return UINT64_MAX;
+    }
+    return view.sheet != 0 ? cshm__sheet_own(region, &view, group)
+                           : next_sheet(region, &view.groups[group].sheet);
+}
+
 int cshm_batch_record(const cshm_board *board, const cshm_batch *batch, uint32_t group,
                       uint64_t cursor[2], struct cshm_record *out)
 {
     if (cursor[0] == 0) {
-        struct batch_view view;
-        if (!cshm__batch_view(board->region, batch->place, &view)) {
-            return -EPROTO;
-        }
-        cursor[0] = cshm__sheet_first(board->region, &view, group);
+        cursor[0] = first_sheet(board->region, batch, group);
         cursor[1] = 0;
     }
     while (cursor[0] != 0) {
@@ -530,7 +544,7 @@ int cshm_batch_record(const cshm_board *board, const cshm_batch *batch, uint32_t
             cursor[1] += sizeof *record + round_up(length, 16);
             return 1;
         }
-        cursor[0] = atomic_load_explicit(&sheet->next, memory_order_acquire); /* [record] */
+        cursor[0] = next_sheet(board->region, &sheet->next);
         cursor[1] = 0;
     }
     cursor[1] = UINT64_MAX;
@@ -615,7 +629,7 @@ void cshm_board_reopen(cshm_board *board, cshm_batch *batch, uint32_t group, uin
                           memory_order_release); /* [claim] */
     /* A worker may raise it past the group once more; it looks at all of them before it gives up. */
     atomic_store_explicit(&shared_of(batch)->next, 0, memory_order_seq_cst);
-    open_post(board, batch->post, shared_of(batch)->urgency);
+    open_post(board, batch->post, batch->urgency);
     wake_workers(board, INT32_MAX);
 }
 

@@ -67,9 +67,8 @@ bool cshm__batch_measure(struct batch_view *view);
 void cshm__batch_point(struct batch_view *view, void *block);
 /* The batch at a place, from shared bytes. */
 bool cshm__batch_view(const cshm_region *region, uint64_t place, struct batch_view *out);
-/* A group's first sheet, or 0. */
-uint64_t cshm__sheet_first(const cshm_region *region, const struct batch_view *view,
-                           uint32_t group);
+/* The place of a group's own sheet, in a batch whose groups have one. */
+uint64_t cshm__sheet_own(const cshm_region *region, const struct batch_view *view, uint32_t group);
 /* A sheet by its place, or NULL. */
 struct cshm_sheet *cshm__sheet_at(const cshm_region *region, uint64_t place, uint64_t *room);
 int cshm__board_view(cshm_region *region, uint64_t place, cshm_board **out);

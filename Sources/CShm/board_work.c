@@ -297,7 +297,7 @@ int cshm_board_record(cshm_board *board, struct cshm_lease *lease, uint32_t elem
     }
     uint64_t size = sizeof(struct cshm_record_shared) + padded(length);
     if (lease->sheet == 0 && board->view.sheet != 0) {
-        lease->sheet = cshm__sheet_first(board->region, &board->view, lease->group);
+        lease->sheet = cshm__sheet_own(board->region, &board->view, lease->group);
         lease->room = board->view.sheet;
     }
     if (lease->sheet == 0 || !fits(board, lease, size)) {

@@ -424,7 +424,82 @@ static void workers_of_a_killed_process_are_told(void)
     expect_success(worker);
 }
 
+/* ---- sheets ---- */
+
+static void record(cshm_board *worker, struct cshm_lease *lease, uint64_t length, bool commit)
+{
+    void *data = NULL;
+    CHECK_EQ(cshm_board_record(worker, lease, lease->first, 3, length, &data), 0);
+    if (commit) {
+        cshm_board_commit(worker, lease);
+    }
+}
+
+/* A group of one element, with two sheets of which the second leads back to the first. */
+static void read_a_circle(uint32_t own, bool commit)
+{
+    cshm_region *region = make_region(64 << 20);
+    uint64_t place = 0;
+    cshm_board *poster = NULL;
+    CHECK_EQ(cshm_board_create(region, 1, &place, &poster), 0);
+    cshm_board_seat(poster, 0, 1);
+    cshm_board *worker = sit(region, place, 0, 1);
+    cshm_batch *batch = post(poster, 1, 1, own, 1);
+    struct cshm_lease lease;
+    CHECK_EQ(cshm_board_try_claim(worker, &lease), 0);
+    record(worker, &lease, own == 0 ? 5000 : 10, commit);
+    uint64_t first = lease.sheet;
+    record(worker, &lease, 20000, commit);
+    CHECK(lease.sheet != first);
+    cshm_board_done(worker, &lease);
+    *(uint64_t *)cshm_heap_pointer(region, lease.sheet, 8) = first;
+    uint64_t cursor[2] = {0, 0};
+    struct cshm_record found;
+    for (int i = 0; commit && i < 2; i++) {
+        CHECK_EQ(cshm_batch_record(poster, batch, 0, cursor, &found), 1);
+    }
+    CHECK_EQ(cshm_batch_record(poster, batch, 0, cursor, &found), -EPROTO);
+    CHECK_EQ(cshm_batch_record(poster, batch, 0, cursor, &found), -EPROTO);
+    cshm_board_retire(poster, batch);
+    cshm_board_leave(worker);
+    cshm_board_destroy(poster);
+    cshm_region_close(region);
+}
+
+static void circles_end(void)
+{
+    for (uint32_t own = 0; own <= 64; own += 64) {
+        read_a_circle(own, false);
+        read_a_circle(own, true);
+    }
+}
+
+static void many_long_records(void)
+{
+    cshm_region *region = make_region(64 << 20);
+    uint64_t before = blocks(region);
+    uint64_t place = 0;
+    cshm_board *poster = NULL;
+    CHECK_EQ(cshm_board_create(region, 1, &place, &poster), 0);
+    cshm_board_seat(poster, 0, 1);
+    cshm_board *worker = sit(region, place, 0, 1);
+    cshm_batch *batch = post(poster, 1, 1, 0, 1);
+    struct cshm_lease lease;
+    CHECK_EQ(cshm_board_try_claim(worker, &lease), 0);
+    for (int i = 0; i < 5; i++) {
+        record(worker, &lease, 100000, true);
+    }
+    cshm_board_done(worker, &lease);
+    cshm_board_retire(poster, batch);
+    cshm_board_leave(worker);
+    cshm_board_destroy(poster);
+    CHECK_EQ(blocks(region), before);
+    cshm_region_close(region);
+}
+
 const struct test board_tests[] = {
+    {"records_in_a_circle_are_an_error", circles_end},
+    {"long_records_of_one_element_are_all_given_back", many_long_records},
     {"each_group_is_claimed_once", claims},
     {"urgent_first_then_oldest", urgent_and_oldest_first},
     {"refuse_what_cannot_be", refusals},

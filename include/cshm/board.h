@@ -93,7 +93,7 @@ typedef struct cshm_batch {
     /** Elements, elements in a group, groups. */
     uint32_t count, group, groups;
     /** Private. */
-    uint32_t post;
+    uint32_t post, urgency;
     uint64_t place;
     void *shared;
     struct cshm_batch *next;

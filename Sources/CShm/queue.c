@@ -191,11 +191,11 @@ uint64_t cshm_queue_capacity(const cshm_queue *queue)
  * for what is leased. */
 static bool may_take(const cshm_queue *queue)
 {
+    uint32_t side = 0;
     uint32_t state = cshm__queue_state(queue);
     return cshm__queue_count(queue) != 0 || state == CSHM_QUEUE_CANCELLED ||
            (state == CSHM_QUEUE_FINISHED && cshm__queue_leased(queue) == 0) ||
-           atomic_load_explicit(&queue->shared->side, memory_order_seq_cst) !=
-               atomic_load_explicit(&queue->side_seen, memory_order_relaxed);
+           (cshm__queue_side_grew(queue, &side) && cshm__queue_aside(queue) != 0);
 }
 
 static int has_item(const void *object)

@@ -364,8 +364,8 @@ static int adopt(cshm_queue *queue, uint64_t kind, uint32_t max, struct cshm_mes
 int cshm__queue_adopt(cshm_queue *queue, uint32_t max, struct cshm_message *message)
 {
     bool moving = false;
-    uint32_t side = atomic_load_explicit(&queue->shared->side, memory_order_seq_cst); /* [side] */
-    if (side == atomic_load_explicit(&queue->side_seen, memory_order_relaxed)) {
+    uint32_t side = 0;
+    if (!cshm__queue_side_grew(queue, &side)) {
         return -EAGAIN;
     }
     int status = adopt(queue, CSHM_PORT_RETURNED, max, message, &moving);

@@ -131,6 +131,12 @@ void cshm__queue_set_aside(struct cshm_queue *queue, const struct cshm_message *
 /* Takes a message that is to be delivered again, if there is one, and its port for the message's, which
  * may be CSHM_QUEUE_NO_PORT; else -EAGAIN, and the message keeps its port. */
 int cshm__queue_adopt(struct cshm_queue *queue, uint32_t max, struct cshm_message *message);
+/* Whether anything became one to be delivered again since this process found nothing more. */
+static inline bool cshm__queue_side_grew(const struct cshm_queue *queue, uint32_t *side)
+{
+    *side = atomic_load_explicit(&queue->shared->side, memory_order_seq_cst); /* [side] */
+    return *side != atomic_load_explicit(&queue->side_seen, memory_order_relaxed);
+}
 /* Elements that wait in ports to be delivered again, or are the rest of a leased pack. */
 uint64_t cshm__queue_aside(const struct cshm_queue *queue);
 /* Finds what dead consumers had leased. @returns whether there is any. */

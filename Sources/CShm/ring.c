@@ -489,7 +489,8 @@ static int has_item(const void *object)
 {
     const cshm_ring *ring = object;
     uint64_t head = atomic_load_explicit(&ring->shared->head, memory_order_relaxed);
-    return cshm__ring_state(ring) != CSHM_RING_OPEN || cshm__ring_is_put(ring, head);
+    return cshm__ring_state(ring) != CSHM_RING_OPEN || cshm__ring_is_put(ring, head) ||
+           cshm__ring_has_died(ring, &ring->shared->producer);
 }
 
 static int has_room(const void *object)
@@ -497,7 +498,8 @@ static int has_room(const void *object)
     const cshm_ring *ring = object;
     uint64_t head = atomic_load_explicit(&ring->shared->head, memory_order_acquire); /* [recycle] */
     uint64_t tail = atomic_load_explicit(&ring->shared->tail, memory_order_relaxed);
-    return cshm__ring_state(ring) != CSHM_RING_OPEN || tail - head < ring->capacity;
+    return cshm__ring_state(ring) != CSHM_RING_OPEN || tail - head < ring->capacity ||
+           cshm__ring_has_died(ring, &ring->shared->consumer);
 }
 
 void cshm_ring_items(cshm_ring *ring, struct cshm_waitable *out)

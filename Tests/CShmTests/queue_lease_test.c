@@ -477,7 +477,9 @@ static void bells(void)
     cshm_queue_return(queue, &message);
     CHECK_EQ(cshm_wait_any(waitables, 2, INT64_MAX), 1);
     message = lease(queue, 5, 1);
+    CHECK_EQ(waitables[1].is_ready(queue), 0); /* and not once more */
     cshm_queue_release(queue, &message);
+    CHECK_EQ(waitables[1].is_ready(queue), 0);
     cshm_queue_finish(silent);
     CHECK_EQ(cshm_wait_any(waitables, 2, INT64_MAX), 0);
     cshm_queue_close(queue);

@@ -432,8 +432,12 @@ static void dead_producer(void)
     kill_child(child);
     CHECK_EQ(cshm_ring_try_get(ring, &value, 8, &length), -EAGAIN);
     CHECK_EQ(cshm_ring_get_until(ring, &value, 8, &length, 0), -EPIPE);
+    struct cshm_waitable items;
+    cshm_ring_items(ring, &items);
+    CHECK_EQ(cshm_wait_any(&items, 1, after(SECOND)), 0);
 
     CHECK_EQ(cshm_ring_become_producer(ring), 1);
+    CHECK_EQ(cshm_wait_any(&items, 1, after(MILLISECOND)), -ETIMEDOUT);
     CHECK_EQ(cshm_ring_try_put(ring, &(uint64_t){4}, 8), 0);
     CHECK_EQ(cshm_ring_count(ring), 1); /* and not what the dead one had only claimed */
     CHECK_EQ(cshm_ring_get_until(ring, &value, 8, &length, after(SECOND)), 0);
@@ -464,7 +468,11 @@ static void dead_consumer(void)
     CHECK_EQ(cshm_ring_put_until(ring, &value, 8, after(30 * SECOND)), -EPIPE);
     CHECK_EQ(pthread_join(killer, NULL), 0);
     kill_child(child);
+    struct cshm_waitable room;
+    cshm_ring_room(ring, &room);
+    CHECK_EQ(cshm_wait_any(&room, 1, after(SECOND)), 0);
     CHECK_EQ(cshm_ring_become_consumer(ring), 1);
+    CHECK_EQ(cshm_wait_any(&room, 1, after(MILLISECOND)), -ETIMEDOUT);
     for (uint64_t i = 0; i < 4; i++) {
         CHECK_EQ(peek_number(ring), i);
         cshm_ring_release(ring);

@@ -15,7 +15,10 @@
  * waker looks at one word, as always.
  *
  *     for (;;) {
- *         while (cshm_ring_try_get(ring, ...) == 0) { ... }
+ *         while ((status = cshm_ring_get_until(ring, ..., 0)) == 0) { ... }
+ *         if (status != -ETIMEDOUT) {                 // -EPIPE: finished, or its producer is dead
+ *             break;
+ *         }
  *         if (cshm_bell_arm(bell, &items) == 0) {     // not ready, and armed
  *             epoll_wait(...);                        // cshm_bell_descriptor() is readable
  *             cshm_bell_clear(bell);
@@ -34,7 +37,8 @@
  *   a waker, after it rang     the bit stays: one needless ring
  *   any, attached              bells that watch the region ring. It has stored nothing before they
  *                              knew of it
- * What the death of a channel's other side means, the channel's header says: a try finds it out.
+ * What the death of a channel's other side means, the channel's header says: a call that waits, with a
+ * deadline that has passed, finds it out.
  * Processes in different network namespaces do not hear each other's bells.
  */
 #ifndef CSHM_BELL_H
@@ -59,7 +63,7 @@ enum {
 struct cshm_waitable {
     /** Where its waiters sleep. */
     cshm_park *park;
-    /** Whether a try would now answer something else than -EAGAIN. */
+    /** Whether a call that waits would now return, be it with an error. */
     int (*is_ready)(const void *object);
     /** What to ask it of. */
     const void *object;

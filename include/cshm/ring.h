@@ -229,10 +229,12 @@ CSHM_EXPORT CSHM_MUST_CHECK int cshm_ring_get_until(cshm_ring *ring, void *data,
 
 /* ---- anybody ---- */
 
-/** Consumer: to wait for a message, or for the end, beside other things; see cshm/bell.h. */
+/** Consumer: to wait for a message, or for the end, beside other things; see cshm/bell.h. An empty ring
+ * is ready, too, when its producer is dead, which cshm_ring_peek_until() with a deadline that has
+ * passed says by -EPIPE, and a try does not. */
 CSHM_EXPORT void cshm_ring_items(cshm_ring *ring, struct cshm_waitable *out);
 
-/** Producer: to wait for room, or for the end, beside other things. */
+/** Producer: to wait for room, for the end, or for the consumer's death, beside other things. */
 CSHM_EXPORT void cshm_ring_room(cshm_ring *ring, struct cshm_waitable *out);
 
 /**

@@ -349,8 +349,8 @@ static void recover_end(cshm_ring *ring)
     if (ring->in_window) {
         atomic_store_explicit(&shared->window_to, UINT64_MAX, memory_order_release);
     } else if (atomic_load_explicit(&shared->window_from, memory_order_relaxed) > ring->next) {
-        atomic_store_explicit(&shared->window_to, 0, memory_order_release);
-        atomic_store_explicit(&shared->window_from, 0, memory_order_release); /* [enter] */
+        /* [enter]: one store, so that nobody sees its end with another beginning */
+        atomic_store_explicit(&shared->window_from, CSHM_RING_NEVER, memory_order_release);
     }
 }
 

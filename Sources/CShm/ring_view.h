@@ -96,6 +96,7 @@ struct cshm_ring {
 };
 
 static const uint64_t CSHM_RING_NO_ROLE = UINT64_MAX; /* no participant's stamp, nor that of none */
+static const uint64_t CSHM_RING_NEVER = UINT64_MAX;   /* where a section begins that was dropped */
 static const uint64_t CSHM_RING_OPEN_END = UINT64_MAX / 4; /* of a section of the window */
 
 /* Whether a position is before another, whatever damaged words say they are. */

@@ -24,6 +24,7 @@
     X(lease)      \
     X(tokens)     \
     X(lanes)      \
+    X(ring)       \
     X(broadcast)  \
     X(slot)       \
     X(map)

@@ -231,7 +231,7 @@ static int send_request(cworker_zygote *zygote, struct cworker_request request, 
 }
 
 int cworker_fork(cworker_zygote *zygote, uint64_t id, const void *payload, size_t length,
-                 const int *fds, int nfds, int wants_pidfd)
+                 const int *fds, int nfds, int wanted)
 {
     if (length > CWORKER_MAX_PAYLOAD) {
         return -EMSGSIZE;
@@ -239,8 +239,7 @@ int cworker_fork(cworker_zygote *zygote, uint64_t id, const void *payload, size_
     if (nfds < 0 || nfds > CWORKER_MAX_FDS) {
         return -EINVAL;
     }
-    struct cworker_request request = {
-        .kind = CWORKER_REQUEST_FORK, .number = wants_pidfd, .id = id};
+    struct cworker_request request = {.kind = CWORKER_REQUEST_FORK, .number = wanted, .id = id};
     return send_request(zygote, request, payload, length, fds, nfds);
 }
 

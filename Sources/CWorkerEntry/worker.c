@@ -147,20 +147,39 @@ static int make_file(const struct cworker_start *start, const struct cworker_byt
     return file;
 }
 
-/* The environment and one more entry; NULL if out of memory. */
-static char **environment_with(char *entry)
+/* Without questions, to where the worker's own errors go. */
+#define SHOWN_BACKTRACE                                                                  \
+    CWORKER_BACKTRACE "=enable=yes,interactive=no,color=no,threads=crashed,images=none," \
+                      "registers=none,limit=64,output-to=stderr"
+
+static bool is_backtrace(const char *entry)
+{
+    return strncmp(entry, CWORKER_BACKTRACE "=", sizeof CWORKER_BACKTRACE) == 0;
+}
+
+/* The environment and the hand-shake, and maybe another setting of backtraces; NULL if out of
+ * memory. */
+static char **environment_with(char *entry, bool shows_backtrace)
 {
     extern char **environ;
-    size_t count = 0;
+    size_t count = 0, used = 0;
     while (environ[count] != NULL) {
         count++;
     }
-    char **result = malloc((count + 2) * sizeof *result);
-    if (result != NULL) {
-        memcpy(result, environ, count * sizeof *result);
-        result[count] = entry;
-        result[count + 1] = NULL;
+    char **result = malloc((count + 3) * sizeof *result);
+    if (result == NULL) {
+        return NULL;
     }
+    for (size_t i = 0; i < count; i++) {
+        if (!shows_backtrace || !is_backtrace(environ[i])) {
+            result[used++] = environ[i];
+        }
+    }
+    if (shows_backtrace) {
+        result[used++] = (char *)SHOWN_BACKTRACE;
+    }
+    result[used++] = entry;
+    result[used] = NULL;
     return result;
 }
 
@@ -238,7 +257,7 @@ pid_t cworker_spawn(const struct cworker_start *start, const struct cworker_byte
         asprintf(&entry, "%s=2 %d %d %d %d %d %d %c%s", CWORKER_HANDSHAKE, (int)start->zygote,
                  (int)start->parent, start->share_fd >= 0, start->parent_fd >= 0, start->nfds,
                  count, old == NULL ? '-' : '=', old == NULL ? "" : old);
-    char **environment = length < 0 ? NULL : environment_with(entry);
+    char **environment = length < 0 ? NULL : environment_with(entry, start->shows_backtrace);
     pid_t pid = environment == NULL ? -ENOMEM : copy_above(fds, used);
     close(file);
     if (pid == 0) {

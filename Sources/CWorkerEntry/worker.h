@@ -33,6 +33,7 @@ struct cworker_start {
     int parent_fd;         /* a pidfd of that, or -1 */
     int share_fd;          /* the family's region, or -1 */
     const char *backtrace; /* what SWIFT_BACKTRACE was, or NULL */
+    int shows_backtrace;   /* whether a crash is to write one */
     const sigset_t *mask;  /* the signal mask of its threads */
     struct cworker_bytes payload;
     const int *fds; /* its own from now on */

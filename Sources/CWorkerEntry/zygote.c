@@ -251,7 +251,7 @@ static void prepare(void)
 }
 
 /* Returns the child's pid, or a negated errno. */
-static pid_t start_worker(void)
+static pid_t start_worker(bool shows_backtrace)
 {
     struct cworker_start start = {
         .zygote = zygote.self,
@@ -259,6 +259,7 @@ static pid_t start_worker(void)
         .parent_fd = zygote.parent_fd,
         .share_fd = zygote.share_fd,
         .backtrace = zygote.backtrace,
+        .shows_backtrace = shows_backtrace,
         .mask = &zygote.mask,
         .payload = {packet.payload, work.length},
         .fds = work.fds,
@@ -271,7 +272,7 @@ static pid_t start_worker(void)
         return -ENOMEM;
     }
     prepare();
-    if (has_other_threads()) {
+    if (shows_backtrace || has_other_threads()) {
         return cworker_spawn(&start, zygote.preloads, zygote.preload_count);
     }
     fflush(NULL); /* or the child would write the buffered text again */
@@ -290,9 +291,9 @@ static pid_t start_worker(void)
     return pid;
 }
 
-static void handle_fork(uint64_t id, bool wants_pidfd)
+static void handle_fork(uint64_t id, int wanted)
 {
-    pid_t pid = start_worker();
+    pid_t pid = start_worker((wanted & CWORKER_WITH_BACKTRACE) != 0);
     struct cworker_event event = {.kind = CWORKER_FORK_FAILED, .id = id};
     if (pid < 0) {
         event.status = -pid;
@@ -304,7 +305,7 @@ static void handle_fork(uint64_t id, bool wants_pidfd)
     event.kind = CWORKER_FORKED;
     event.pid = pid;
     /* It is not reaped yet, whatever has become of it, so this cannot open another process. */
-    int pidfd = wants_pidfd ? (int)syscall(SYS_pidfd_open, pid, 0) : -1;
+    int pidfd = wanted & CWORKER_WITH_PIDFD ? (int)syscall(SYS_pidfd_open, pid, 0) : -1;
     tell_with(&event, pidfd);
     if (pidfd >= 0) {
         close(pidfd);
@@ -390,7 +391,7 @@ static void handle_request(void)
             .kind = CWORKER_FORK_FAILED, .id = packet.request.id, .status = EMFILE};
         tell(&event);
     } else {
-        handle_fork(packet.request.id, packet.request.number != 0);
+        handle_fork(packet.request.id, packet.request.number);
     }
     for (int i = 0; i < work.nfds; i++) {
         close(work.fds[i]);

@@ -29,7 +29,7 @@ enum { CWORKER_REQUEST_FORK = 1, CWORKER_REQUEST_KILL = 2, CWORKER_REQUEST_PRELO
 /* One packet to the zygote: this, then the payload. Packets to the client are cworker_event. */
 struct cworker_request {
     uint32_t kind;
-    int32_t number; /* the signal of a kill; of a fork, whether a pidfd is wanted */
+    int32_t number; /* the signal of a kill; of a fork, what is wanted */
     uint64_t id;
 };
 

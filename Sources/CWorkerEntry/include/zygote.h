@@ -37,6 +37,12 @@ enum {
     CWORKER_PRELOADED = 5    /* id; status is 0 or the positive errno, with a text */
 };
 
+/* What is wanted of a fork, added up. */
+enum {
+    CWORKER_WITH_PIDFD = 1,    /* a pidfd of the child comes with the answer */
+    CWORKER_WITH_BACKTRACE = 2 /* a crash of the child writes one to its standard error stream */
+};
+
 /* What a zygote has to tell. */
 struct cworker_event {
     uint32_t kind;
@@ -82,16 +88,17 @@ int cworker_zygote_start(const int *inherit_fds, int count, cworker_zygote **out
  * Asks for a child that runs `sharedstate_worker_run` with a copy of `payload` and of `fds`.
  * Returns when the request is sent; CWORKER_FORKED or CWORKER_FORK_FAILED with this `id` answers
  * it. The `id` is the caller's and must be unique among live children. The descriptors may be
- * closed on return. Where `wants_pidfd` is not 0, a pidfd of the child comes with the answer, unless
- * a sandbox forbids it or the table of descriptors is full.
+ * closed on return. Of `wanted` see above; there is no pidfd where a sandbox forbids it or the table of
+ * descriptors is full.
  *
- * If some library started a thread in the zygote, it does not fork but spawns the executable anew.
+ * If some library started a thread in the zygote, it does not fork but spawns the executable anew; so it
+ * does where backtraces are wanted, which Swift's runtime prepares at the start of a program only.
  *
  * -EMSGSIZE: `length` is above CWORKER_MAX_PAYLOAD. -EINVAL: `nfds` is out of range. -EPIPE: the
  * zygote is gone. -ECHILD: this process is a fork of the one that started the zygote.
  */
 int cworker_fork(cworker_zygote *zygote, uint64_t id, const void *payload, size_t length,
-                 const int *fds, int nfds, int wants_pidfd);
+                 const int *fds, int nfds, int wanted);
 
 /*
  * Asks the zygote to call `sharedstate_zygote_preload` with a copy of `payload`, before it forks

@@ -36,6 +36,9 @@ public struct ExitReport: Sendable, CustomStringConvertible {
     public internal(set) var errorText: String?
     /// The last that it wrote to its standard error stream, in lines, where that was kept.
     public internal(set) var lastLines: [String] = []
+    /// The calls that led to its crash, where that was asked for
+    /// (``ChildProcess/Options/showsBacktrace``).
+    public internal(set) var backtrace: String?
 
     /// The status, its reason where one is known, and the peak memory, for people.
     public var description: String {
@@ -48,12 +51,21 @@ public struct ExitReport: Sendable, CustomStringConvertible {
         if !lastLines.isEmpty {
             text += "; the last it wrote: " + lastLines.joined(separator: "\n")
         }
+        if let backtrace { text += "\n" + backtrace }
         return text
     }
 
-    /// Keeps the last lines of what it wrote; the first of them may lack its beginning.
-    internal mutating func setLastLines(_ bytes: [UInt8]) {
-        let lines = String(decoding: bytes, as: UTF8.self).split(whereSeparator: \.isNewline)
-        lastLines = lines.suffix(20).map(String.init)
+    /// Keeps the last lines of what it wrote, and apart from them what Swift's runtime did when it
+    /// crashed; the first line may lack its beginning.
+    internal mutating func setErrorOutput(_ bytes: [UInt8]) {
+        let lines = String(decoding: bytes, as: UTF8.self)
+            .split(omittingEmptySubsequences: false, whereSeparator: \.isNewline)
+        let crash = lines.lastIndex { $0.hasPrefix("*** Program crashed: ") }
+        let end = crash.map { crash in
+            lines[..<crash].lastIndex { $0.hasPrefix("*** Signal ") } ?? crash
+        }
+        lastLines = lines[..<(end ?? lines.endIndex)].filter { !$0.isEmpty }.suffix(20)
+            .map(String.init)
+        if let crash { backtrace = lines[crash...].joined(separator: "\n") }
     }
 }

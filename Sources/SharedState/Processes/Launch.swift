@@ -15,6 +15,7 @@ internal final class Launch: Sendable {
     let isDaemon: Bool
     /// For ``LaunchOrders``.
     let orders: [UInt8]
+    let showsBacktrace: Bool
     let output: StreamTap?
     let error: StreamTap?
     private let parcel: Mutex<Parcel?>
@@ -33,7 +34,11 @@ internal final class Launch: Sendable {
         var parcel = Parcel()
         try parcel.add(options.standardInput)
         output = try parcel.add(options.standardOutput, as: STDOUT_FILENO)
-        error = try parcel.add(options.standardError, as: STDERR_FILENO)
+        showsBacktrace = options.showsBacktrace
+        let errors = options.standardError
+        error = try parcel.add(
+            showsBacktrace && errors == .inherited ? .echoed(limit: 1 << 18) : errors,
+            as: STDERR_FILENO)
         try parcel.add(directory: options.workingDirectory)
         for descriptor in options.descriptors { try parcel.add(given: descriptor) }
         let roles = parcel.roles

@@ -31,6 +31,11 @@ extension ChildProcess {
         public var cpus: Set<Int>?
         /// By how much it is nicer to others than this program, -40 to 39; below 0 takes a right.
         public var niceness = 0
+        /// Whether a crash is told with the calls that led to it, as ``ExitReport/backtrace``.
+        ///
+        /// The process is then a fresh one, not forked, which takes some milliseconds more, and its
+        /// standard error stream is echoed if it was to be inherited. A crash takes a while to be told.
+        public var showsBacktrace = false
 
         /// As this program is.
         public init() {}

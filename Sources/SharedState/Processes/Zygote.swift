@@ -187,7 +187,7 @@ private final class ZygoteReply: Sendable {
     func finish(_ exit: ChildExit) {
         for tap in taps { _ = tap.drain(isLast: true) }
         var exit = exit
-        if let bytes = launch?.error?.bytes { exit.report.setLastLines(bytes) }
+        if let bytes = launch?.error?.bytes { exit.report.setErrorOutput(bytes) }
         onExit(exit)
     }
 }
@@ -243,10 +243,12 @@ private final class ZygoteReply: Sendable {
     /// After a failure the reply will not be answered.
     func fork(id: UInt64, payload: [UInt8], wantsDescriptor: Bool, reply: ZygoteReply) -> Int32 {
         let fds = reply.launch?.descriptors ?? []
+        var wanted = wantsDescriptor ? CWORKER_WITH_PIDFD : 0
+        if reply.launch?.showsBacktrace == true { wanted |= CWORKER_WITH_BACKTRACE }
         guard let count = Int32(exactly: fds.count) else { return -EINVAL }
         return send(id, reply) {
             unsafe cworker_fork(
-                handle, id, payload, payload.count, fds, count, wantsDescriptor ? 1 : 0)
+                handle, id, payload, payload.count, fds, count, Int32(wanted))
         }
     }
 

@@ -42,9 +42,7 @@ enum Pages {
     private static func counted(
         _ files: [String], into words: ManagedDictionary<String, Int>, by pool: Pool
     ) throws -> [Page] {
-        defer { ProgressBar.clear() }
-        return try pool.map(files, with: words, chunkSize: 2, progress: ProgressBar.show) {
-            file, words in
+        try pool.map(files, with: words, chunkSize: 2, progress: .bar()) { file, words in
             try count(file, into: words)
         }
     }

@@ -17,6 +17,9 @@ struct Fixture {
         case "leaves-daemon": try leavesChild(isDaemon: true)
         case "fails": try fails()
         case "early-thread": try earlyThread()
+        case "interrupted": try interrupted(isStubborn: false)
+        case "interrupted-twice": try interrupted(isStubborn: true)
+        case "interrupted-idle": try interruptedIdle()
         default: exit(64)
         }
     }
@@ -124,6 +127,41 @@ struct Fixture {
         let never = try Queue<Int>()
         _ = try ChildProcess.start(never) { _ = try $0.get() }
         exit(3)
+    }
+
+    /// Two workers, of which one heeds ^C and one does not, and a map that waits for them.
+    static func interrupted(isStubborn: Bool) throws {
+        var options = Pool.Options()
+        options.cancelsOnInterrupt = true
+        options.grace = isStubborn ? .seconds(1000) : .milliseconds(50)
+        let pool = try Pool(workers: 2, options: options)
+        let ready = try Queue<Int>()
+        let started = try ChildProcess.start(ready) { ready in
+            for _ in 0..<2 { _ = try ready.get() }
+            say("ready")
+        }
+        do {
+            _ = try pool.map([0, 1], with: ready, chunkSize: 1) { n, ready in
+                if n == 1 { signal(SIGTERM, SIG_IGN) }
+                try ready.put(n)
+                while n == 1 || !Task.isCancelled { usleep(1000) }
+                say("heeded")
+            }
+        } catch let error as SharedStateError where error.code == .interrupted {
+            say("interrupted")
+        }
+        try started.join()
+        if isStubborn { while true { sleep(1000) } }
+        exit(7)
+    }
+
+    /// Nothing is on its way.
+    static func interruptedIdle() throws {
+        var options = Pool.Options()
+        options.cancelsOnInterrupt = true
+        let pool = try Pool(workers: 1, options: options)
+        say("ready \(try pool.apply(1) { $0 })")
+        while true { sleep(1000) }
     }
 
     /// A library has started a thread before main: nothing can be forked.

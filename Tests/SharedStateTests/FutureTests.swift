@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import Glibc
 import SharedState
 import Testing
 
@@ -170,5 +171,75 @@ struct FutureTests {
                 #expect(throws: (any Error).self) { try future.value(timeout: .seconds(20)) }
             }
         }
+    }
+
+    // MARK: In other processes
+
+    @Test func `a future is waited for in another process`() async throws {
+        let pool = try Pool(workers: 2)
+        let gate = try Queue<String>()
+        let future = try pool.submit(gate) { try $0.get() }
+        let waiting = try pool.submit(future) { try $0.value(timeout: .seconds(20)) + "!" }
+        let child = try ChildProcess.start(future) { future in
+            let text = try await future.value()
+            guard text == "news", try await future.value() == text else {
+                throw Refusal(number: 1)
+            }
+        }
+        try await gate.put("news")
+        #expect(try await waiting.value() == "news!")
+        #expect(try await child.join(timeout: .seconds(20)).isSuccess)
+        // One that is done already; and one that was sent on.
+        let twice = try await pool.apply([future, future]) { try $0.map { try $0.value() } }
+        #expect(twice == ["news", "news"])
+    }
+
+    @Test func `what a future fails with is known in another process`() throws {
+        let pool = try Pool(workers: 2)
+        let thrown = try pool.submit(7) { (n: Int) -> Int in throw Refusal(number: n) }
+        let seen = try pool.apply(thrown) { thrown -> Int in
+            do {
+                return try thrown.value(timeout: .seconds(20))
+            } catch let error as SharedStateError {
+                guard error.code == .taskFailed, let refusal = error.task?.error as? Refusal else {
+                    return -1
+                }
+                return refusal.number
+            }
+        }
+        #expect(seen == 7)
+        let never = try Queue<Int>()
+        let cancelled = try pool.submit(never) { try $0.get() }
+        let looked = try Queue<Int>()
+        let state = try pool.submit(cancelled, looked) { cancelled, looked -> Bool in
+            let isOpen = cancelled.state == .pending && !cancelled.cancel()
+            try looked.put(1)
+            do {
+                _ = try cancelled.value(timeout: .seconds(20))
+            } catch is CancellationError {
+                return isOpen && cancelled.state == .cancelled
+            }
+            return false
+        }
+        _ = try looked.get(timeout: .seconds(20))
+        cancelled.cancel()
+        #expect(try state.value(timeout: .seconds(20)))
+    }
+
+    @Test func `who waits for a future of a dead process is told`() throws {
+        let futures = try Queue<Future<Int>>()
+        let child = try ChildProcess.start(futures) { futures in
+            let pool = try Pool(workers: 1)
+            let never = try Queue<Int>()
+            try futures.put(try pool.submit(never) { try $0.get() })
+            while true { pause() }
+        }
+        let future = try futures.get(timeout: .seconds(20))
+        #expect(!future.isDone)
+        try child.kill()
+        let error = #expect(throws: SharedStateError.self) {
+            try future.value(timeout: .seconds(20))
+        }
+        #expect(error?.code == .workerDied)
     }
 }

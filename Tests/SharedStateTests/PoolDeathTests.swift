@@ -73,6 +73,22 @@ private struct FailsOnReturn: Codable, Sendable {
     }
 }
 
+/// Dies when most of it is encoded.
+private struct DiesAfterMuch: Codable, Sendable {
+    var text = ""
+
+    init() {}
+    init(from decoder: any Decoder) throws { throw Unfit() }
+    func encode(to encoder: any Encoder) throws {
+        var container = encoder.unkeyedContainer()
+        for n in 0..<100_000 { try container.encode(n) }
+        kill(getpid(), SIGKILL)
+    }
+}
+
+@inline(never)
+private func outOfRange(_ n: Int) -> Int { [1, 2][n] }
+
 @Suite("Deaths in a pool", .serialized)
 struct PoolDeathTests {
     private func check(_ pool: Pool, _ harm: Harm, _ body: () throws -> Void) throws {
@@ -116,6 +132,9 @@ struct PoolDeathTests {
         // The result, in the worker.
         try check(pool, harm) {
             _ = try pool.apply(harm) { HarmsOnEncode(harm: $0) }
+        }
+        try check(pool, harm) {
+            _ = try pool.map([harm]) { HarmsOnEncode(harm: $0) }
         }
     }
 
@@ -169,6 +188,75 @@ struct PoolDeathTests {
         #expect(try pool.map(0..<1000, chunkSize: 1) { $0 } == Array(0..<1000))
         for pid in pids { kill(pid, SIGCONT) }
         #expect(try stopped.value(timeout: .seconds(20)) == 0)
+    }
+
+    @Test func `a death is told with memory, last lines and, if asked for, its calls`() throws {
+        var options = Pool.Options()
+        options.process.standardError = .captured()
+        options.process.showsBacktrace = true
+        let pool = try Pool(workers: 1, options: options)
+        let error = #expect(throws: SharedStateError.self) {
+            try pool.apply(5) { n -> Int in
+                let bytes = Array("no salt\n".utf8)
+                _ = unsafe write(STDERR_FILENO, bytes, bytes.count)
+                return outOfRange(n)
+            }
+        }
+        let exit = try #require(error?.task?.exit)
+        #expect(exit.status == .signalled(SIGILL) || exit.status == .signalled(SIGTRAP))
+        #expect(exit.usage?.peakMemory ?? 0 > 1 << 20)
+        #expect(exit.lastLines.first == "no salt")
+        let calls = try #require(exit.backtrace, "\(exit)")
+        #expect(calls.contains("outOfRange"))
+        #expect(error?.description.contains("no salt") == true)
+        #expect(try pool.apply(1) { $0 } == 1)
+    }
+
+    @Test func `a crash with much written, and a hundred that come meanwhile`() throws {
+        let pool = try Pool(workers: 2)
+        let large = try pool.submit(8 << 20) { size -> [Int] in
+            let values = Array(repeating: 1, count: size / 8)
+            return values
+        }
+        let dying = try pool.submit(1) { _ in DiesAfterMuch() }
+        let others = try (0..<100).map { n in try pool.submit(n) { $0 } }
+        #expect(try large.value(timeout: .seconds(20)).count == 1 << 20)
+        let error = #expect(throws: SharedStateError.self) {
+            try dying.value(timeout: .seconds(20))
+        }
+        #expect(error?.code == .workerDied)
+        for (n, other) in others.enumerated() {
+            #expect(try other.value(timeout: .seconds(20)) == n)
+        }
+    }
+
+    @Test func `a callback may submit, of a task whose worker died too`() throws {
+        let pool = try Pool(workers: 1)
+        let results = try Queue<Int>()
+        try pool.submit { kill(getpid(), SIGKILL) }.whenDone { _ in
+            try? pool.submit(results) { try $0.put(1) }.whenDone { _ in }
+        }
+        #expect(try results.get(timeout: .seconds(20)) == 1)
+    }
+
+    @Test(arguments: [1, 2, 7]) func `workers that are replaced at once strand nothing`(
+        most: Int
+    ) throws {
+        let pool = try Pool(workers: 2, maxTasksPerWorker: most)
+        let results = try pool.imap(0..<60, chunkSize: 1) { n -> Int in
+            if n % 13 == 5 { kill(getpid(), SIGKILL) }
+            return n
+        }
+        let futures = try (0..<20).map { n in try pool.submit(n) { $0 } }
+        pool.close()
+        for (n, outcome) in results.elements.enumerated() {
+            #expect((try? outcome.get()) == (n % 13 == 5 ? nil : n))
+        }
+        for (n, future) in futures.enumerated() {
+            #expect(try future.value(timeout: .seconds(20)) == n)
+        }
+        try pool.join(timeout: .seconds(20))
+        #expect(pool.workerPIDs.isEmpty)
     }
 
     @Test func `under random kills each element has exactly one outcome, in order`() throws {

@@ -268,7 +268,7 @@ struct PoolTests {
         let pool = try Pool(
             workers: 1, maxTasksPerWorker: 1,
             initializer: { unsafe setenv("SHAREDSTATE_HOOK", "first", 1) },
-            exitHook: { () -> Int32 in 0 })
+            exitHook: { _ in 0 })
         #expect(try pool.apply { unsafe getenv("SHAREDSTATE_HOOK") != nil })
         #expect(try pool.apply { unsafe getenv("SHAREDSTATE_HOOK") != nil })
     }

@@ -81,27 +81,3 @@ internal final class Collector: Sendable {
         }
     }
 }
-
-/// A bell that remembers one ring, for one thread that waits.
-@safe
-private final class PrivateBell: Sendable {
-    private nonisolated(unsafe) let semaphore: UnsafeMutablePointer<sem_t>
-
-    init() {
-        unsafe semaphore = .allocate(capacity: 1)
-        unsafe sem_init(semaphore, 0, 0)
-    }
-
-    deinit {
-        unsafe sem_destroy(semaphore)
-        unsafe semaphore.deallocate()
-    }
-
-    func ring() {
-        unsafe sem_post(semaphore)
-    }
-
-    func wait() {
-        while unsafe sem_wait(semaphore) != 0 {}
-    }
-}

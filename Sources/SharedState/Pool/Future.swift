@@ -3,6 +3,8 @@
 /// The result of work that may not be done yet.
 ///
 /// - Threads: safe; any number may wait. Tasks: ``value()`` suspends, ``value(timeout:)`` blocks.
+/// - Processes: sent to another one of the family, as an argument or an element, it can be waited for
+///   there.
 /// - Death: if the worker that ran the task dies, waiting throws `workerDied`.
 public final class Future<Value: Sendable>: Sendable {
     /// How far the work is.
@@ -23,6 +25,10 @@ public final class Future<Value: Sendable>: Sendable {
         var isCancelling = false
         var isRunning = false
         var steering: Steering?
+        /// Where others find the outcome, once it was sent.
+        var slot: FutureSlot?
+        /// Somebody waits, in a task, for what is another process's.
+        var isWatched = false
     }
 
     /// How the one that does the work is asked and told.
@@ -36,9 +42,17 @@ public final class Future<Value: Sendable>: Sendable {
     private let bell = Doorbell()
     /// The pool that waiting drives; `nil` where threads do the work.
     private let driver: PoolCore?
+    /// Of a future that is another process's.
+    private let remote: (slot: FutureSlot, plan: TransferPlan<Value>)?
 
     internal init(driver: PoolCore?) {
         self.driver = driver
+        remote = nil
+    }
+
+    internal init(remote slot: FutureSlot, _ plan: TransferPlan<Value>) {
+        driver = nil
+        remote = (slot, plan)
     }
 
     internal func steer(by steering: Steering) {
@@ -76,10 +90,15 @@ public final class Future<Value: Sendable>: Sendable {
     }
 
     /// What came of it, if it is done.
-    public var outcome: Result<Value, any Error>? { contents.withLock { $0.outcome } }
+    public var outcome: Result<Value, any Error>? {
+        if let remote, contents.withLock({ $0.outcome == nil }) {
+            arrive(remote.slot.attempt())
+        }
+        return contents.withLock { $0.outcome }
+    }
 
     /// Whether the result, or an error, is there.
-    public var isDone: Bool { contents.withLock { $0.outcome != nil } }
+    public var isDone: Bool { outcome != nil }
 
     /// How far the work is, at this instant.
     public var state: State {
@@ -106,6 +125,13 @@ public final class Future<Value: Sendable>: Sendable {
     private func wait(until deadline: Int64) throws(SharedStateError) -> Result<Value, any Error> {
         if let driver, !isDone {
             try driver.drive(until: deadline) { isDone }
+        }
+        if let remote, !isDone {
+            let slot = remote.slot
+            arrive(blockingWait(at: slot.waitingPlace, until: deadline) { slot.attempt() })
+            guard isDone else {
+                throw SharedStateError(status: Answer.timedOut, "value", "a future")
+            }
         }
         while true {
             if let outcome { return outcome }
@@ -141,18 +167,69 @@ public final class Future<Value: Sendable>: Sendable {
             if contents.outcome == nil { contents.callbacks.append(body) }
             return contents.outcome != nil
         }
-        if isDone { body(self) }
+        if isDone { body(self) } else { watchRemote() }
+    }
+
+    // MARK: Of another process
+
+    /// Takes what a wait for another process's outcome came to.
+    private func arrive(_ status: Int32) {
+        guard let remote, status != Answer.wouldWait, status != Answer.timedOut else { return }
+        if status == 0 {
+            finish(
+                Result { try FutureOutcome.decode(try remote.slot.bytes(), remote.plan) }
+                    .flatMap { $0 })
+        } else {
+            let text = "the process that has the future died before there was a result"
+            finish(.failure(SharedStateError(.workerDied, text)))
+        }
+    }
+
+    /// Waits for another process's outcome in a task, once.
+    private func watchRemote() {
+        guard let remote else { return }
+        let isFirst = contents.withLock { contents in
+            defer { contents.isWatched = true }
+            return !contents.isWatched
+        }
+        guard isFirst else { return }
+        let slot = remote.slot
+        Task.detached {
+            self.arrive(
+                try await Reactor.wait(at: slot.waitingPlace, until: .max) { slot.attempt() })
+        }
+    }
+
+    /// Where others find the outcome, from now on.
+    internal func sharedSlot() throws(SharedStateError) -> FutureSlot {
+        if let remote { return remote.slot }
+        let plan = try TransferPlan<Value>.plan(for: Value.self)
+        let made = try FutureSlot()
+        let (slot, isNew) = contents.withLock { contents -> (FutureSlot, Bool) in
+            if let slot = contents.slot { return (slot, false) }
+            contents.slot = made
+            return (made, true)
+        }
+        if isNew {
+            whenDone { future in
+                guard let outcome = future.outcome else { return }
+                slot.fill(FutureOutcome.encode(outcome, plan))
+            }
+        }
+        return slot
     }
 
     /// Cancels the work.
     ///
-    /// What a worker process runs is ended with it, and the worker replaced; what a thread runs
-    /// goes on.
+    /// What a thread of an executor's runs goes on.
+    /// What a worker process runs is told by `Task.isCancelled`; if it goes on, its worker is ended, and
+    /// replaced (see ``Pool/Options/grace``). What another process has goes on.
     ///
     /// - Parameter running: Whether to cancel work that has begun.
     /// - Returns: Whether it was cancelled, now or before.
     @discardableResult
     public func cancel(running: Bool = true) -> Bool {
+        guard remote == nil else { return state == .cancelled }
         let (outcome, isRunning, steering) = contents.withLock { contents in
             contents.isCancelling = true
             return (contents.outcome, contents.isRunning, contents.steering)

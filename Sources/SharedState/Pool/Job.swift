@@ -9,6 +9,8 @@ internal struct JobForm: Sendable {
         case call = 0
         /// A function of each element.
         case map = 1
+        /// No task: whoever claims it leaves.
+        case leave = 2
     }
 
     var kind: Kind
@@ -109,6 +111,7 @@ internal struct JobCache {
             switch kind {
             case .call: .call(try FunctionReference.resolve(reference))
             case .map: .map(try FunctionReference.resolveMap(reference, broadcast: &reader))
+            case .leave: throw SharedStateError(.incompatible, "the bytes are damaged: no task")
             }
         if known.count == Self.limit { known.removeFirst() }
         known.append((number, offset, function))

@@ -193,7 +193,7 @@ internal final class MapCall<Element: Sendable, Output: Sendable>: @unchecked Se
 
     /// Whether all results are in place: nothing was lost, thrown or recorded.
     private func isWhole(_ batch: PostedBatch) throws -> Bool {
-        guard run.core.withLosses(of: batch, { $0.losses.isEmpty && $0.salvaged.isEmpty }) else {
+        guard run.core.withLosses(of: batch, { $0.isIntact }) else {
             return false
         }
         return unsafe cshm_batch_has_records(batch.pointer) == 0
@@ -203,14 +203,16 @@ internal final class MapCall<Element: Sendable, Output: Sendable>: @unchecked Se
         of batch: PostedBatch, _ group: UInt32,
         _ body: (Int, Result<Output, any Error>) throws -> Void
     ) rethrows {
-        let (losses, salvaged) = run.core.withLosses(of: batch) { ($0.losses, $0.salvaged) }
+        let (losses, salvaged, verdict) = run.core.withLosses(of: batch) {
+            ($0.losses, $0.salvaged, $0.verdicts[group])
+        }
         var cursor: (UInt64, UInt64) = (0, 0)
         var record = unsafe cshm_record()
         var hasRecord = unsafe run.core.nextRecord(batch, group, &cursor, &record)
         let pid = run.core.pid(of: batch.state(of: group).worker)
         for element in batch.elements(of: group) {
             let index = batch.base + Int(element)
-            if let loss = losses[element] {
+            if let loss = verdict ?? losses[element] {
                 try body(index, .failure(loss))
             } else if let kept = salvaged[element] {
                 let worker = run.core.pid(of: kept.worker)

@@ -74,7 +74,7 @@ internal final class MapRun: @unchecked Sendable {
     func end() {
         guard !isOver else { return }
         isOver = true
-        core.abandon(windows.map(\.batch))
+        core.abandon(windows.map(\.batch), isFinal: isCancelled.load(ordering: .acquiring))
         windows = []
         core.endRun()
     }

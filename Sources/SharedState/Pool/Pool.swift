@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 
-internal import Glibc
-
 /// A fixed number of worker processes that run closures.
 ///
 /// Workers run the same executable, forked from a process that never runs `main`. A closure must
@@ -12,78 +10,107 @@ internal import Glibc
 ///   tasks it had not begun go to others. When this process dies, its workers are killed.
 public final class Pool: Sendable {
     internal let core: PoolCore
+    /// What the initializer makes, if there is one.
+    internal let stateType: Any.Type?
 
     /// Starts the workers.
     ///
     /// - Parameters:
-    ///   - workers: How many, 1 to 256; `nil` takes ``defaultWorkerCount``.
+    ///   - mode: Where they are.
+    ///   - workers: How many, 1 to 256; `nil` takes ``defaultWorkerCount``, or, inline, one.
     ///   - maxTasksPerWorker: Tasks, or chunks of a map, after which a worker is replaced by a new
     ///     one; `nil` for no limit.
+    ///   - options: How they start, and when they leave.
     /// - Throws: `invalidArgument`, `cannotHostWorkers`, `full`, `system`.
     public convenience init(
-        workers: Int? = nil, maxTasksPerWorker: Int? = nil
+        _ mode: Mode = .processes, workers: Int? = nil, maxTasksPerWorker: Int? = nil,
+        options: Options = Options()
     ) throws(SharedStateError) {
-        try self.init(workers, maxTasksPerWorker, PoolWorker.Orders())
+        try self.init(mode, workers, maxTasksPerWorker, options, PoolWorker.Orders(), nil)
     }
 
     /// Starts the workers, each of which runs `initializer` before its first task.
     ///
     /// - Parameters:
-    ///   - workers: As in `init(workers:maxTasksPerWorker:)`.
+    ///   - mode: As in the other `init`.
+    ///   - workers: The same.
     ///   - maxTasksPerWorker: The same.
-    ///   - initializer: A closure without captures. A worker whose initializer throws ends, and a
-    ///     pool of such workers is closed.
-    /// - Throws: As `init(workers:maxTasksPerWorker:)`, and `capturesValues`.
-    public convenience init<Result: Sendable>(
-        workers: Int? = nil, maxTasksPerWorker: Int? = nil,
-        initializer: @escaping @Sendable () throws -> Result
+    ///   - options: The same.
+    ///   - initializer: A closure without captures. What it makes stays in its worker, which gives it
+    ///     to the tasks that ask for it, such as those of
+    ///     ``map(_:state:chunkSize:timeout:options:progress:_:)``. A worker whose initializer throws
+    ///     ends, and a pool of such workers is closed, with the error's text.
+    /// - Throws: As the other `init`, and `capturesValues`.
+    public convenience init<State>(
+        _ mode: Mode = .processes, workers: Int? = nil, maxTasksPerWorker: Int? = nil,
+        options: Options = Options(), initializer: @escaping @Sendable () throws -> State
     ) throws(SharedStateError) {
         var orders = PoolWorker.Orders()
-        orders.initializer = try FunctionReference(initializer).bytes
-        try self.init(workers, maxTasksPerWorker, orders)
+        orders.initializer = try FunctionReference(making: initializer).bytes
+        try self.init(mode, workers, maxTasksPerWorker, options, orders, State.self)
     }
 
     /// Starts the workers, each of which runs `initializer` first and `exitHook` last.
     ///
     /// - Parameters:
-    ///   - workers: As in `init(workers:maxTasksPerWorker:)`.
+    ///   - mode: As in the other `init`.
+    ///   - workers: The same.
     ///   - maxTasksPerWorker: The same.
-    ///   - initializer: As in `init(workers:maxTasksPerWorker:initializer:)`.
-    ///   - exitHook: A closure without captures, run by a worker that leaves: when it has done its
-    ///     share of tasks, or the pool was shut down. One that is killed runs nothing.
-    /// - Throws: As `init(workers:maxTasksPerWorker:)`, and `capturesValues`.
-    public convenience init<Result: Sendable, Last: Sendable>(
-        workers: Int? = nil, maxTasksPerWorker: Int? = nil,
-        initializer: @escaping @Sendable () throws -> Result,
-        exitHook: @escaping @Sendable () throws -> Last
+    ///   - options: The same.
+    ///   - initializer: A closure without captures, which makes the worker's state.
+    ///   - exitHook: A closure without captures, given that state by a worker that leaves: when it is
+    ///     replaced, has waited for too long, or the pool was closed and all is done. One that is
+    ///     killed runs nothing.
+    /// - Throws: As the other `init`, and `capturesValues`.
+    public convenience init<State, Last>(
+        _ mode: Mode = .processes, workers: Int? = nil, maxTasksPerWorker: Int? = nil,
+        options: Options = Options(), initializer: @escaping @Sendable () throws -> State,
+        exitHook: @escaping @Sendable (inout State) throws -> Last
     ) throws(SharedStateError) {
         var orders = PoolWorker.Orders()
-        orders.initializer = try FunctionReference(initializer).bytes
-        orders.exitHook = try FunctionReference(exitHook).bytes
-        try self.init(workers, maxTasksPerWorker, orders)
+        orders.initializer = try FunctionReference(making: initializer).bytes
+        orders.exitHook = try FunctionReference(leaving: exitHook).bytes
+        try self.init(mode, workers, maxTasksPerWorker, options, orders, State.self)
     }
 
     private init(
-        _ workers: Int?, _ maxTasks: Int?, _ orders: PoolWorker.Orders
+        _ mode: Mode, _ workers: Int?, _ maxTasks: Int?, _ options: Options,
+        _ orders: PoolWorker.Orders, _ state: Any.Type?
     ) throws(SharedStateError) {
-        let count = workers ?? Pool.defaultWorkerCount
+        let count = workers ?? (mode == .inline ? 1 : Pool.defaultWorkerCount)
         guard (1...256).contains(count) else {
             throw SharedStateError(.invalidArgument, "a pool has 1 to 256 workers, not \(count)")
         }
         guard (maxTasks ?? 1) > 0 else {
             throw SharedStateError(.invalidArgument, "maxTasksPerWorker is at least 1")
         }
+        let options = try options.checked()
         var orders = orders
         orders.maxTasks = UInt64(maxTasks ?? 0)
-        core = try PoolCore(workers: count, orders: orders)
+        orders.maxMemory = UInt64(options.maxMemoryPerWorker ?? 0)
+        orders.idleTime = options.idleTimeout.map { max(1, nanoseconds($0)) } ?? 0
+        orders.isInline = mode == .inline
+        orders.measures = options.measures
+        stateType = state
+        core = try PoolCore(workers: count, orders: orders, options: options)
     }
 
     deinit {
         core.shutDown()
     }
 
-    /// How many workers it has.
+    /// How many workers it is to have.
     public var workerCount: Int { core.workerCount }
+
+    /// Makes it have more or fewer workers.
+    ///
+    /// Those that are too many leave, by way of their exit hook, when they have done what they are at.
+    ///
+    /// - Parameter workers: How many, 1 to ``Options/maxWorkers``.
+    /// - Throws: `invalidArgument`, `closed`, `full`, `system`.
+    public func resize(to workers: Int) throws(SharedStateError) {
+        try core.resize(to: workers)
+    }
 
     /// The workers' process ids, at this instant.
     public var workerPIDs: [Int32] { core.pids }
@@ -136,12 +163,7 @@ public final class Pool: Sendable {
         _ arguments: repeat each Argument, options: TaskOptions = TaskOptions(),
         body: @escaping @Sendable (repeat each Argument) async throws -> Result
     ) async throws -> Result {
-        let core = core
-        let site = try core.catalog.entry(of: AsyncFunctionPack(body: body)) {
-            () throws(SharedStateError) in
-            try CallSite<repeat each Argument, Result>(
-                core, try FunctionReference(asyncPack: body))
-        }
+        let site = try site(ofAsync: body)
         let input = try site.encode(repeat each arguments)
         return try await begin(site, input, options, isAwaited: false).value()
     }
@@ -200,7 +222,18 @@ public final class Pool: Sendable {
         }
     }
 
-    private func begin<each Argument: Sendable, Result: Sendable>(
+    internal func site<each Argument: Sendable, Result: Sendable>(
+        ofAsync body: @escaping @Sendable (repeat each Argument) async throws -> Result
+    ) throws(SharedStateError) -> CallSite<repeat each Argument, Result> {
+        let core = core
+        return try core.catalog.entry(of: AsyncFunctionPack(body: body)) {
+            () throws(SharedStateError) in
+            try CallSite<repeat each Argument, Result>(
+                core, try FunctionReference(asyncPack: body))
+        }
+    }
+
+    internal func begin<each Argument: Sendable, Result: Sendable>(
         _ site: CallSite<repeat each Argument, Result>, _ input: [UInt8], _ options: TaskOptions,
         isAwaited: Bool
     ) throws -> Future<Result> {
@@ -233,20 +266,24 @@ public final class Pool: Sendable {
 
     // MARK: The end
 
-    /// Takes no more tasks; those on their way go on.
+    /// Takes no more tasks; those on their way go on, and then the workers leave.
     public func close() {
         core.close()
     }
 
-    /// Waits until every task on its way is done.
+    /// Waits until every task on its way is done; and, of a pool that was closed, until its workers have
+    /// left, their exit hooks run.
     ///
     /// - Parameter timeout: The longest wait; `nil` waits without limit.
     /// - Throws: `timedOut`.
     public func join(timeout: Duration? = nil) throws(SharedStateError) {
-        try core.drive(until: deadline(after: timeout)) { core.isIdle }
+        try core.join(until: deadline(after: timeout))
     }
 
-    /// Ends the workers now; tasks that are not done fail with `closed`.
+    /// Ends the workers, without waiting for that; tasks that are not done fail with `closed`.
+    ///
+    /// Workers without work leave, by way of their exit hook. The others are told by `Task.isCancelled`
+    /// and by SIGTERM. Who is left after the ``Options/grace`` is killed.
     public func terminate() {
         core.shutDown()
     }
@@ -274,44 +311,4 @@ public func withPool<Result>(
     pool.close()
     try pool.join()
     return result
-}
-
-/// How much of the machine is this process's.
-internal enum ProcessorLimits {
-    /// CPUs that its threads may run on.
-    static var affinity: Int {
-        for line in (contents(of: "/proc/self/status") ?? "").split(separator: "\n") {
-            guard line.hasPrefix("Cpus_allowed:") else { continue }
-            let count = line.dropFirst(13).compactMap { $0.hexDigitValue?.nonzeroBitCount }
-            return max(1, count.reduce(0, +))
-        }
-        return max(1, Int(sysconf(Int32(_SC_NPROCESSORS_ONLN))))
-    }
-
-    /// CPUs' worth of time that its cgroup is given, rounded up; `nil` without a limit.
-    static var quota: Int? {
-        if let text = contents(of: "/sys/fs/cgroup/cpu.max") { return quota(version2: text) }
-        guard let quota = contents(of: "/sys/fs/cgroup/cpu/cpu.cfs_quota_us"),
-            let period = contents(of: "/sys/fs/cgroup/cpu/cpu.cfs_period_us")
-        else { return nil }
-        return Self.quota(version2: "\(quota) \(period)")
-    }
-
-    /// Of "quota period", or "max period".
-    static func quota(version2 text: String) -> Int? {
-        let numbers = text.split(whereSeparator: \.isWhitespace).map { Int($0) }
-        guard numbers.count == 2, let quota = numbers[0], let period = numbers[1], quota > 0,
-            period > 0
-        else { return nil }
-        return (quota + period - 1) / period
-    }
-
-    private static func contents(of path: String) -> String? {
-        let file = unsafe open(path, O_RDONLY | O_CLOEXEC)
-        guard file >= 0 else { return nil }
-        defer { Glibc.close(file) }
-        var room = [UInt8](repeating: 0, count: 8192)
-        let count = unsafe read(file, &room, room.count)
-        return count > 0 ? String(decoding: room[..<count], as: UTF8.self) : nil
-    }
 }

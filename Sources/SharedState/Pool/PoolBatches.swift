@@ -10,6 +10,7 @@ extension PoolCore {
     ) throws(SharedStateError) -> UnsafeMutablePointer<cshm_batch>? {
         try unsafe state.withLock { state throws(SharedStateError) in
             if let failure = state.failure { throw failure }
+            if state.isShort { try fillSeats(&state) }
             var shape = shape
             var made: UnsafeMutablePointer<cshm_batch>?
             let status = unsafe cshm_board_draft(board, &shape, &made)
@@ -53,11 +54,21 @@ extension PoolCore {
         state.withLock { _ in unsafe cshm_board_retire(board, draft) }
     }
 
-    /// Gives up a map's batches: what is running goes on, to no avail.
-    func abandon(_ batches: [PostedBatch]) {
+    /// Gives up a map's batches; what is running is cancelled.
+    ///
+    /// - Parameters:
+    ///   - batches: All that it has posted.
+    ///   - isFinal: Whether to end workers that go on with it.
+    func abandon(_ batches: [PostedBatch], isFinal: Bool) {
         state.withLock { state in
             for batch in batches {
                 batch.drop()
+                for group in 0..<batch.groups {
+                    let (phase, worker) = batch.state(of: group)
+                    if phase == Int32(CSHM_GROUP_CLAIMED) {
+                        stop(worker, keeping: batch.job, isFinal: isFinal, state)
+                    }
+                }
                 retire(batch, &state)
             }
         }
@@ -84,7 +95,10 @@ extension PoolCore {
     }
 
     func endRun() {
-        state.withLock { $0.runs -= 1 }
+        state.withLock { state in
+            state.runs -= 1
+            letGo(&state)
+        }
         ring()
     }
 

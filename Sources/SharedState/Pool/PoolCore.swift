@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
 internal import CShm
-internal import Glibc
 internal import Synchronization
 
 /// What a pool is made of: a board (`cshm/board.h`), workers in its seats, and what is on its way.
@@ -15,7 +14,9 @@ internal final class PoolCore: Sendable {
     /// Posts that single tasks leave to maps.
     static let reserve: UInt32 = 8
 
-    let workerCount: Int
+    let options: Pool.Options
+    /// What workers say of themselves.
+    let crew: Crew
     let region: Region
     nonisolated(unsafe) let board: OpaquePointer
     let place: UInt64
@@ -27,31 +28,42 @@ internal final class PoolCore: Sendable {
     /// to be forked.
     let exits = Mutex<[Exit]>([])
     let jobs = Atomic<UInt64>(1)
+    private let workers: Atomic<Int>
     let catalog = JobCatalog()
     let collector = Collector()
+    /// By which ^C is heard of.
+    let listener = Mutex<Int?>(nil)
 
-    init(workers: Int, orders: PoolWorker.Orders) throws(SharedStateError) {
-        workerCount = workers
+    init(
+        workers: Int, orders: PoolWorker.Orders, options: Pool.Options
+    ) throws(SharedStateError) {
+        let seats = max(workers, options.maxWorkers ?? 0)
+        self.workers = Atomic(workers)
         region = try FamilyRegion.shared()
         self.orders = orders
+        self.options = options
+        crew = try Crew(seats: seats, in: region)
         var place: UInt64 = 0
         var board: OpaquePointer?
         try unsafe check(
-            cshm_board_create(region.pointer, UInt32(workers), &place, &board),
+            cshm_board_create(region.pointer, UInt32(seats), &place, &board),
             "cshm_board_create")
         unsafe self.board = board.unsafelyUnwrapped
         self.place = place
-        state = Mutex(State(seats: Array(repeating: nil, count: workers)))
+        state = Mutex(State(seats: Array(repeating: nil, count: seats), target: workers))
         do throws(SharedStateError) {
-            for seat in 0..<workers {
-                try state.withLock { (state) throws(SharedStateError) in
-                    try startWorker(in: seat, &state)
-                }
-            }
+            try state.withLock { (state) throws(SharedStateError) in try fillSeats(&state) }
+            try listenForInterrupts()
         } catch {
             shutDown()
             throw error
         }
+    }
+
+    /// Workers that there are to be.
+    var workerCount: Int {
+        get { workers.load(ordering: .relaxed) }
+        set { workers.store(newValue, ordering: .relaxed) }
     }
 
     func job(
@@ -62,26 +74,6 @@ internal final class PoolCore: Sendable {
             broadcast: broadcast, in: region)
     }
 
-    /// Takes no more tasks.
-    func close() {
-        state.withLock { $0.isClosed = true }
-    }
-
-    /// Ends every worker now.
-    ///
-    /// Tasks that are not done fail with `closed`.
-    func shutDown() {
-        let ended = state.withLock { state in
-            giveUp(&state, SharedStateError(.closed, "the pool was terminated"))
-            unsafe cshm_board_close(board)
-            defer { for seat in state.seats.indices { state.seats[seat] = nil } }
-            return state.seats.compactMap { $0?.child }
-        }
-        for child in ended { try? Zygote.shared().signal(child, SIGKILL) }
-        ring()
-        collector.stop()
-    }
-
     deinit {
         // No worker is left: each one's end holds the core until then.
         unsafe cshm_board_destroy(board)
@@ -89,7 +81,4 @@ internal final class PoolCore: Sendable {
 
     /// Why the pool gave up, if it did.
     var failure: SharedStateError? { state.withLock { $0.failure } }
-
-    /// Whether no task is on its way.
-    var isIdle: Bool { state.withLock { $0.isIdle } }
 }

@@ -53,6 +53,7 @@ extension PoolCore {
         let others = state.withLock { state in
             for batch in taken { retire(batch, &state) }
             postPending(&state)
+            letGo(&state)
             return state.drivers > 1
         }
         if others { ring() }

@@ -9,7 +9,7 @@ extension Pool {
     ///     It changes neither results nor errors.
     ///   - timeout: The longest that all of it may take; `nil` is without limit.
     ///   - options: Urgency, retries, deadline of each element.
-    ///   - progress: Called on this thread with how many elements are done, of how many.
+    ///   - progress: Is told how many elements are done.
     ///   - body: A closure without captures.
     /// - Returns: The results, in the elements' order.
     /// - Throws: `capturesValues`, `cannotCross`, `closed`, `timedOut`; or, for the first element that
@@ -18,7 +18,7 @@ extension Pool {
     @inlinable
     public func map<Elements: Sequence, Output>(
         _ elements: Elements, chunkSize: Int? = nil, timeout: Duration? = nil,
-        options: TaskOptions = TaskOptions(), progress: ((Int, Int) -> Void)? = nil,
+        options: TaskOptions = TaskOptions(), progress: PoolProgress? = nil,
         _ body: @escaping @Sendable (Elements.Element) throws -> Output
     ) throws -> [Output] where Elements.Element: Sendable, Output: Sendable {
         try gather(elements, beginMap(chunkSize, timeout, options, body), progress)
@@ -39,7 +39,7 @@ extension Pool {
     @inlinable
     public func map<Elements: Sequence, State: Sendable, Output>(
         _ elements: Elements, with state: State, chunkSize: Int? = nil, timeout: Duration? = nil,
-        options: TaskOptions = TaskOptions(), progress: ((Int, Int) -> Void)? = nil,
+        options: TaskOptions = TaskOptions(), progress: PoolProgress? = nil,
         _ body: @escaping @Sendable (Elements.Element, State) throws -> Output
     ) throws -> [Output] where Elements.Element: Sendable, Output: Sendable {
         try gather(elements, beginMap(chunkSize, timeout, options, state, body), progress)
@@ -52,15 +52,17 @@ extension Pool {
     ///   - chunkSize: As in the other `map`.
     ///   - timeout: As there.
     ///   - options: As there.
+    ///   - progress: As there.
     /// - Returns: The results, in the tasks' order.
     /// - Throws: As the other `map`.
     public func map<Tasks: Sequence>(
         _ tasks: Tasks, chunkSize: Int? = nil, timeout: Duration? = nil,
-        options: TaskOptions = TaskOptions()
+        options: TaskOptions = TaskOptions(), progress: PoolProgress? = nil
     ) throws -> [Tasks.Element.Output] where Tasks.Element: PoolTask {
         let job = try core.job(try FunctionReference(task: Tasks.Element.self).bytes)
         return try gather(
-            tasks, MapCall(core, MapSite(job), options, chunk: chunkSize, timeout: timeout), nil)
+            tasks, MapCall(core, MapSite(job), options, chunk: chunkSize, timeout: timeout),
+            progress)
     }
 
     /// Runs `body` on the first elements of all sequences, on the second ones, and so on, until one
@@ -79,13 +81,23 @@ extension Pool {
         options: TaskOptions = TaskOptions(),
         body: @escaping @Sendable (repeat (each Elements).Element) throws -> Output
     ) throws -> [Output] where repeat (each Elements).Element: Sendable {
+        let (rows, call) = try beginStarmap(
+            repeat each sequences, chunk: chunkSize, timeout, options, body)
+        return try gather(rows, call, nil, failure: { rows.failure })
+    }
+
+    internal func beginStarmap<each Elements: Sequence, Output: Sendable>(
+        _ sequences: repeat each Elements, chunk: Int?, _ timeout: Duration?,
+        _ options: TaskOptions,
+        _ body: @escaping @Sendable (repeat (each Elements).Element) throws -> Output
+    ) throws -> (Rows<repeat each Elements>, MapCall<[UInt8], Output>) {
         let job = try core.job(try FunctionReference(pack: body).bytes)
         let rows = Rows(repeat each sequences)
         try rows.checkThatElementsCanCross()
         let call = try MapCall<[UInt8], Output>(
-            core, job, elementStride: nil, encode: { $1.append(raw: $0) }, options,
-            chunk: chunkSize, timeout: timeout)
-        return try gather(rows, call, nil, failure: { rows.failure })
+            core, job, elementStride: nil, encode: { $1.append(raw: $0) }, options, chunk: chunk,
+            timeout: timeout)
+        return (rows, call)
     }
 
     // MARK: What the inlined code calls
@@ -122,19 +134,33 @@ extension Pool {
         return try MapCall(core, try MapSite(job), options, chunk: chunk, timeout: timeout)
     }
 
+    internal func beginMap<Element: Sendable, State: Sendable, Output: Sendable>(
+        _ chunk: Int?, _ timeout: Duration?, _ options: TaskOptions, _ state: State,
+        async body: @escaping @Sendable (Element, State) async throws -> Output
+    ) throws -> MapCall<Element, Output> {
+        var broadcast = ByteWriter()
+        try TransferPlan<State>.plan(for: State.self).encode(state, into: &broadcast)
+        let job = try core.job(
+            try FunctionReference(async: body).bytes, broadcast: broadcast.bytes)
+        return try MapCall(core, try MapSite(job), options, chunk: chunk, timeout: timeout)
+    }
+
     @inlinable
     internal func gather<Elements: Sequence, Output: Sendable>(
         _ elements: Elements, _ call: MapCall<Elements.Element, Output>,
-        _ progress: ((Int, Int) -> Void)?, failure: () -> (any Error)? = { nil }
+        _ progress: PoolProgress?, failure: () -> (any Error)? = { nil }
     ) throws -> [Output] where Elements.Element: Sendable {
-        defer { call.end() }
         let estimate = elements.underestimatedCount
+        progress?.begin(total: estimate > 0 ? estimate : nil)
+        defer {
+            call.end()
+            progress?.end()
+        }
         call.remaining = estimate > 0 ? estimate : nil
         var results: [Output] = []
         results.reserveCapacity(estimate)
         var iterator = elements.makeIterator()
         var next = iterator.next()
-        progress?(0, estimate)
         repeat {
             if call.elementsAreBits {
                 while let first = next, let room = try unsafe call.room() {
@@ -156,7 +182,7 @@ extension Pool {
             }
             if let failure = failure() { throw failure }
             let isOver = try !call.take(into: &results)
-            progress?(call.finished, max(estimate, call.finished))
+            progress?.report(call.finished)
             if isOver, next == nil { return results }
         } while true
     }

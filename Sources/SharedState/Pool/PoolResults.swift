@@ -77,57 +77,6 @@ extension Pool {
         }
         return future
     }
-
-    /// As the `map` that blocks; cancelling the task that awaits it drops what is not begun.
-    ///
-    /// - Parameters:
-    ///   - elements: What to run it on.
-    ///   - chunkSize: As in the other `map`.
-    ///   - timeout: As there.
-    ///   - options: As there.
-    ///   - body: As there.
-    /// - Returns: The results, in the elements' order.
-    /// - Throws: As the other `map`, and `CancellationError`.
-    public func map<Elements: Sequence & SendableMetatype, Output: Sendable>(
-        _ elements: sending Elements, chunkSize: Int? = nil, timeout: Duration? = nil,
-        options: TaskOptions = TaskOptions(),
-        _ body: @escaping @Sendable (Elements.Element) throws -> Output
-    ) async throws -> [Output] where Elements.Element: Sendable {
-        try await gatherAside(elements, try beginMap(chunkSize, timeout, options, body))
-    }
-
-    /// As the others, with a body that may await.
-    ///
-    /// - Parameters:
-    ///   - elements: What to run it on.
-    ///   - chunkSize: As in the other `map`.
-    ///   - timeout: As there.
-    ///   - options: As there.
-    ///   - body: As there.
-    /// - Returns: The results, in the elements' order.
-    /// - Throws: As the other `map`, and `CancellationError`.
-    public func map<Elements: Sequence & SendableMetatype, Output: Sendable>(
-        _ elements: sending Elements, chunkSize: Int? = nil, timeout: Duration? = nil,
-        options: TaskOptions = TaskOptions(),
-        _ body: @escaping @Sendable (Elements.Element) async throws -> Output
-    ) async throws -> [Output] where Elements.Element: Sendable {
-        try await gatherAside(elements, try beginMap(chunkSize, timeout, options, async: body))
-    }
-
-    /// Gathers on a thread of its own, as it blocks.
-    private func gatherAside<Elements: Sequence & SendableMetatype, Output: Sendable>(
-        _ elements: sending Elements, _ call: MapCall<Elements.Element, Output>
-    ) async throws -> [Output] where Elements.Element: Sendable {
-        let elements = Handover(elements)
-        return try await withTaskCancellationHandler {
-            try await Offload.result {
-                guard let elements = elements.take() else { return [] }
-                return try self.gather(elements, call, nil)
-            }
-        } onCancel: {
-            call.cancel()
-        }
-    }
 }
 
 /// Results of ``Pool/imap(_:chunkSize:timeout:options:_:)``, as they come.
@@ -321,9 +270,20 @@ internal enum Offload {
     }
 
     /// Runs `body` on a thread of its own.
-    static func run(_ body: @escaping @Sendable () -> Void) throws(SharedStateError) {
+    ///
+    /// - Parameters:
+    ///   - takesSignals: Whether those that are sent to the process may be handled by it.
+    ///   - body: What it runs.
+    /// - Throws: `system`.
+    static func run(
+        takesSignals: Bool = true, _ body: @escaping @Sendable () -> Void
+    ) throws(SharedStateError) {
         var thread = pthread_t()
-        let work = unsafe Unmanaged.passRetained(Work(body))
+        let work = unsafe Unmanaged.passRetained(
+            Work {
+                if !takesSignals { takeNoSignals() }
+                body()
+            })
         let number = unsafe pthread_create(
             &thread, nil,
             { context in
@@ -336,6 +296,12 @@ internal enum Offload {
             throw SharedStateError(status: -number, "pthread_create", "a call that blocks")
         }
         _ = pthread_detach(thread)
+    }
+
+    private static func takeNoSignals() {
+        var all = sigset_t()
+        unsafe sigfillset(&all)
+        unsafe pthread_sigmask(SIG_BLOCK, &all, nil)
     }
 
     /// Awaits what `body` gives on a thread of its own.

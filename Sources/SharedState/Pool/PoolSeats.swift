@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
 internal import CShm
-internal import Glibc
 
 /// Workers: their start, their end, what they leave.
 extension PoolCore {
@@ -14,15 +13,14 @@ extension PoolCore {
         request.append(fixed: place)
         request.append(fixed: UInt32(seat))
         request.append(fixed: number)
+        request.append(fixed: crew.offset)
         orders.encode(into: &request)
+        crew.seat(number, in: seat)
         state.seats[seat] = Worker(number: number)
         do throws(SharedStateError) {
-            // The board lives as long as a worker may store into it.
-            let child = try Zygote.shared().spawn(payload: request.bytes) { exit in
-                self.hasEnded(Exit(seat: seat, number: number, exit: exit))
-            }
-            state.seats[seat]?.child = child
-            state.pids[number] = child.pid
+            let handle = try start(request.bytes, number, in: seat)
+            state.seats[seat]?.handle = handle
+            state.pids[number] = handle.pid
             if state.pids.count > 4 * workerCount + 64 {
                 state.pids = state.pids.filter { $0.key + UInt32(2 * workerCount + 32) > number }
             }
@@ -30,6 +28,50 @@ extension PoolCore {
             state.seats[seat] = nil
             throw error
         }
+    }
+
+    /// The board lives as long as a worker may store into it: until its end is told.
+    private func start(
+        _ request: [UInt8], _ number: UInt32, in seat: Int
+    ) throws(SharedStateError) -> WorkerHandle {
+        if orders.isInline {
+            return try .startThread(request) { self.threadHasEnded(number, in: seat, $0) }
+        }
+        let options = options.process(seat: seat)
+        return .process(
+            try Zygote.shared().spawn(payload: request, options: options) { exit in
+                self.hasEnded(Exit(seat: seat, number: number, exit: exit))
+            })
+    }
+
+    /// Starts workers until there are as many as there are to be.
+    func fillSeats(_ state: inout State) throws(SharedStateError) {
+        state.isShort = false
+        for seat in state.seats.indices where state.seats[seat] == nil {
+            guard state.liveCount < state.target else { return }
+            try startWorker(in: seat, &state)
+        }
+    }
+
+    /// On the worker's own thread.
+    private func threadHasEnded(_ number: UInt32, in seat: Int, _ error: (any Error)?) {
+        state.withLock { state in
+            if state.seats[seat]?.number == number { state.seats[seat] = nil }
+            guard state.failure == nil else { return }
+            do throws(SharedStateError) {
+                if let error {
+                    throw SharedStateError(
+                        .workerDied,
+                        "a worker's initializer or exit hook threw: \(error); the pool was closed")
+                }
+                guard !state.isClosed || !state.isIdle else { return }
+                state.isShort = state.liveCount < state.target
+                if !state.isIdle || orders.idleTime == 0 { try fillSeats(&state) }
+            } catch {
+                giveUp(&state, error)
+            }
+        }
+        wakeDriver()
     }
 
     /// On the thread that listens to the zygote.
@@ -84,7 +126,7 @@ extension PoolCore {
             if batch.salvaged[element] == nil {
                 let attempts = (batch.attempts[element] ?? 0) + 1
                 batch.attempts[element] = attempts
-                let verdict = batch.verdicts[exit.number]
+                let verdict = batch.verdicts[group]
                 if attempts <= batch.options.retries, verdict == nil {
                     from = element
                 } else {
@@ -98,8 +140,21 @@ extension PoolCore {
     }
 
     func replace(_ exit: Exit, _ state: inout State) {
-        guard !state.isClosed || state.hasWork, state.failure == nil else { return }
+        guard !state.isClosed || !state.isIdle, state.failure == nil,
+            state.liveCount < state.target
+        else { return }
+        if orders.idleTime > 0, state.isIdle {
+            state.isShort = true
+            return
+        }
         if exit.exit.report.status != .exited(code: 0) { state.deathsInARow += 1 }
+        if let text = crew.failure {
+            giveUp(
+                &state,
+                SharedStateError(
+                    .workerDied, "a worker's initializer threw: \(text); the pool was closed"))
+            return
+        }
         do throws(SharedStateError) {
             guard state.deathsInARow < Self.stormLimit else {
                 throw SharedStateError(
@@ -135,17 +190,10 @@ extension PoolCore {
         }
     }
 
-    func kill(_ number: UInt32, _ state: borrowing State) {
-        for worker in state.seats {
-            guard let worker, worker.number == number, let child = worker.child else { continue }
-            try? Zygote.shared().signal(child, SIGKILL)
-        }
-    }
-
     func pid(of worker: UInt32) -> Int32 {
         state.withLock { $0.pids[worker] ?? 0 }
     }
 
     /// The process ids of the workers.
-    var pids: [Int32] { state.withLock { $0.seats.compactMap { $0?.child?.pid } } }
+    var pids: [Int32] { state.withLock { $0.seats.compactMap { $0?.handle?.pid } } }
 }

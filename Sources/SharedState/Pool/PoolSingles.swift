@@ -12,6 +12,7 @@ extension PoolCore {
     ) throws(SharedStateError) {
         let mustWake = try state.withLock { (state) throws(SharedStateError) -> Bool in
             try state.checkOpen()
+            if state.isShort { try fillSeats(&state) }
             let urgency = Int(task.options.urgency.rawValue)
             if state.pending[urgency].isEmpty,
                 unsafe cshm_board_room(board) > Self.reserve
@@ -96,7 +97,7 @@ extension PoolCore {
         wakeCollector()
     }
 
-    /// Takes a task back, or kills the worker that runs it.
+    /// Takes a task back, or away from the worker that runs it.
     ///
     /// - Returns: Whether it was not done before.
     func cancel(_ task: SingleTask, _ error: SharedStateError, kill: Bool) -> Bool {
@@ -114,9 +115,8 @@ extension PoolCore {
             let (phase, worker) = batch.state(of: 0)
             batch.verdict = nil
             guard kill, phase == Int32(CSHM_GROUP_CLAIMED) else { return (false, false) }
-            batch.verdicts[worker] = error
-            self.kill(worker, state)
-            return (true, false)
+            giveUp(batch, worker, &state)
+            return (true, true)
         }
         if pending { task.complete(.failed(error)) }
         if found { wakeDriver() }
@@ -150,18 +150,34 @@ extension PoolCore {
         }
     }
 
-    /// Kills the worker of a task that has run for too long.
+    /// Gives up a task that a worker runs, which is to stop; it is the caller's to tell of it.
+    func giveUp(_ batch: PostedBatch, _ worker: UInt32, _ state: inout State) {
+        stop(worker, keeping: batch.job, state)
+        batch.isTaken = true
+        state.singles -= 1
+        retire(batch, &state)
+        letGo(&state)
+    }
+
+    /// Stops a task that has run for too long.
     func enforceLimit(_ batch: PostedBatch, _ state: inout State) {
         guard let limit = batch.options.limit else { return }
         for group in 0..<batch.groups {
             let (phase, worker) = batch.state(of: group)
-            guard phase == Int32(CSHM_GROUP_CLAIMED), batch.verdicts[worker] == nil,
+            guard phase == Int32(CSHM_GROUP_CLAIMED), batch.verdicts[group] == nil,
                 let seat = state.seats.firstIndex(where: { $0?.number == worker }),
                 unsafe cshm_board_claimed_for(board, UInt32(seat)) > limit
             else { continue }
-            batch.verdicts[worker] = SharedStateError(
+            let error = SharedStateError(
                 .timedOut, "the task ran for longer than its deadline of \(limit) ns allows")
-            kill(worker, state)
+            guard let task = batch.task else {
+                batch.verdicts[group] = error
+                stop(worker, keeping: batch.job, state)
+                continue
+            }
+            guard !batch.isTaken else { continue }
+            giveUp(batch, worker, &state)
+            failLater(task, error)
         }
     }
 }

@@ -4,7 +4,7 @@
 extension PoolCore {
     struct Worker {
         let number: UInt32
-        var child: SpawnedChild?
+        var handle: WorkerHandle?
     }
 
     struct Pending {
@@ -34,6 +34,12 @@ extension PoolCore {
         var deathsInARow = 0
         var failure: SharedStateError?
         var isClosed = false
+        /// Workers that there are to be.
+        var target: Int
+        /// Workers that are asked to leave and have not answered.
+        var leaving = 0
+        /// There are fewer workers than there are to be when there is work.
+        var isShort = false
         var pids: [UInt32: Int32] = [:]
     }
 }
@@ -43,6 +49,8 @@ extension PoolCore.State {
     var hasWork: Bool { singles > 0 || pending.contains { !$0.isEmpty } }
 
     var isIdle: Bool { runs == 0 && !hasWork }
+
+    var liveCount: Int { seats.count { $0 != nil } }
 
     func checkOpen() throws(SharedStateError) {
         if let failure { throw failure }

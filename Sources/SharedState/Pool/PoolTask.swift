@@ -27,8 +27,10 @@ public struct TaskOptions: Sendable, Hashable {
     public var urgency: TaskUrgency
     /// How often it is run again that throws or whose worker dies.
     public var retries: Int
-    /// How long it may run; then its worker is killed, within some 25 ms, and it fails with
-    /// `timedOut`.
+    /// How long it may run; then it fails with `timedOut`, within some 25 ms.
+    ///
+    /// `Task.isCancelled` tells it so. If it goes on all the same, its worker is ended, and replaced;
+    /// see ``Pool/Options/grace``. An element of a map has its outcome when it has ended.
     public var deadline: Duration?
 
     /// Neither urgent nor retried, as long as it takes.
@@ -42,11 +44,7 @@ public struct TaskOptions: Sendable, Hashable {
 
     /// Nanoseconds.
     internal var limit: Int64? {
-        deadline.map { deadline in
-            let parts = deadline.components
-            let (whole, overflow) = parts.seconds.multipliedReportingOverflow(by: 1_000_000_000)
-            return overflow ? .max : max(1, whole + parts.attoseconds / 1_000_000_000)
-        }
+        deadline.map { max(1, nanoseconds($0)) }
     }
 
     internal func checked() throws(SharedStateError) -> TaskOptions {

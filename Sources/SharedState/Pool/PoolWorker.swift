@@ -16,11 +16,23 @@ internal struct PoolWorker {
         var exitHook: [UInt8] = []
         /// Groups after which it leaves; 0 for none.
         var maxTasks: UInt64 = 0
+        /// Bytes of its own with which it leaves; 0 for any.
+        var maxMemory: UInt64 = 0
+        /// Nanoseconds that it waits for work before it leaves; 0 for ever.
+        var idleTime: Int64 = 0
+        /// It is a thread of the pool's process.
+        var isInline = false
+        /// It measures how long groups take.
+        var measures = false
 
         func encode(into writer: inout ByteWriter) {
             writer.append(prefixed: initializer)
             writer.append(prefixed: exitHook)
             writer.append(fixed: maxTasks)
+            writer.append(fixed: maxMemory)
+            writer.append(fixed: idleTime)
+            writer.append(byte: isInline ? 1 : 0)
+            writer.append(byte: measures ? 1 : 0)
         }
 
         init() {}
@@ -29,18 +41,38 @@ internal struct PoolWorker {
             initializer = try reader.prefixed()
             exitHook = try reader.prefixed()
             maxTasks = try reader.fixed(UInt64.self)
+            maxMemory = try reader.fixed(UInt64.self)
+            idleTime = try reader.fixed(Int64.self)
+            isInline = try reader.byte() == 1
+            measures = try reader.byte() == 1
         }
     }
 
+    /// Why the loop ends.
+    enum End {
+        /// There is no more work.
+        case over
+        /// It has done its share.
+        case isUsedUp
+        /// What it did last was cancelled.
+        case wasCancelled
+    }
+
     private let board: OpaquePointer
+    private let orders: Orders
+    private let task: WorkerTask
     private var jobs: JobCache
     private var lease = unsafe cshm_lease()
+    private var memory: OwnMemory
+    private var turn: UInt64 = 0
+    private var served: UInt64 = 0
 
     static func run(_ reader: inout ByteReader) throws {
         let region = try FamilyRegion.shared()
         let place = try reader.fixed(UInt64.self)
         let seat = try reader.fixed(UInt32.self)
         let number = try reader.fixed(UInt32.self)
+        let crew = try Crew(SharedObject(region, try reader.fixed(UInt64.self), sent: true))
         let orders = try Orders(from: &reader)
         var board: OpaquePointer?
         try unsafe check(cshm_board_open(region.pointer, place, &board), "cshm_board_open")
@@ -48,34 +80,70 @@ internal struct PoolWorker {
         defer { unsafe cshm_board_leave(board) }
         // -EBUSY: it was taken for dead before it came here, and nobody waits for it.
         try unsafe check(cshm_board_enter(board, seat, number), "cshm_board_enter")
-        try callHook(orders.initializer)
-        var worker = unsafe PoolWorker(board: board, jobs: JobCache(region: region))
-        try worker.serve(orders)
-        try callHook(orders.exitHook)
+        let task = WorkerTask(crew, seat: Int(seat))
+        task.introduce()
+        try task.watch()
+        defer { if orders.isInline { task.endWatch() } }
+        var end = End.over
+        repeat {
+            var worker = unsafe PoolWorker(
+                board: board, orders: orders, task: task, jobs: JobCache(region: region),
+                memory: OwnMemory(limit: orders.maxMemory))
+            end = try worker.live()
+        } while end == .isUsedUp && orders.isInline
+    }
+
+    /// From the initializer to the exit hook.
+    private mutating func live() throws -> End {
+        let context = WorkerContext(task)
+        do {
+            try task.run(context) { try Self.callHook(orders.initializer) }
+        } catch {
+            task.crew.fail(error, in: task.seat)
+            throw error
+        }
+        var end = End.over
+        repeat {
+            end = try task.run(context) { try serve() }
+        } while end == .wasCancelled
+        try task.run(context) { try Self.callHook(orders.exitHook) }
+        return end
     }
 
     private static func callHook(_ bytes: [UInt8]) throws {
         guard !bytes.isEmpty else { return }
-        var none = unsafe ByteReader(UnsafeRawBufferPointer(start: nil, count: 0))
-        var ignored = ByteWriter()
-        try FunctionReference.resolve(bytes).call(arguments: &none, into: &ignored)
+        try callWithoutArguments(bytes)
     }
 
-    /// Until the pool is closed or its process dead.
-    private mutating func serve(_ orders: Orders) throws {
-        var served: UInt64 = 0
+    /// Until the pool is closed, its process dead, or it has done its share.
+    private mutating func serve() throws -> End {
         while orders.maxTasks == 0 || served < orders.maxTasks {
-            let status = unsafe cshm_board_claim_until(board, &lease, .max)
-            if status == -EPIPE || status == -ECANCELED { break }
+            turn += 1
+            task.begin(turn)
+            let idle = orders.idleTime == 0 ? Int64.max : deadline(in: orders.idleTime)
+            let status = unsafe cshm_board_claim_until(board, &lease, idle)
+            if status == -EPIPE || status == -ECANCELED || status == -ETIMEDOUT {
+                _ = task.end()
+                return .over
+            }
             try check(status, "cshm_board_claim_until")
+            let since = task.works(turn, measures: orders.measures)
+            let isLeaving = unsafe lease.tag == JobForm(kind: .leave).tag
             do {
-                try perform()
+                if !isLeaving { try perform() }
             } catch {
                 try fail(unsafe lease.first, error)
             }
+            let first = unsafe lease.first
+            let count = unsafe UInt64(lease.end - lease.first)
             unsafe cshm_board_done(board, &lease)
             served += 1
+            if !isLeaving { task.count(count, index: UInt64(first), since: since) }
+            if task.end() { return .wasCancelled }
+            if isLeaving { return .over }
+            if memory.isTooMuch { return .isUsedUp }
         }
+        return .isUsedUp
     }
 
     private mutating func perform() throws {

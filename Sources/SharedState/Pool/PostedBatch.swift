@@ -46,7 +46,7 @@ internal final class PostedBatch: @unchecked Sendable {
     var isTaken = false
     /// Why it was dropped before anybody began it.
     var verdict: SharedStateError?
-    /// Why workers that run some of it are being killed.
+    /// Why groups of it are stopped that workers run.
     var verdicts: [UInt32: SharedStateError] = [:]
     /// Elements that failed with their worker.
     var losses: [UInt32: SharedStateError] = [:]
@@ -65,6 +65,9 @@ internal final class PostedBatch: @unchecked Sendable {
         self.task = task
         self.base = base
     }
+
+    /// Nothing was lost or stopped.
+    var isIntact: Bool { losses.isEmpty && salvaged.isEmpty && verdicts.isEmpty }
 
     var groups: UInt32 { unsafe pointer.pointee.groups }
     var group: UInt32 { unsafe pointer.pointee.group }

@@ -16,3 +16,16 @@ internal func deadline(after timeout: Duration?) -> Int64 {
     let (absolute, never) = sum.addingReportingOverflow(cshm_now_ns())
     return never ? .max : absolute
 }
+
+/// A duration in nanoseconds; the largest there is where that overflows.
+internal func nanoseconds(_ duration: Duration) -> Int64 {
+    let parts = duration.components
+    let (whole, overflow) = parts.seconds.multipliedReportingOverflow(by: 1_000_000_000)
+    return overflow ? .max : whole + parts.attoseconds / 1_000_000_000
+}
+
+/// The absolute monotonic time that is so many nanoseconds from now.
+internal func deadline(in nanoseconds: Int64) -> Int64 {
+    let (sum, never) = cshm_now_ns().addingReportingOverflow(nanoseconds)
+    return never ? .max : sum
+}

@@ -40,6 +40,8 @@ public struct SharedStateError: Error, Hashable, Sendable, CustomStringConvertib
         case broken
         /// The object was cancelled or closed, or the pool shut down (`ECANCELED`).
         case closed
+        /// ^C came, and the pool was told to cancel its work then.
+        case interrupted
         /// The stream has ended: nothing more is put, and all that was is delivered (`EPIPE`).
         case finished
         /// This process was made by a `fork()` the library did not see (`ECHILD`).

@@ -6,6 +6,10 @@ internal struct AsyncFunction1<T, R>: Sendable {
     internal let body: @Sendable (T) async throws -> R
 }
 
+internal struct AsyncFunction2<T, W, R>: Sendable {
+    internal let body: @Sendable (T, W) async throws -> R
+}
+
 /// As ``FunctionPack``, of a function that may wait.
 internal struct AsyncFunctionPack<each A, R>: Sendable {
     internal let body: @Sendable (repeat each A) async throws -> R
@@ -47,6 +51,41 @@ internal struct AsyncEntry1<T, R>: FunctionEntry, RemoteCallable, RemoteMap {
 
     internal var elementStride: Int? { argument.stride }
     internal var resultStride: Int? { result.stride }
+}
+
+/// Calls an `async` function of an element and of what is the same for all of them.
+internal struct AsyncEntry2<T, W: Sendable, R>: FunctionEntry {
+    private struct Map: RemoteMap {
+        let function: AsyncFunction2<T, W, R>
+        let element: TransferPlan<T>
+        let result: TransferPlan<R>
+        let broadcast: W
+
+        func call(element reader: inout ByteReader, into writer: inout ByteWriter) throws {
+            let value = try element.decode(from: &reader)
+            let (body, broadcast) = (function.body, broadcast)
+            try result.encode(
+                try blocking(value) { try await body($0, broadcast) }, into: &writer)
+        }
+
+        var elementStride: Int? { element.stride }
+        var resultStride: Int? { result.stride }
+    }
+
+    internal static func callable(
+        _ function: PortableFunction
+    ) throws(SharedStateError) -> any RemoteCallable {
+        throw SharedStateError(.incompatible, "\(Self.self) is a function of an element")
+    }
+
+    internal static func map(
+        _ function: PortableFunction, broadcast: inout ByteReader
+    ) throws -> any RemoteMap {
+        Map(
+            function: try function.rebuild(as: AsyncFunction2<T, W, R>.self),
+            element: try TransferPlan.plan(for: T.self), result: try TransferPlan.plan(for: R.self),
+            broadcast: try TransferPlan<W>.plan(for: W.self).decode(from: &broadcast))
+    }
 }
 
 /// Calls an `async` function whose caller has the arguments as a parameter pack.
@@ -145,7 +184,7 @@ private func blocking<Value, Result>(
     _ value: Value, _ body: @escaping @Sendable (Value) async throws -> Result
 ) throws -> Result {
     let errand = BlockingCall<Value, Result>(value)
-    Task.detached {
+    let task = Task.detached {
         do {
             errand.outcome = .success(try await body(errand.value))
         } catch {
@@ -153,6 +192,10 @@ private func blocking<Value, Result>(
         }
         errand.isDone.signal()
     }
+    // What cancels the task that this runs in, in a pool's worker, cancels that one.
+    let worker = WorkerContext.current?.task
+    let number = worker?.add { task.cancel() }
+    defer { if let number { worker?.remove(number) } }
     errand.isDone.wait()
     guard let outcome = errand.outcome else { throw CancellationError() }
     return try outcome.get()

@@ -67,6 +67,12 @@ internal struct FunctionReference: Sendable {
         try self.init(AsyncFunction1(body: body), AsyncEntry1<T, R>.self)
     }
 
+    internal init<T, W: Sendable, R>(
+        async body: @escaping @Sendable (T, W) async throws -> R
+    ) throws(SharedStateError) {
+        try self.init(AsyncFunction2(body: body), AsyncEntry2<T, W, R>.self)
+    }
+
     /// As ``init(pack:)``, of a function that may wait.
     internal init<each A: Sendable, R>(
         asyncPack body: @escaping @Sendable (repeat each A) async throws -> R
@@ -79,7 +85,8 @@ internal struct FunctionReference: Sendable {
         try self.init(Function0<Bool>(body: { true }), TaskEntry<Task, Task.Output>.self)
     }
 
-    private init<Closure>(_ closure: Closure, _ entry: Any.Type) throws(SharedStateError) {
+    /// Of a struct whose only property is the closure.
+    internal init<Closure>(_ closure: Closure, _ entry: Any.Type) throws(SharedStateError) {
         let function = try PortableFunction(closure)
         let type = try TypeReference(entry)
         var writer = ByteWriter(reservingCapacity: 128)

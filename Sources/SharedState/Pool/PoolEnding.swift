@@ -1,0 +1,183 @@
+// SPDX-License-Identifier: Apache-2.0
+
+internal import CShm
+internal import Dispatch
+internal import Glibc
+
+/// How what runs is ended: asked first, then made to.
+extension PoolCore {
+    /// Lets the task that a worker is at know that it is cancelled; under the lock.
+    ///
+    /// - Parameters:
+    ///   - number: The worker's.
+    ///   - job: What it runs, which it may still look at.
+    ///   - isFinal: Whether to end the worker if it goes on with it: by SIGTERM after the grace, by
+    ///     SIGKILL after another.
+    ///   - state: The pool's.
+    func stop(
+        _ number: UInt32, keeping job: Job, isFinal: Bool = true, _ state: borrowing State
+    ) {
+        guard let seat = state.seats.firstIndex(where: { $0?.number == number }) else { return }
+        let turn = crew.turn(of: seat)
+        crew.cancel(turn, in: seat)
+        if isFinal {
+            afterGrace {
+                self.press(number, in: seat, at: turn, SIGTERM)
+                withExtendedLifetime(job) {}
+            }
+        }
+    }
+
+    private func press(_ number: UInt32, in seat: Int, at turn: UInt64, _ signal: Int32) {
+        let isStillAtIt = state.withLock { state in
+            guard let worker = state.seats[seat], worker.number == number,
+                crew.turn(of: seat) == turn
+            else { return false }
+            worker.handle?.signal(signal)
+            return !orders.isInline
+        }
+        if isStillAtIt, signal == SIGTERM {
+            afterGrace { self.press(number, in: seat, at: turn, SIGKILL) }
+        }
+    }
+
+    private func afterGrace(_ body: @escaping @Sendable () -> Void) {
+        let grace = Int(clamping: nanoseconds(options.grace))
+        DispatchQueue.global().asyncAfter(deadline: .now() + .nanoseconds(grace), execute: body)
+    }
+
+    // MARK: Of all
+
+    /// Takes no more tasks; the workers leave when all are done.
+    func close() {
+        state.withLock { state in
+            state.isClosed = true
+            letGo(&state)
+        }
+        ring()
+    }
+
+    /// Lets the workers leave, if there will be nothing to do any more.
+    func letGo(_ state: inout State) {
+        if state.isClosed, state.isIdle { unsafe cshm_board_close(board) }
+    }
+
+    /// Waits until all is done; and, of a pool that is closed, until all workers have left.
+    func join(until deadline: Int64) throws(SharedStateError) {
+        try drive(until: deadline) { state.withLock { $0.isIdle } }
+        try drive(until: deadline) {
+            state.withLock { state in
+                letGo(&state)
+                return !state.isClosed || state.liveCount == 0
+            }
+        }
+    }
+
+    /// How all workers are ended.
+    ///
+    /// Those that wait leave in any case.
+    enum Manner {
+        /// Those that work are asked, get a SIGTERM after a grace, and a SIGKILL after another.
+        case asking
+        /// Those that work get a SIGTERM, and a SIGKILL after a grace.
+        case terminating
+    }
+
+    /// Ends every worker; tasks that are not done fail with `closed`.
+    func shutDown() {
+        _ = endAll(SharedStateError(.closed, "the pool was terminated"), .terminating)
+        collector.stop()
+        stopListening()
+    }
+
+    /// - Returns: Whether something was on its way.
+    func endAll(_ error: SharedStateError, _ manner: Manner) -> Bool {
+        let (hadWork, all, busy) = state.withLock { state in
+            let hadWork = !state.isIdle
+            giveUp(&state, error)
+            unsafe cshm_board_close(board)
+            let (all, busy) = takeWorkers(&state)
+            return (hadWork, all, busy)
+        }
+        ring()
+        let kill: @Sendable () -> Void = { for worker in all { worker.signal(SIGKILL) } }
+        let terminate: @Sendable () -> Void = {
+            for worker in busy { worker.signal(SIGTERM) }
+            self.afterGrace(kill)
+        }
+        if all.isEmpty || orders.isInline { return hadWork }
+        if manner == .asking { afterGrace(terminate) } else { terminate() }
+        return hadWork
+    }
+
+    /// Empties the seats, and lets those that work know that it is cancelled.
+    private func takeWorkers(
+        _ state: inout State
+    ) -> (all: [WorkerHandle], busy: [WorkerHandle]) {
+        var all: [WorkerHandle] = []
+        var busy: [WorkerHandle] = []
+        for seat in state.seats.indices {
+            guard let handle = state.seats[seat]?.handle else { continue }
+            all.append(handle)
+            if crew.isBusy(seat) {
+                crew.cancel(crew.turn(of: seat), in: seat)
+                busy.append(handle)
+            }
+            state.seats[seat] = nil
+        }
+        return (all, busy)
+    }
+
+    // MARK: ^C
+
+    /// Cancels all on ^C, from now on, if that is wanted.
+    func listenForInterrupts() throws(SharedStateError) {
+        guard options.cancelsOnInterrupt else { return }
+        let number = try InterruptWatch.shared.add { [weak self] in
+            guard let self else { return false }
+            return self.endAll(
+                SharedStateError(.interrupted, "^C (SIGINT) came, and the pool was closed"), .asking
+            )
+        }
+        listener.withLock { $0 = number }
+    }
+
+    private func stopListening() {
+        if let number = listener.withLock({ $0.take() }) { InterruptWatch.shared.remove(number) }
+    }
+
+    // MARK: More or fewer
+
+    func resize(to count: Int) throws(SharedStateError) {
+        guard (1...crew.seats).contains(count) else {
+            throw SharedStateError(
+                .invalidArgument,
+                "this pool has 1 to \(crew.seats) workers, not \(count); see Options.maxWorkers")
+        }
+        let surplus = try state.withLock { (state) throws(SharedStateError) -> Int in
+            try state.checkOpen()
+            state.target = count
+            workerCount = count
+            if state.liveCount < count, orders.idleTime == 0 || !state.isIdle {
+                try fillSeats(&state)
+            } else if state.liveCount < count {
+                state.isShort = true
+            }
+            let surplus = max(0, state.liveCount - state.leaving - count)
+            state.leaving += surplus
+            return surplus
+        }
+        for _ in 0..<surplus { try postLeave() }
+    }
+
+    /// Whoever claims it leaves, when it has done what it is at.
+    private func postLeave() throws(SharedStateError) {
+        let options = TaskOptions(urgency: .high)
+        let task = SingleTask(
+            job: try job([]), form: JobForm(kind: .leave), options: options
+        ) { _ in
+            self.state.withLock { $0.leaving -= 1 }
+        }
+        try submit(task, [0], isAwaited: false)
+    }
+}

@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/// What the code of tasks can reach of the worker that runs it.
+///
+/// Sendable, unchecked: the worker's own thread uses it, and nobody else.
+internal final class WorkerContext: @unchecked Sendable {
+    @TaskLocal static var current: WorkerContext?
+
+    let task: WorkerTask
+    /// What the initializer made: a ``StateBox``.
+    var state: AnyObject?
+
+    init(_ task: WorkerTask) { self.task = task }
+
+    func box<State>(of: State.Type) throws(SharedStateError) -> StateBox<State> {
+        if let box = state as? StateBox<State> { return box }
+        throw SharedStateError(
+            .invalidArgument,
+            "the worker has no state of type \(State.self); the pool's initializer makes it")
+    }
+}
+
+/// Sendable, unchecked: as ``WorkerContext``.
+internal final class StateBox<State>: @unchecked Sendable {
+    var value: State
+
+    init(_ value: State) { self.value = value }
+}
+
+// MARK: Functions of the state
+
+internal struct ExitFunction<State, R>: Sendable {
+    internal let body: @Sendable (inout State) throws -> R
+}
+
+internal struct StateFunction<State, T, R>: Sendable {
+    internal let body: @Sendable (inout State, T) throws -> R
+}
+
+internal struct StateFunctionPack<State, each A, R>: Sendable {
+    internal let body: @Sendable (inout State, repeat each A) throws -> R
+}
+
+extension FunctionReference {
+    internal init<State>(
+        making body: @escaping @Sendable () throws -> State
+    ) throws(SharedStateError) {
+        try self.init(Function0(body: body), InitializerEntry<State>.self)
+    }
+
+    internal init<State, R>(
+        leaving body: @escaping @Sendable (inout State) throws -> R
+    ) throws(SharedStateError) {
+        try self.init(ExitFunction(body: body), ExitEntry<State, R>.self)
+    }
+
+    internal init<State, T, R>(
+        state body: @escaping @Sendable (inout State, T) throws -> R
+    ) throws(SharedStateError) {
+        try self.init(StateFunction(body: body), StateEntry<State, T, R>.self)
+    }
+
+    internal init<State, each A, R>(
+        statePack body: @escaping @Sendable (inout State, repeat each A) throws -> R
+    ) throws(SharedStateError) {
+        try self.init(
+            StateFunctionPack(body: body), StateEntryPack<State, repeat each A, R>.self)
+    }
+}
+
+/// Makes the worker's state.
+internal struct InitializerEntry<State>: FunctionEntry, RemoteCallable {
+    private let function: Function0<State>
+
+    internal static func callable(
+        _ function: PortableFunction
+    ) throws(SharedStateError) -> any RemoteCallable {
+        InitializerEntry(function: try function.rebuild(as: Function0<State>.self))
+    }
+
+    internal func call(arguments: inout ByteReader, into writer: inout ByteWriter) throws {
+        WorkerContext.current?.state = StateBox(try function.body())
+    }
+}
+
+/// Is given the worker's state last.
+internal struct ExitEntry<State, R>: FunctionEntry, RemoteCallable {
+    private let function: ExitFunction<State, R>
+    private let box: StateBox<State>?
+
+    internal static func callable(
+        _ function: PortableFunction
+    ) throws(SharedStateError) -> any RemoteCallable {
+        ExitEntry(
+            function: try function.rebuild(as: ExitFunction<State, R>.self),
+            box: try WorkerContext.current?.box(of: State.self))
+    }
+
+    internal func call(arguments: inout ByteReader, into writer: inout ByteWriter) throws {
+        if let box { _ = try function.body(&box.value) }
+    }
+}
+
+/// Calls a function of the worker's state and an element.
+internal struct StateEntry<State, T, R>: FunctionEntry, RemoteMap {
+    private let function: StateFunction<State, T, R>
+    private let box: StateBox<State>
+    private let argument: TransferPlan<T>
+    private let result: TransferPlan<R>
+
+    internal static func callable(
+        _ function: PortableFunction
+    ) throws(SharedStateError) -> any RemoteCallable {
+        throw SharedStateError(.incompatible, "\(Self.self) is a function of an element")
+    }
+
+    internal static func map(
+        _ function: PortableFunction, broadcast: inout ByteReader
+    ) throws -> any RemoteMap {
+        guard let context = WorkerContext.current else { throw SharedStateError.truncated }
+        return StateEntry(
+            function: try function.rebuild(as: StateFunction<State, T, R>.self),
+            box: try context.box(of: State.self), argument: try TransferPlan.plan(for: T.self),
+            result: try TransferPlan.plan(for: R.self))
+    }
+
+    internal func call(element: inout ByteReader, into writer: inout ByteWriter) throws {
+        let value = try function.body(&box.value, try argument.decode(from: &element))
+        try result.encode(value, into: &writer)
+    }
+
+    internal var elementStride: Int? { argument.stride }
+    internal var resultStride: Int? { result.stride }
+}
+
+/// Calls a function of the worker's state and arguments.
+internal struct StateEntryPack<State, each A, R>: FunctionEntry, RemoteCallable {
+    private let function: StateFunctionPack<State, repeat each A, R>
+    private let box: StateBox<State>
+    private let arguments: (repeat TransferPlan<each A>)
+    private let result: TransferPlan<R>
+
+    internal static func callable(
+        _ function: PortableFunction
+    ) throws(SharedStateError) -> any RemoteCallable {
+        guard let context = WorkerContext.current else { throw SharedStateError.truncated }
+        return StateEntryPack(
+            function: try function.rebuild(as: StateFunctionPack<State, repeat each A, R>.self),
+            box: try context.box(of: State.self),
+            arguments: (repeat try TransferPlan.plan(for: (each A).self)),
+            result: try TransferPlan.plan(for: R.self))
+    }
+
+    internal func call(arguments reader: inout ByteReader, into writer: inout ByteWriter) throws {
+        let values = (repeat try (each arguments).decode(from: &reader))
+        try result.encode(try function.body(&box.value, repeat each values), into: &writer)
+    }
+}

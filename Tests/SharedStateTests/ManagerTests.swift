@@ -100,6 +100,90 @@ struct ManagerTests {
         #expect(throws: SharedStateError.self) { try Manager(opening: name) }
     }
 
+    @Test func `all else is found by its name, and refused as something else`() throws {
+        let name = "sharedstate.test.nouns.\(getpid())"
+        try withManager(named: name, capacity: 64 << 20) { here in
+            let there = try Manager(opening: name)
+            try here.queue("queue", of: Int.self).put(1)
+            #expect(try there.queue("queue", of: Int.self).get() == 1)
+            try here.joinableQueue("jobs", of: String.self).put("saw")
+            let jobs = try there.joinableQueue("jobs", of: String.self)
+            #expect(try jobs.get() == "saw")
+            try jobs.taskDone()
+            try here.joinableQueue("jobs", of: String.self).join()
+            let subscriber = try here.broadcast("news", of: Int.self).subscriber()
+            try there.broadcast("news", of: Int.self).publisher().put(5)
+            #expect(try subscriber.get() == 5)
+            try here.lanes("lanes", of: Int.self).lane().put(6)
+            #expect(try there.lanes("lanes", of: Int.self).get() == 6)
+            let lock = try there.lock("lock")
+            try here.lock("lock").withLock { _ in
+                #expect(lock.owner?.processIdentifier == getpid())
+            }
+            #expect(try here.semaphore("slots", value: 1).tryAcquire())
+            #expect(try !there.semaphore("slots", value: 9).tryAcquire())
+            #expect(try here.boundedSemaphore("bounded", value: 1).tryAcquire())
+            #expect(try !there.boundedSemaphore("bounded", value: 9).tryAcquire())
+            try here.event("begun").set()
+            #expect(try there.event("begun").isSet)
+            try here.latch("parts", count: 1).countDown()
+            #expect(try there.latch("parts", count: 9).count == 0)
+            #expect(try here.barrier("meet", parties: 3).parties == 3)
+            #expect(try there.barrier("meet", parties: 9).parties == 3)
+            try here.once("setUp").run { _ in }
+            #expect(try there.once("setUp").isDone)
+            try here.counter("count", 3).increment()
+            #expect(try there.counter("count").value == 4)
+            try here.atomic("bits", UInt32(1)).bitwiseOr(4)
+            #expect(try there.atomic("bits", UInt32(0)).load() == 5)
+            try here.sharedValue("pair", 7).store(8)
+            #expect(try there.sharedValue("pair", 0).value == 8)
+            try here.sharedArray("row", of: Int.self, count: 4)[3] = 9
+            #expect(try there.sharedArray("row", of: Int.self, count: 1).count == 4)
+            try here.condition("ready").withLock { _ in }
+            _ = try Condition(opening: "ready", in: there.region)
+            _ = try here.recursiveLock("again")
+            _ = try here.readWriteLock("shelf")
+            _ = try here.asyncLock("door")
+            _ = try here.permits("permits", count: 2)
+            for (other, found) in try [
+                ("lock", there.names().contains("ready.lock")),
+                ("queue", there.names().contains("door")),
+            ] {
+                #expect(found)
+                #expect(throws: SharedStateError.self) { try there.event(other) }
+            }
+            #expect(throws: SharedStateError.self) { try there.queue("queue", of: String.self) }
+            #expect(throws: SharedStateError.self) { try there.recursiveLock("lock") }
+        }
+    }
+
+    @Test func `a condition whose maker died after its lock is made all the same`() throws {
+        let name = "sharedstate.test.halfway.\(getpid())"
+        try withManager(named: name, capacity: 16 << 20) { manager in
+            _ = try manager.lock("ready.lock")
+            try manager.condition("ready").withLock { _ in }
+            #expect(try Set(manager.names()) == ["ready", "ready.lock"])
+        }
+    }
+
+    @Test func `a counter counts for all processes, and tells when it is enough`() async throws {
+        let counter = try ManagedCounter()
+        let children = try (0..<2).map { _ in
+            try ChildProcess.start(counter) { counter in
+                for _ in 0..<5000 { counter.increment() }
+            }
+        }
+        #expect(try await counter.wait { $0 >= 5000 } >= 5000)
+        #expect(try await counter.wait { $0 == 10_000 } == 10_000)
+        for child in children { #expect(try await child.join() == .exited(code: 0)) }
+        #expect(counter.add(-9_000) == 1000)
+        #expect(counter.exchange(1) == 1000 && counter.decrement() == 0)
+        func waitInVain() throws { _ = try counter.wait(timeout: .milliseconds(1)) { $0 > 0 } }
+        let error = #expect(throws: SharedStateError.self) { try waitInVain() }
+        #expect(error?.code == .timedOut)
+    }
+
     @Test func `a name is made once, whoever asks first`() throws {
         let manager = try Manager()
         let name = "once.\(getpid())"

@@ -34,6 +34,28 @@ public final class JoinableQueue<Element: Sendable>: Sendable, Codable {
         queue = try Queue(capacity: capacity, ports: ports, in: region)
     }
 
+    /// Makes a queue to be joined and gives it a name, by which any program that opens the region
+    /// finds it; also as a ``Queue``.
+    ///
+    /// - Parameters:
+    ///   - name: 1 to 200 bytes.
+    ///   - region: Where it lives; `nil` is the family's region.
+    ///   - capacity: As for ``Queue``.
+    ///   - ports: As for ``init(capacity:ports:in:)``.
+    /// - Throws: As `Queue.init(creating:in:type:capacity:byteLimit:ports:)`.
+    public init(
+        creating name: String, in region: Region?, capacity: Int = 1024, ports: Int = 128
+    ) throws(SharedStateError) {
+        queue = try Queue(creating: name, in: region, capacity: capacity, ports: ports)
+    }
+
+    /// Opens the queue of that name.
+    ///
+    /// - Throws: As `Queue.init(opening:in:type:)`.
+    public init(opening name: String, in region: Region?) throws(SharedStateError) {
+        queue = try Queue(opening: name, in: region)
+    }
+
     /// Opens the queue a sent handle names.
     public init(from decoder: any Decoder) throws {
         queue = try Queue(from: decoder)

@@ -83,7 +83,7 @@ public struct Manager: Sendable {
     }
 
     /// Finds what has a name, or makes it: also if another does at the same time.
-    private func find<Object>(
+    internal func find<Object>(
         _ name: String?, new: () throws -> Object, create: (String) throws -> Object,
         open: (String) throws -> Object
     ) throws -> Object {
@@ -186,39 +186,6 @@ public struct Manager: Sendable {
         _ properties: Properties
     ) throws -> ManagedNamespace<Properties> {
         try ManagedNamespace(properties, in: region)
-    }
-
-    /// A queue.
-    ///
-    /// - Parameters:
-    ///   - name: What it is found by, or made; `nil` makes one without a name.
-    ///   - element: What it carries.
-    ///   - capacity: Elements, if it is made.
-    /// - Returns: The queue.
-    /// - Throws: As `Queue.init`, and `incompatible` (that name is another's).
-    public func queue<Element: Sendable>(
-        _ name: String? = nil, of element: Element.Type = Element.self, capacity: Int = 1024
-    ) throws -> Queue<Element> {
-        try find(
-            name, new: { try Queue(capacity: capacity, in: region) },
-            create: { try Queue(creating: $0, in: region, capacity: capacity) },
-            open: { try Queue(opening: $0, in: region) })
-    }
-
-    /// A lock.
-    ///
-    /// - Throws: As `Lock.init`.
-    public func lock() throws(SharedStateError) -> Lock {
-        try Lock(in: region)
-    }
-
-    /// A shared value of plain bits.
-    ///
-    /// - Throws: As `SharedValue.init`.
-    public func value<Value: BitwiseCopyable & Sendable>(
-        _ value: Value
-    ) throws(SharedStateError) -> SharedValue<Value> {
-        try SharedValue(value, in: region)
     }
 }
 

@@ -119,6 +119,11 @@ public final class Condition: Sendable, Codable {
         }
     }
 
+    /// Gives it a name, whose lock has the one that belongs to it already.
+    internal func setName(_ name: String, besideItsLock: Void) throws(SharedStateError) {
+        try object.name(name, kind: CSHM_KIND_CONDITION, tag: 0)
+    }
+
     /// Opens the condition of that name, with its lock.
     ///
     /// - Parameters:

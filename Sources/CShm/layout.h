@@ -27,7 +27,7 @@
 #include <cshm/semaphore.h>
 #include <cshm/value.h>
 
-#define CSHM_LAYOUT_VERSION 8u
+#define CSHM_LAYOUT_VERSION 9u
 /* 128, not 64: x86 prefetches lines in pairs. */
 #define CSHM_LINE           128u
 #define CSHM_PAGE           4096u
@@ -559,7 +559,10 @@ struct cshm_map_shard {
     _Atomic uint64_t pending_new;   /* an item, or table, about to be named; the holder of all */
     _Atomic uint64_t pending_old;   /* the item about to be, or just, unnamed or changed */
     _Atomic uint64_t pending_table; /* the word of the table about to be, or just, replaced */
-    uint8_t pad1[CSHM_LINE - 80];
+    _Atomic uint64_t log;           /* of the transaction that begins with this shard, or 0 */
+    _Atomic uint64_t joined; /* number + 1 of the shard that has the log of the transaction that
+                              this one is part of, or 0 */
+    uint8_t pad1[CSHM_LINE - 96];
 };
 
 struct cshm_map_shared {
@@ -581,6 +584,24 @@ struct cshm_map_table {
     _Atomic uint64_t overflow_used;
     uint8_t pad[64 - 8];
     struct cshm_map_bucket bucket[]; /* primary, then overflow */
+};
+
+/* What a transaction changes; only what is atomic changes once the log is named. */
+#define CSHM_MAP_STEPS_MAX 1024u
+
+struct cshm_map_change {
+    _Atomic uint64_t item;  /* the new item, as soon as there is one */
+    _Atomic uint64_t entry; /* the place of the entry */
+    _Atomic uint64_t word;  /* what it gets */
+    _Atomic uint64_t old;   /* the item that it named, or 0 */
+    uint64_t shard;
+};
+
+struct cshm_map_log {
+    uint32_t magic;
+    uint32_t count;
+    _Atomic uint64_t committed;
+    struct cshm_map_change change[];
 };
 
 /* ---- list ---- */
@@ -668,6 +689,8 @@ _Static_assert(sizeof(struct cshm_list_shared) == 4 * CSHM_LINE, "list: size");
 _Static_assert(sizeof(struct cshm_list_body) == 64, "body: size");
 _Static_assert(sizeof(struct cshm_map_bucket) == 64, "bucket: size");
 _Static_assert(sizeof(struct cshm_map_table) == 64, "table: size");
+_Static_assert(sizeof(struct cshm_map_change) == 40, "change: size");
+_Static_assert(sizeof(struct cshm_map_log) == 16, "log: size");
 _Static_assert(ATOMIC_LLONG_LOCK_FREE == 2, "a lock-based atomic cannot cross processes");
 
 /* Every struct of this file, and the two of the public headers: their sizes make the layout id, with
@@ -721,6 +744,8 @@ _Static_assert(ATOMIC_LLONG_LOCK_FREE == 2, "a lock-based atomic cannot cross pr
     X(cshm_map_shared)        \
     X(cshm_map_bucket)        \
     X(cshm_map_table)         \
+    X(cshm_map_change)        \
+    X(cshm_map_log)           \
     X(cshm_list_shared)       \
     X(cshm_list_body)         \
     X(cshm_mutex)             \

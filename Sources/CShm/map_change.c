@@ -67,13 +67,6 @@ static inline void leave(struct cshm_map *map, const struct cshm_map_entry *entr
     cshm__guard_release(&shard_of(map, entry)->guard);
 }
 
-static uint64_t next_generation(struct cshm_map_shard *shard)
-{
-    uint64_t generation = atomic_load_explicit(&shard->generation, memory_order_relaxed) + 1;
-    atomic_store_explicit(&shard->generation, generation, memory_order_relaxed);
-    return generation;
-}
-
 /* ---- setting ---- */
 
 /* A word in the place of a word. */
@@ -84,7 +77,7 @@ static void set_in_place(struct cshm_map *map, struct cshm_map_entry *entry, con
     uint64_t place = cshm__entry_place(entry->word);
     struct cshm_item *item = cshm__committed_pointer(map->region, place, sizeof *item);
     _Atomic uint64_t *there = item->bytes + cshm__words_for(entry->key_length);
-    entry->version = next_generation(shard);
+    entry->version = cshm__map_next_generation(shard);
     atomic_store_explicit(&shard->pending_old, place, memory_order_release);
     atomic_store_explicit(there, word, memory_order_release);                       /* the commit */
     atomic_store_explicit(&item->generation, entry->version, memory_order_release); /* [check] */
@@ -123,7 +116,7 @@ static int set(struct cshm_map *map, struct cshm_map_entry *entry, const void *v
         cshm__map_changed(map, shard);
         return 0;
     }
-    int status = where != NULL ? 0 : cshm__map_make_room(map, shard, entry->hash, &where);
+    int status = where != NULL ? 0 : cshm__map_make_room(map, shard, entry->hash, NULL, &where);
     if (status != 0) {
         return status;
     }
@@ -132,7 +125,7 @@ static int set(struct cshm_map *map, struct cshm_map_entry *entry, const void *v
         return spare;
     }
     uint64_t old = cshm__entry_place(entry->word);
-    uint64_t generation = next_generation(shard);
+    uint64_t generation = cshm__map_next_generation(shard);
     cshm__item_fill(item, generation, entry->key, entry->key_length, value, length);
     uint64_t word = cshm__entry_word(entry->hash, generation, place);
     if (old != 0) {

@@ -20,7 +20,7 @@
  * generation is raised.
  *
  * Growing, shrinking: pending_new = table; pending_table = the old word; the shard's word; old table
- * freed; pending_table = 0. Emptying: the same with 0 in place of the new word, and then the old
+ * freed; pending_table = 0. A transaction: see map_transaction.c. Emptying: the same with 0 in place of the new word, and then the old
  * table's items are freed before it.
  */
 #include <errno.h>
@@ -98,24 +98,19 @@ static void settle_table(struct cshm_map *map, struct cshm_map_shard *shard)
     atomic_store_explicit(&shard->pending_table, 0, memory_order_release);
 }
 
-static uint64_t next_generation(struct cshm_map_shard *shard)
-{
-    uint64_t generation = atomic_load_explicit(&shard->generation, memory_order_relaxed) + 1;
-    atomic_store_explicit(&shard->generation, generation, memory_order_relaxed);
-    return generation;
-}
-
 /* Its value may be new, and its version old. */
 static void renew(struct cshm_map *map, struct cshm_map_shard *shard, uint64_t place)
 {
     struct cshm_item *item = cshm_heap_pointer(map->region, place, sizeof(struct cshm_item));
     if (item != NULL) {
-        atomic_store_explicit(&item->generation, next_generation(shard), memory_order_release);
+        atomic_store_explicit(&item->generation, cshm__map_next_generation(shard),
+                              memory_order_release);
     }
 }
 
 void cshm__map_recover(struct cshm_map *map, struct cshm_map_shard *shard)
 {
+    cshm__map_settle(map, shard);
     uint64_t new = atomic_load_explicit(&shard->pending_new, memory_order_relaxed);
     uint64_t old = atomic_load_explicit(&shard->pending_old, memory_order_relaxed);
     uint64_t spare = cshm__spare_place(atomic_load_explicit(&shard->spare, memory_order_relaxed));

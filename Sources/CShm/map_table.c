@@ -12,14 +12,26 @@ enum {
     SPARSE = 8, /* buckets an item, before it halves */
 };
 
+static bool is_taken(const struct taken *taken, const _Atomic uint64_t *entry)
+{
+    for (uint32_t i = 0; taken != NULL && i < taken->count; i++) {
+        if (taken->steps[i].where == entry) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* A free entry for a hash, with an overflow bucket if need be; NULL if the table is too full. */
-static _Atomic uint64_t *free_entry(const struct table *table, uint64_t hash)
+static _Atomic uint64_t *free_entry(const struct table *table, uint64_t hash,
+                                    const struct taken *taken)
 {
     uint32_t steps = 0;
     struct cshm_map_bucket *bucket = &table->shared->bucket[cshm__home_of(table, hash)];
     for (;;) {
         for (uint32_t i = 0; i < CSHM_MAP_ENTRIES; i++) {
-            if (atomic_load_explicit(&bucket->entry[i], memory_order_relaxed) == 0) {
+            if (atomic_load_explicit(&bucket->entry[i], memory_order_relaxed) == 0 &&
+                !is_taken(taken, &bucket->entry[i])) {
                 return &bucket->entry[i];
             }
         }
@@ -47,7 +59,7 @@ static int copy_entry(struct cshm_map *map, const struct table *to, uint64_t wor
     }
     /* Under the lock the key is nobody's to change. */
     uint64_t hash = cshm__map_hash(map, (const void *)item.shared->bytes, item.key_length);
-    _Atomic uint64_t *entry = free_entry(to, hash);
+    _Atomic uint64_t *entry = free_entry(to, hash, NULL);
     if (entry == NULL) {
         return -ENOSPC;
     }
@@ -119,7 +131,7 @@ static int resize(struct cshm_map *map, struct cshm_map_shard *shard, uint32_t l
 }
 
 int cshm__map_make_room(struct cshm_map *map, struct cshm_map_shard *shard, uint64_t hash,
-                        _Atomic uint64_t **out)
+                        const struct taken *taken, _Atomic uint64_t **out)
 {
     uint64_t count = atomic_load_explicit(&shard->count, memory_order_relaxed);
     for (;;) {
@@ -129,13 +141,13 @@ int cshm__map_make_room(struct cshm_map *map, struct cshm_map_shard *shard, uint
             return -EPROTO;
         }
         bool crowded = word == 0 || count / LOAD > table.mask;
-        *out = crowded ? NULL : free_entry(&table, hash);
+        *out = crowded ? NULL : free_entry(&table, hash, taken);
         if (*out != NULL) {
             return 0;
         }
         int status = resize(map, shard, word == 0 ? 0 : cshm__table_log2(word) + 1);
         if (status != 0) { /* no memory to double: go on more crowded */
-            *out = word != 0 && crowded ? free_entry(&table, hash) : NULL;
+            *out = word != 0 && crowded ? free_entry(&table, hash, taken) : NULL;
             return *out != NULL ? 0 : status;
         }
     }

@@ -2,8 +2,8 @@
  * SPDX-License-Identifier: Apache-2.0
  *
  * What the map's files share. map.c has create, open and reading; map_shard.c what a shard's lock
- * guards, and its recovery; map_table.c tables; map_change.c what changes one key; map_walk.c what
- * goes through all of them.
+ * guards, and its recovery; map_table.c tables; map_change.c what changes one key;
+ * map_transaction.c what changes several; map_walk.c what goes through all of them.
  */
 #ifndef CSHM_MAP_VIEW_H
 #define CSHM_MAP_VIEW_H
@@ -33,6 +33,12 @@ struct found {
     _Atomic uint64_t *entry;
     uint64_t word;
     struct item item;
+};
+
+/* Free entries that a transaction has chosen for some of its steps. */
+struct taken {
+    const struct cshm_map_step *steps;
+    uint32_t count;
 };
 
 enum { CSHM__MAP_LOG2_MAX = 26 };
@@ -149,6 +155,13 @@ void cshm__map_free(struct cshm_map *map, struct cshm_map_shard *shard, uint64_t
 /* Takes the shard's table away with all that is in it, and its spare. */
 void cshm__map_empty(struct cshm_map *map, struct cshm_map_shard *shard);
 
+static inline uint64_t cshm__map_next_generation(struct cshm_map_shard *shard)
+{
+    uint64_t generation = atomic_load_explicit(&shard->generation, memory_order_relaxed) + 1;
+    atomic_store_explicit(&shard->generation, generation, memory_order_relaxed);
+    return generation;
+}
+
 static inline uint64_t cshm__spare_word(uint32_t class, uint64_t place)
 {
     return ((uint64_t)class + 1) << 48 | place;
@@ -160,10 +173,15 @@ static inline uint64_t cshm__spare_place(uint64_t word)
 }
 
 /* ---- map_table.c ---- */
-/* A free entry for a hash, in a table that grows for it if need be. */
+/* A free entry for a hash that is none of `taken` (or NULL), in a table that grows for it if need
+ * be. */
 int cshm__map_make_room(struct cshm_map *map, struct cshm_map_shard *shard, uint64_t hash,
-                        _Atomic uint64_t **out);
+                        const struct taken *taken, _Atomic uint64_t **out);
 /* Halves the table if it is nearly empty. What hinders that does not matter. */
 void cshm__map_shrink(struct cshm_map *map, struct cshm_map_shard *shard);
+
+/* ---- map_transaction.c ---- */
+/* Ends a dead writer's transaction, as far as it concerns a shard whose lock this thread has. */
+void cshm__map_settle(struct cshm_map *map, struct cshm_map_shard *shard);
 
 #endif /* CSHM_MAP_VIEW_H */

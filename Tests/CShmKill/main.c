@@ -45,6 +45,7 @@
     X(board)       \
     X(slot)        \
     X(map)         \
+    X(transaction) \
     X(list)
 
 #define DECLARE(noun) extern const struct scenario noun##_scenarios[];

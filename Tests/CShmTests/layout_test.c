@@ -14,7 +14,7 @@
 extern const struct test layout_tests[];
 
 /* To change the layout: raise CSHM_LAYOUT_VERSION, then this number and what the test names. */
-enum { VERSION = 8 };
+enum { VERSION = 9 };
 
 struct fact {
     const char *owner;
@@ -305,6 +305,8 @@ static const struct fact facts[] = {
     FIELD(cshm_map_shard, pending_new, 184),
     FIELD(cshm_map_shard, pending_old, 192),
     FIELD(cshm_map_shard, pending_table, 200),
+    FIELD(cshm_map_shard, log, 208),
+    FIELD(cshm_map_shard, joined, 216),
     SIZE(cshm_map_shared, 256),
     FIELD(cshm_map_shared, magic, 0),
     FIELD(cshm_map_shared, shards, 4),
@@ -318,6 +320,17 @@ static const struct fact facts[] = {
     SIZE(cshm_map_table, 64),
     FIELD(cshm_map_table, overflow_used, 0),
     FIELD(cshm_map_table, bucket, 64),
+    SIZE(cshm_map_change, 40),
+    FIELD(cshm_map_change, item, 0),
+    FIELD(cshm_map_change, entry, 8),
+    FIELD(cshm_map_change, word, 16),
+    FIELD(cshm_map_change, old, 24),
+    FIELD(cshm_map_change, shard, 32),
+    SIZE(cshm_map_log, 16),
+    FIELD(cshm_map_log, magic, 0),
+    FIELD(cshm_map_log, count, 4),
+    FIELD(cshm_map_log, committed, 8),
+    FIELD(cshm_map_log, change, 16),
     SIZE(cshm_list_shared, 512),
     FIELD(cshm_list_shared, magic, 0),
     FIELD(cshm_list_shared, type_tag, 8),

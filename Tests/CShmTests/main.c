@@ -49,6 +49,7 @@
     X(broadcast)   \
     X(byte_limit)  \
     X(map)         \
+    X(transaction) \
     X(list)        \
     X(behaviour)   \
     X(refusal)     \

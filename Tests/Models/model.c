@@ -27,7 +27,8 @@
     X(ring)       \
     X(broadcast)  \
     X(slot)       \
-    X(map)
+    X(map)        \
+    X(transaction)
 
 #define DECLARE(noun) extern const struct model noun##_model;
 #define ENTRY(noun)   &noun##_model,

@@ -40,7 +40,7 @@
 #include <stdint.h>
 #include <stdio.h>
 
-enum { MODEL_THREADS = 4, MODEL_DEPTH = 5 };
+enum { MODEL_THREADS = 4, MODEL_DEPTH = 8 };
 
 /* How far each thread has come; the first member of every model's state. */
 struct model_common {

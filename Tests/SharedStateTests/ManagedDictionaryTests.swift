@@ -170,6 +170,60 @@ struct ManagedDictionaryTests {
         await #expect(throws: CancellationError.self) { try await waiting.value }
     }
 
+    @Test func `a transaction changes all of its keys or none`() throws {
+        let words = try ManagedDictionary<String, [String]>()
+        try words.set(["old"], forKey: "a")
+        try words.set(["gone"], forKey: "b")
+        let found = try words.transaction(["a", "b", "c"]) { values in
+            defer {
+                values["a"]?.append("new")
+                values["b"] = nil
+                values["c"] = []
+            }
+            return values
+        }
+        #expect(found == ["a": ["old"], "b": ["gone"]])
+        let after = ["a": ["old", "new"], "c": []]
+        #expect(try words.frozen() == after)
+        #expect(throws: SharedStateError.self) {
+            try words.transaction(["a"]) { $0["d"] = ["not said before"] }
+        }
+        #expect(throws: SharedStateError.self) { try words.transaction(["a", "a"]) { _ in } }
+        #expect(throws: CancellationError.self) {
+            try words.transaction(["a", "c"]) { values in
+                values["a"] = nil
+                throw CancellationError()
+            }
+        }
+        try words.transaction([]) { #expect($0.isEmpty) }
+        #expect(try words.frozen() == after)
+        #expect(words.count == 2)
+    }
+
+    @Test func `transfers between accounts keep the total, whoever is killed`() throws {
+        let accounts = try ManagedDictionary<Int, Int>()
+        try accounts.merge((0..<8).map { ($0, 100) })
+        for round in 0..<8 {
+            let child = try ChildProcess.start(accounts, round) { accounts, round in
+                var n = round
+                while true {
+                    n = (n &* 31 &+ 7) & 0xffff
+                    let (from, to) = (n % 8, (n / 8 + 1 + n) % 8)
+                    if from == to { continue }
+                    try accounts.transaction([from, to]) { values in
+                        values[from, default: 0] -= 1
+                        values[to, default: 0] += 1
+                    }
+                }
+            }
+            let before = try accounts.frozen()
+            while try accounts.frozen() == before {}
+            try child.kill()
+            try child.join()
+            #expect(try accounts.frozen().values.reduce(0, +) == 800)
+        }
+    }
+
     @Test func `killed writers leave every value whole and every count exact`() throws {
         let dictionary = try ManagedDictionary<Int, [Int]>()
         for round in 0..<12 {

@@ -14,6 +14,10 @@
  * write nothing and wait for nobody. A value of 8 bytes that is replaced by another of 8 is stored
  * in place: that is one word, too.
  *
+ * A *transaction* changes several keys, all or none. It locks their shards in order, writes what each
+ * entry is to name into a log, and commits by one store in that; then it stores the entries, one
+ * after the other, as others may see.
+ *
  * Each change gives its key a new *version*, greater than any before in that shard; one that is
  * absent has version 0. Who watches sleeps on one word of the map, which writers only look at.
  *
@@ -26,7 +30,9 @@
  * -----------------
  * A writer names what it is about to link, to unlink or to free in the shard's pending words first.
  * Whoever waits for a dead writer's lock takes it over, asks the table whether it names what is
- * pending, keeps or frees it accordingly, recounts, wakes those who watch, and goes on. Readers are not
+ * pending, keeps or frees it accordingly, recounts, wakes those who watch, and goes on; what a
+ * committed transaction left to do it does, and what one that was not committed prepared it frees. The
+ * log is freed with the first of the transaction's shards, when all others are done. Readers are not
  * held up by a dead nor by a stopped writer; other writers of the same shard wait for a stopped
  * one. The lock belongs to a process: a thread that ends between cshm_map_lock() and
  * cshm_map_unlock() keeps it locked until its process ends.
@@ -231,6 +237,71 @@ CSHM_EXPORT void cshm_map_entry_remove(cshm_map *map, struct cshm_map_entry *ent
 
 /** Ends what cshm_map_lock() began. */
 CSHM_EXPORT void cshm_map_unlock(cshm_map *map, struct cshm_map_entry *entry);
+
+/* ---- changing several keys ---- */
+
+/** What is to become of a key at cshm_map_commit(). */
+enum cshm_map_action {
+    /** It stays as it is. */
+    CSHM_MAP_KEEP = 0,
+    /** It gets `new_value`, whether it is there or not. */
+    CSHM_MAP_SET = 1,
+    /** It is removed, if it is there. */
+    CSHM_MAP_REMOVE = 2,
+};
+
+/** A key of a transaction. All zeroes but the key before cshm_map_begin(). */
+struct cshm_map_step {
+    /** The key, which is not copied. */
+    const void *key;
+    /** Bytes of it. */
+    uint64_t key_length;
+    /** The current value, or NULL if the key is absent: cshm_map_begin()'s answer. */
+    const void *value;
+    /** Bytes of it. */
+    uint64_t length;
+    /** Its version, or 0. */
+    uint64_t version;
+    /** What is to become of it: the user's, before cshm_map_commit(). */
+    enum cshm_map_action action;
+    /** With CSHM_MAP_SET, the value. */
+    const void *new_value;
+    /** Bytes of it, up to 1 GiB. */
+    uint64_t new_length;
+    /** Private to the library. */
+    void *where;
+    /** Private to the library. */
+    uint64_t hash;
+    /** Private to the library. */
+    uint64_t word;
+    /** Private to the library. */
+    uint32_t shard;
+};
+
+/**
+ * Locks the shards of some keys and shows their values. Between this and cshm_map_commit() or
+ * cshm_map_abandon() this thread uses the map for reading only, and nobody else changes these keys.
+ *
+ * @param steps  The keys, no two the same; left alone until the end.
+ * @param count  1 to 1024.
+ * @returns 0, -EINVAL (the count; a key twice), -EDEADLK (this thread is inside an entry of one of
+ *          the shards), -ECHILD, -EPROTO. On failure nothing is locked. Thread-safe, process-safe.
+ */
+CSHM_EXPORT CSHM_MUST_CHECK int cshm_map_begin(cshm_map *map, struct cshm_map_step *steps,
+                                               uint32_t count);
+
+/**
+ * Changes all keys as their steps say, or none, and ends the transaction. Others may see one key
+ * changed before another; cshm_map_freeze(), and whoever writes these keys next, finds all or none,
+ * whether this process lives or is killed.
+ *
+ * @returns 0, -ENOSPC, -EINVAL (an action; over 1 GiB), -EPROTO. On failure nothing has changed.
+ */
+CSHM_EXPORT CSHM_MUST_CHECK int cshm_map_commit(cshm_map *map, struct cshm_map_step *steps,
+                                                uint32_t count);
+
+/** Ends a transaction without changing anything. */
+CSHM_EXPORT void cshm_map_abandon(cshm_map *map, struct cshm_map_step *steps, uint32_t count);
 
 /**
  * Locks every shard: until cshm_map_thaw() nobody changes anything, and a walk is a snapshot.

@@ -286,6 +286,17 @@ static bool end_block(cshm_region *region, const struct block *block, uint64_t s
     return is_large(block) ? cshm__heap_end_large(region, block, state) : end_cell(block, state);
 }
 
+/* Whether a block's holder word names it. */
+static bool is_named(const cshm_region *region, const struct block *block)
+{
+    uint64_t holder = atomic_load_explicit(block->holder, memory_order_acquire);
+    struct block around;
+    return holder != 0 && holder % 8 == 0 &&
+           (holder < region->header.spans_offset || cshm__heap_find(region, holder, &around)) &&
+           atomic_load_explicit((_Atomic uint64_t *)(void *)(region->base + holder),
+                                memory_order_acquire) == block->start;
+}
+
 /* ---- public ---- */
 
 int cshm_heap_allocate(cshm_region *region, uint64_t size, uint64_t *offset)
@@ -343,10 +354,20 @@ int cshm_heap_free(cshm_region *region, uint64_t offset)
         return -EINVAL;
     }
     uint64_t state = atomic_load_explicit(block.state, memory_order_acquire);
-    if (KIND(state) == CSHM_BLOCK_FREE || !end_block(region, &block, state)) {
-        return -EINVAL;
+    bool own = state == WORD(CSHM_BLOCK_OWNED, cshm_participant_self(region));
+    bool shared = KIND(state) == CSHM_BLOCK_LINKED && !is_named(region, &block);
+    return (own || shared) && end_block(region, &block, state) ? 0 : -EINVAL;
+}
+
+void cshm__heap_free_held(cshm_region *region, uint64_t offset)
+{
+    struct block block;
+    if (cshm__heap_find(region, offset, &block) && block.start == offset) {
+        uint64_t state = atomic_load_explicit(block.state, memory_order_acquire);
+        if (KIND(state) != CSHM_BLOCK_FREE) {
+            (void)end_block(region, &block, state);
+        }
     }
-    return 0;
 }
 
 /* A sweep may link a dead owner's block between the look at its state and its end; but only once. */
@@ -441,16 +462,6 @@ void cshm__heap_after_fork(cshm_region *region)
 }
 
 /* ---- what a dead process leaves ---- */
-
-static bool is_named(const cshm_region *region, const struct block *block)
-{
-    uint64_t holder = atomic_load_explicit(block->holder, memory_order_acquire);
-    struct block around;
-    return holder != 0 && holder % 8 == 0 &&
-           (holder < region->header.spans_offset || cshm__heap_find(region, holder, &around)) &&
-           atomic_load_explicit((_Atomic uint64_t *)(void *)(region->base + holder),
-                                memory_order_acquire) == block->start;
-}
 
 /* Whether a block's holder lies in a block that was the dead's own and stays unnamed, or in none
  * any more; directly, or by way of other blocks that are held. */

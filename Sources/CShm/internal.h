@@ -218,6 +218,8 @@ void cshm__heap_link(cshm_region *region, uint64_t offset);
 int cshm__heap_hold(cshm_region *region, uint64_t offset, const _Atomic uint64_t *holder);
 /* Frees a block only if its cell still names that holder; clears nothing. Idempotent. */
 void cshm__heap_free_from(cshm_region *region, uint64_t offset, const _Atomic uint64_t *holder);
+/* Frees a block, also if a word names it that goes with it. */
+void cshm__heap_free_held(cshm_region *region, uint64_t offset);
 /* Whether it is a block in use whose cell names that holder. */
 bool cshm__heap_is_held(const cshm_region *region, uint64_t offset, const _Atomic uint64_t *holder);
 /* The class of a block of that size; CSHM_CLASSES for large ones. */

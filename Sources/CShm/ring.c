@@ -176,7 +176,7 @@ void cshm_ring_destroy(cshm_ring *ring)
     cshm_region *region = ring->region;
     uint64_t place = cshm_heap_offset(region, ring->shared);
     cshm_ring_close(ring);
-    (void)cshm_heap_free(region, place);
+    cshm__heap_free_held(region, place); /* a lane may name it */
 }
 
 /* ---- where messages are, for one who has not followed them ---- */

@@ -120,7 +120,7 @@ static void drop_all(struct world *world, uint64_t names)
     while (place != 0) {
         struct cshm_directory_page *page = cshm_heap_pointer(world->region, place, sizeof *page);
         uint64_t next = atomic_load(&page->next);
-        CHECK_EQ(cshm_heap_free(world->region, place), 0);
+        cshm__heap_free_held(world->region, place);
         place = next;
     }
     for (uint32_t i = 0; i < 3; i += 2) {

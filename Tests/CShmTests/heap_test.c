@@ -78,6 +78,48 @@ static void refuses(void)
     cshm_region_close(region);
 }
 
+static void own_a_block(cshm_region *region, void *context)
+{
+    _Atomic uint64_t *place = context;
+    uint64_t offset = 0;
+    if (cshm_heap_allocate(region, 100, &offset) != 0) {
+        _exit(1);
+    }
+    atomic_store(place, offset);
+    pause();
+}
+
+/* A block is freed by whoever may: not by another process, and not behind its holder's back. */
+static void refuses_foreign(void)
+{
+    cshm_region *region = make_region(4u << 20);
+    _Atomic uint64_t *place = shared_memory(sizeof *place);
+    uint64_t held = 0;
+    uint64_t holder = 0;
+    pid_t child = spawn(region, own_a_block, (void *)place);
+    int64_t end = after(20 * SECOND);
+    while (atomic_load(place) == 0) {
+        CHECK(cshm_now_ns() < end);
+    }
+    CHECK_EQ(cshm_heap_free(region, atomic_load(place)), -EINVAL);
+    kill_child(child);
+    CHECK_EQ(cshm_heap_free(region, atomic_load(place)), -EINVAL);
+    CHECK_EQ(cshm_region_reap(region), 1);
+    CHECK_EQ(cshm_heap_free(region, atomic_load(place)), -EINVAL);
+
+    CHECK_EQ(cshm_heap_allocate(region, 64, &holder), 0);
+    _Atomic uint64_t *word = cshm_heap_pointer(region, holder, 8);
+    CHECK_EQ(cshm__heap_allocate_for(region, 64, word, &held), 0);
+    atomic_store(word, held);
+    cshm__heap_link(region, held);
+    CHECK_EQ(cshm_heap_free(region, held), -EINVAL);
+    atomic_store(word, 0);
+    CHECK_EQ(cshm_heap_free(region, held), 0);
+    CHECK_EQ(cshm_heap_free(region, holder), 0);
+    CHECK_EQ(blocks_in_use(region), 0);
+    cshm_region_close(region);
+}
+
 static void fills(void)
 {
     static uint64_t offsets[70000];
@@ -329,6 +371,7 @@ static void damaged_spans(void)
 }
 
 const struct test heap_tests[] = {
+    {"refuses_to_free_what_another_process_or_object_has", refuses_foreign},
     {"allocates_all_sizes_aligned_and_disjoint_and_frees_them", sizes},
     {"refuses_what_is_no_block", refuses},
     {"is_filled_emptied_and_filled_again", fills},

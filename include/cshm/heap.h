@@ -70,8 +70,10 @@ CSHM_EXPORT CSHM_MUST_CHECK int cshm_heap_share(cshm_region *region, uint64_t of
 /**
  * Frees a block. Nobody may use it afterwards.
  *
- * @returns 0, or -EINVAL: not the start of a block in use. A double free is found unless the
- *          block was given out again.
+ * @returns 0, or -EINVAL: not the start of a block in use, or not this process's to free: it is
+ *          another process's own, or an object holds it, such as an item of a map, or the directory
+ *          has a name for it. A double free is found unless the block was given out again to this
+ *          process, or shared.
  */
 CSHM_EXPORT int cshm_heap_free(cshm_region *region, uint64_t offset);
 

@@ -33,16 +33,23 @@ enum { MAGIC = 0x6d616c6f }; /* "malo" */
 
 /* ---- the log ---- */
 
-static struct cshm_map_log *find_log(const struct cshm_map *map, const struct cshm_map_shard *home)
+/* A log as checked. */
+struct log {
+    struct cshm_map_log *shared;
+    uint32_t count;
+};
+
+static bool find_log(const struct cshm_map *map, const struct cshm_map_shard *home, struct log *out)
 {
     uint64_t place = atomic_load_explicit(&home->log, memory_order_acquire); /* [log] */
     struct cshm_map_log *log = cshm__committed_pointer(map->region, place, sizeof *log);
-    if (log == NULL || place % 16 != 0 || log->magic != MAGIC || log->count > CSHM_MAP_STEPS_MAX ||
-        cshm__committed_pointer(map->region, place,
-                                sizeof *log + log->count * sizeof log->change[0]) == NULL) {
-        return NULL;
+    if (log == NULL || place % 16 != 0 || log->magic != MAGIC) {
+        return false;
     }
-    return log;
+    *out = (struct log){log, *(volatile uint32_t *)&log->count};
+    return out->count <= CSHM_MAP_STEPS_MAX &&
+           cshm__committed_pointer(map->region, place,
+                                   sizeof *log + out->count * sizeof log->change[0]) != NULL;
 }
 
 static _Atomic uint64_t *find_entry(const struct cshm_map *map, const struct cshm_map_shard *shard,
@@ -78,13 +85,13 @@ static void settle_change(struct cshm_map *map, struct cshm_map_shard *shard,
     }
 }
 
-static void settle_shard(struct cshm_map *map, struct cshm_map_log *log, uint32_t number)
+static void settle_shard(struct cshm_map *map, const struct log *log, uint32_t number)
 {
     struct cshm_map_shard *shard = &map->shared->shard[number];
-    bool committed = atomic_load_explicit(&log->committed, memory_order_acquire) != 0;
+    bool committed = atomic_load_explicit(&log->shared->committed, memory_order_acquire) != 0;
     for (uint32_t i = 0; i < log->count; i++) {
-        if (log->change[i].shard == number) {
-            settle_change(map, shard, &log->change[i], committed);
+        if (log->shared->change[i].shard == number) {
+            settle_change(map, shard, &log->shared->change[i], committed);
         }
     }
 }
@@ -93,9 +100,9 @@ static void settle_shard(struct cshm_map *map, struct cshm_map_log *log, uint32_
 static void leave(struct cshm_map *map, struct cshm_map_shard *shard)
 {
     uint64_t home = atomic_load_explicit(&shard->joined, memory_order_acquire) - 1;
-    struct cshm_map_log *log = home < map->shards ? find_log(map, &map->shared->shard[home]) : NULL;
-    if (log != NULL) {
-        settle_shard(map, log, (uint32_t)(shard - map->shared->shard));
+    struct log log;
+    if (home < map->shards && find_log(map, &map->shared->shard[home], &log)) {
+        settle_shard(map, &log, (uint32_t)(shard - map->shared->shard));
     }
     atomic_store_explicit(&shard->joined, 0, memory_order_release); /* [log] */
 }
@@ -119,10 +126,9 @@ static void await_shard(struct cshm_map *map, uint64_t number, uint32_t home)
 static void end_log(struct cshm_map *map, struct cshm_map_shard *home)
 {
     uint64_t place = atomic_load_explicit(&home->log, memory_order_relaxed);
-    struct cshm_map_log *log =
-        cshm__heap_is_held(map->region, place, &home->log) ? find_log(map, home) : NULL;
-    if (log != NULL) {
-        settle_shard(map, log, (uint32_t)(home - map->shared->shard));
+    struct log log;
+    if (cshm__heap_is_held(map->region, place, &home->log) && find_log(map, home, &log)) {
+        settle_shard(map, &log, (uint32_t)(home - map->shared->shard));
     }
     cshm__heap_free_from(map->region, place, &home->log);
     atomic_store_explicit(&home->log, 0, memory_order_release);
@@ -138,10 +144,10 @@ void cshm__map_settle(struct cshm_map *map, struct cshm_map_shard *shard)
     if (place == 0) {
         return;
     }
-    struct cshm_map_log *log =
-        cshm__heap_is_held(map->region, place, &shard->log) ? find_log(map, shard) : NULL;
-    for (uint32_t i = 0; log != NULL && i < log->count; i++) {
-        await_shard(map, log->change[i].shard, number);
+    struct log log;
+    bool there = cshm__heap_is_held(map->region, place, &shard->log) && find_log(map, shard, &log);
+    for (uint32_t i = 0; there && i < log.count; i++) {
+        await_shard(map, log.shared->change[i].shard, number);
     }
     end_log(map, shard);
 }
@@ -287,18 +293,20 @@ static int open_log(struct cshm_map *map, const struct cshm_map_step *steps, uin
     if (log == NULL) {
         return -EPROTO;
     }
+    uint32_t used = 0;
     memset((void *)log, 0, size);
     for (uint32_t i = 0; i < count; i++) {
         if (changes(&steps[i])) {
-            log->change[log->count++].shard = steps[i].shard;
+            log->change[used++].shard = steps[i].shard;
         }
     }
+    log->count = used;
     log->magic = MAGIC;
     atomic_store_explicit(&shard->log, place, memory_order_release); /* [log] */
     cshm__heap_link(map->region, place);
-    for (uint32_t i = 0; i < log->count; i++) {
-        if (log->change[i].shard != home) {
-            atomic_store_explicit(&map->shared->shard[log->change[i].shard].joined, home + 1,
+    for (uint32_t i = 0; i < count; i++) {
+        if (changes(&steps[i]) && steps[i].shard != home) {
+            atomic_store_explicit(&map->shared->shard[steps[i].shard].joined, home + 1,
                                   memory_order_release); /* [log] */
         }
     }
@@ -386,9 +394,9 @@ static int carry_out(struct cshm_map *map, struct cshm_map_step *steps, uint32_t
         atomic_store_explicit(&log->committed, 1, memory_order_release); /* [log]: the commit */
         count_steps(map, steps, count);
     }
-    for (uint32_t i = 0; i < log->count; i++) {
-        struct cshm_map_shard *shard = &map->shared->shard[log->change[i].shard];
-        if (atomic_load_explicit(&shard->joined, memory_order_relaxed) != 0) {
+    for (uint32_t i = 0; i < count; i++) {
+        struct cshm_map_shard *shard = &map->shared->shard[steps[i].shard];
+        if (changes(&steps[i]) && atomic_load_explicit(&shard->joined, memory_order_relaxed) != 0) {
             leave(map, shard);
             cshm__map_changed(map, shard);
         }

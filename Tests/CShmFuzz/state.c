@@ -160,6 +160,25 @@ static void make_map(struct scene *scene)
     }
 }
 
+static void change_several(cshm_map *map, uint64_t key, uint32_t argument)
+{
+    uint64_t keys[3] = {key, key + 1, key + 2};
+    uint8_t buffer[512] = {0};
+    struct cshm_map_step steps[3];
+    for (uint32_t i = 0; i < 3; i++) {
+        steps[i] = (struct cshm_map_step){.key = &keys[i], .key_length = sizeof keys[i]};
+    }
+    if (cshm_map_begin(map, steps, 3) != 0) {
+        return;
+    }
+    for (uint32_t i = 0; i < 3; i++) {
+        steps[i].action = (enum cshm_map_action)((argument >> i) % 3);
+        steps[i].new_value = buffer;
+        steps[i].new_length = argument % sizeof buffer;
+    }
+    (void)!cshm_map_commit(map, steps, 3);
+}
+
 static void use_map(struct scene *scene, uint32_t operation, uint32_t argument)
 {
     cshm_map *map = scene->handle[0];
@@ -206,6 +225,10 @@ static void use_map(struct scene *scene, uint32_t operation, uint32_t argument)
         break;
     case 11:
         (void)!cshm_map_version(map, &key, sizeof key, lengths);
+        break;
+    case 12:
+    case 13:
+        change_several(map, key, argument);
         break;
     default:
         if (cshm_map_open(scene->region, scene->place, TAG, &again) == 0) {

@@ -5,6 +5,7 @@
  */
 #include "support.h"
 
+#include <cshm/list.h>
 #include <cshm/map.h>
 #include <cshm/mutex.h>
 #include <cshm/queue.h>
@@ -43,6 +44,13 @@ struct job {
         }                                                                          \
     } while (0)
 
+/* CSHM_TEST_KILLS=n kills more often. */
+static uint64_t kills_wanted(void)
+{
+    const char *text = getenv("CSHM_TEST_KILLS");
+    return text != NULL ? strtoull(text, NULL, 10) : KILLS;
+}
+
 /* Runs the workers, killing one about every 0.3 ms and replacing it. Returns how many. */
 static uint64_t massacre(cshm_region *region, struct job *job,
                          void (*const bodies[WORKERS])(cshm_region *, void *))
@@ -57,7 +65,8 @@ static uint64_t massacre(cshm_region *region, struct job *job,
         children[i] = spawn(region, bodies[i], job);
     }
     int64_t end = after(RUN_S * SECOND);
-    while ((cshm_now_ns() < end || kills < KILLS) && atomic_load(&job->shared->next) < IDS - 1000) {
+    while ((cshm_now_ns() < end || kills < kills_wanted()) &&
+           atomic_load(&job->shared->next) < IDS - 1000) {
         uint32_t victim = (uint32_t)(next_random(&random) % WORKERS);
         usleep((useconds_t)(next_random(&random) % 600));
         kill_child(children[victim]);
@@ -390,6 +399,26 @@ static bool value_is_whole(const uint64_t *value, uint64_t length, uint64_t key)
            fill_value(expected, key, value[1]) == length && memcmp(expected, value, length) == 0;
 }
 
+/* Two keys that always have the same number, each with a value of its own. */
+static void change_pair(cshm_map *map)
+{
+    const uint64_t keys[2] = {2 * KEYS, 2 * KEYS + 1};
+    uint64_t values[2][64];
+    struct cshm_map_step steps[2] = {{.key = &keys[0], .key_length = 8},
+                                     {.key = &keys[1], .key_length = 8}};
+    REQUIRE(cshm_map_begin(map, steps, 2) == 0);
+    for (int i = 0; i < 2; i++) {
+        const uint64_t *value = steps[i].value;
+        REQUIRE(value == NULL || value_is_whole(value, steps[i].length, keys[i]));
+        uint64_t number = value == NULL ? 0 : value[1];
+        steps[i].action = CSHM_MAP_SET;
+        steps[i].new_value = values[i];
+        steps[i].new_length = fill_value(values[i], keys[i], number + 1);
+    }
+    REQUIRE(values[0][1] == values[1][1]);
+    REQUIRE(cshm_map_commit(map, steps, 2) == 0);
+}
+
 static void change_map(cshm_region *region, void *context)
 {
     struct job *job = context;
@@ -410,7 +439,9 @@ static void change_map(cshm_region *region, void *context)
                     0);
             cshm_map_unlock(map, &entry);
             atomic_fetch_add(&job->shared->next, 1);
-        } else if (action < 6) {
+        } else if (action == 4) {
+            change_pair(map);
+        } else if (action == 5) {
             REQUIRE(cshm_map_put(map, &key, 8, value, fill_value(value, key, random)) >= 0);
         } else if (action == 6) {
             int status = cshm_map_remove(map, &key, 8);
@@ -447,7 +478,8 @@ static void crash_map(void)
         CHECK_EQ(status, -ENOENT);
     }
     struct cshm_map_cursor cursor = {0};
-    uint8_t seen[2 * KEYS] = {0};
+    uint8_t seen[2 * KEYS + 2] = {0};
+    uint64_t pair[2] = {0};
     uint64_t buffer[80];
     uint64_t items = 0;
     uint64_t sum = 0;
@@ -460,12 +492,18 @@ static void crash_map(void)
         }
         CHECK_EQ(status, 0);
         CHECK_EQ(key_length, 8);
-        CHECK(buffer[0] < 2 * KEYS && seen[buffer[0]]++ == 0);
+        CHECK(buffer[0] < 2 * KEYS + 2 && seen[buffer[0]]++ == 0);
         CHECK(value_is_whole(&buffer[1], length, buffer[0]));
-        sum += buffer[0] >= KEYS ? buffer[2] : 0;
+        if (buffer[0] >= 2 * KEYS) {
+            pair[buffer[0] - 2 * KEYS] = buffer[2];
+        } else {
+            sum += buffer[0] >= KEYS ? buffer[2] : 0;
+        }
         items++;
     }
     CHECK_EQ(cshm_map_count(map), items);
+    CHECK_EQ(pair[0], pair[1]);
+    CHECK(pair[0] != 0);
     CHECK(sum >= atomic_load(&job.shared->next));
     CHECK(sum <= atomic_load(&job.shared->next) + kills);
     fprintf(stderr, "%llu items, %llu blocks, %llu when empty\n", (unsigned long long)items,
@@ -477,6 +515,90 @@ static void crash_map(void)
     CHECK_EQ(blocks_in_use(region), empty);
     cshm_map_destroy(map);
     (void)cshm_region_reap(region);
+    CHECK_EQ(blocks_in_use(region), before);
+    cshm_region_close(region);
+}
+
+/* ---- list ---- */
+
+enum { LIST_SHORT = 20, LIST_LONG = 60 };
+
+static bool element_is_whole(const uint64_t *value, uint64_t length)
+{
+    return length >= 24 && value[0] < KEYS && value_is_whole(value, length, value[0]);
+}
+
+/* Shortens a long list and lengthens a short one, in several ways; what it says it has done, added less
+ * removed, is in `next`. */
+static void change_list(cshm_region *region, void *context)
+{
+    struct job *job = context;
+    cshm_list *list = NULL;
+    uint64_t random = job->seed;
+    uint64_t value[64];
+    uint64_t length = 0;
+    REQUIRE(cshm_list_open(region, job->offset, 9, &list) == 0);
+    while (atomic_load(&job->shared->stop) == 0) {
+        uint64_t count = cshm_list_count(list);
+        uint64_t action = next_random(&random) % 4;
+        struct cshm_list_value one = {value, fill_value(value, random % KEYS, random)};
+        bool adds = count < LIST_SHORT || (count < LIST_LONG && next_random(&random) % 2 == 0);
+        int status;
+        if (next_random(&random) % 4 == 0) {
+            status = action == 0 ? cshm_list_set(list, count / 2, value, one.length)
+                                 : cshm_list_get(list, count / 2, value, sizeof value, &length);
+            REQUIRE(action == 0 || status != 0 || element_is_whole(value, length));
+            adds = true;
+            status = status == 0 ? -ENOENT : status;
+        } else if (adds) {
+            status = action == 0   ? cshm_list_push_back(list, value, one.length)
+                     : action == 1 ? cshm_list_push_front(list, value, one.length)
+                                   : cshm_list_splice(list, count / 2, 0, &one, 1);
+        } else {
+            status = action == 0   ? cshm_list_pop_back(list, value, sizeof value, &length)
+                     : action == 1 ? cshm_list_pop_front(list, value, sizeof value, &length)
+                                   : cshm_list_splice(list, count / 2, 1, NULL, 0);
+            REQUIRE(status != 0 || action > 1 || element_is_whole(value, length));
+        }
+        REQUIRE(status == 0 || status == -ENOENT);
+        if (status == 0) {
+            atomic_fetch_add(&job->shared->next, adds ? 1u : UINT64_MAX);
+        }
+        atomic_fetch_add(&job->shared->done, 1);
+    }
+    cshm_list_close(list);
+    cshm_region_close(region);
+}
+
+static void crash_list(void)
+{
+    static void (*const bodies[WORKERS])(cshm_region *, void *) = {
+        change_list, change_list, change_list, change_list, change_list, change_list};
+    struct job job = {.shared = shared_memory(sizeof(struct shared)), .seed = make_seed()};
+    cshm_region *region = make_region(64u << 20);
+    cshm_list *list = NULL;
+    uint64_t before = blocks_in_use(region);
+    atomic_store(&job.shared->next, IDS / 2);
+    CHECK_EQ(cshm_list_create(region, 9, &job.offset), 0);
+    CHECK_EQ(cshm_heap_share(region, job.offset), 0);
+    CHECK_EQ(cshm_list_open(region, job.offset, 9, &list), 0);
+    uint64_t kills = massacre(region, &job, bodies);
+    (void)cshm_region_reap(region);
+    CHECK_EQ(cshm_list_push_back(list, NULL, 0), 0); /* and heals it */
+    uint64_t length = 0;
+    CHECK_EQ(cshm_list_pop_back(list, NULL, 0, &length), 0);
+    uint64_t count = cshm_list_count(list);
+    int64_t said = (int64_t)atomic_load(&job.shared->next) - IDS / 2;
+    CHECK(llabs((int64_t)count - said) <= (int64_t)kills);
+    CHECK(blocks_in_use(region) - before <= count + 2); /* its own, and the body */
+    for (uint64_t i = 0; i < count; i++) {
+        uint64_t value[64];
+        CHECK_EQ(cshm_list_get(list, i, value, sizeof value, &length), 0);
+        CHECK(element_is_whole(value, length));
+    }
+    CHECK_EQ(cshm_list_get(list, count, NULL, 0, &length), -ENOENT);
+    fprintf(stderr, "%llu elements\n", (unsigned long long)count);
+    cshm_list_destroy(list);
     CHECK_EQ(blocks_in_use(region), before);
     cshm_region_close(region);
 }
@@ -522,6 +644,7 @@ const struct test crash_tests[] = {
     {"crash_queue_of_killed_producers_and_consumers_delivers_at_most_once_and_drains", crash_queue},
     {"crash_mutex_of_killed_holders_protects_a_counter", crash_mutex},
     {"crash_map_of_killed_writers_stays_whole_and_leaks_nothing", crash_map},
+    {"crash_list_of_killed_writers_stays_whole_and_leaks_nothing", crash_list},
     {"crash_queue_delivers_every_element_of_killed_lease_holders", crash_leases},
     {"crash_queue_is_not_delayed_by_stopped_processes", crash_stop},
     {NULL, NULL},

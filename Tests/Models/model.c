@@ -20,6 +20,8 @@
     X(barrier)    \
     X(condition)  \
     X(rwlock)     \
+    X(semaphore)  \
+    X(permits)    \
     X(queue)      \
     X(lease)      \
     X(tokens)     \

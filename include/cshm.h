@@ -21,6 +21,7 @@
 #include "cshm/lanes.h"
 #include "cshm/latch.h"
 #include "cshm/list.h"
+#include "cshm/lockwatch.h"
 #include "cshm/map.h"
 #include "cshm/mutex.h"
 #include "cshm/once.h"

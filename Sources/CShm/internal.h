@@ -203,6 +203,24 @@ int32_t cshm__participant_pid(const cshm_region *region, uint64_t stamp);
 /* Whether this thread holds it, by our own record. */
 bool cshm__mutex_is_mine(const struct cshm_mutex *mutex);
 
+/* ---- region.c ---- */
+/* The region of this process whose mapping that address is in, or NULL. */
+cshm_region *cshm__region_of(const void *address);
+
+/* ---- lockwatch.c ---- */
+extern _Atomic bool cshm__watches_locks;
+static inline bool cshm__lockwatch_is_on(void)
+{
+    /* relaxed: it goes on once, and what came before is not watched */
+    return __builtin_expect(atomic_load_explicit(&cshm__watches_locks, memory_order_relaxed), 0);
+}
+void cshm__lockwatch_ask_environment(void);
+/* This thread is about to acquire it, and will wait if it must; it does not hold it. */
+void cshm__lockwatch_wants(struct cshm_mutex *mutex);
+/* It has it now, for the first time; is about to release it, for the last. */
+void cshm__lockwatch_acquired(struct cshm_mutex *mutex);
+void cshm__lockwatch_releases(struct cshm_mutex *mutex);
+
 /* ---- heap.c ---- */
 void cshm__heap_init(cshm_region *region);
 /* Both @return false if the heap's lock was held too long, as by a stopped process: to be repeated. */

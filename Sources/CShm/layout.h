@@ -20,6 +20,7 @@
 #include <cshm/bell.h>
 #include <cshm/event.h>
 #include <cshm/latch.h>
+#include <cshm/lockwatch.h>
 #include <cshm/mutex.h>
 #include <cshm/once.h>
 #include <cshm/park.h>
@@ -27,12 +28,13 @@
 #include <cshm/semaphore.h>
 #include <cshm/value.h>
 
-#define CSHM_LAYOUT_VERSION 9u
+#define CSHM_LAYOUT_VERSION    9u
 /* 128, not 64: x86 prefetches lines in pairs. */
-#define CSHM_LINE           128u
-#define CSHM_PAGE           4096u
-#define CSHM_SPAN           65536u
-#define CSHM_KEPT_RUNS      8u
+#define CSHM_LINE              128u
+#define CSHM_PAGE              4096u
+#define CSHM_SPAN              65536u
+#define CSHM_KEPT_RUNS         8u
+#define CSHM_LOCKWATCH_RECORDS 1024u
 
 /* ---- header page: written by the creator before anybody can see it, never after ---- */
 struct cshm_header {
@@ -57,9 +59,10 @@ struct cshm_live {
     /* A hint where free spans may start, and whether a span may be without an owner. */
     _Atomic uint64_t free_hint;
     _Atomic uint64_t abandoned;
-    _Atomic uint64_t turnover; /* grows when a participant has joined or left */
-    _Atomic uint64_t watched;  /* whether anybody ever watched for that */
-    uint8_t pad1[CSHM_LINE - 32];
+    _Atomic uint64_t turnover;  /* grows when a participant has joined or left */
+    _Atomic uint64_t watched;   /* whether anybody ever watched for that */
+    _Atomic uint64_t lockwatch; /* the records of who acquired which locks, or 0 */
+    uint8_t pad1[CSHM_LINE - 40];
     struct cshm_mutex directory_lock;
     _Atomic uint64_t directory; /* the first page, or 0 */
     uint8_t pad2[CSHM_LINE - 8];
@@ -113,7 +116,24 @@ struct cshm_mutex_shared {
     _Atomic uint32_t depth;  /* holds beyond the first, of a recursive one; the holder's */
     _Atomic uint64_t holder; /* {pid:32, thread:32} or 0: for people */
     _Atomic uint64_t since;  /* when it was acquired, if its holder is watched, or 0: for people */
-    uint8_t pad1[56];
+    _Atomic uint64_t mark;   /* {number:16, place:48} or 0; see lockwatch.c */
+    uint8_t pad1[48];
+};
+
+/* ---- lockwatch ---- */
+struct cshm_lock_record {
+    _Atomic uint64_t word;   /* {kind:8, 0:8, stamp:48} of its maker, or 0 */
+    _Atomic uint64_t thread; /* {pid:32, thread:32} */
+    _Atomic uint64_t at_ns;
+    _Atomic uint64_t wanted; /* a lock's mark */
+    _Atomic uint64_t held[CSHM_LOCKWATCH_HELD];
+};
+
+struct cshm_lockwatch_shared {
+    uint32_t magic;
+    _Atomic uint32_t number; /* that the next mark gets */
+    _Atomic uint64_t missed; /* what could not be recorded */
+    struct cshm_lock_record record[CSHM_LOCKWATCH_RECORDS];
 };
 
 /* ---- heap ---- */
@@ -703,6 +723,8 @@ _Static_assert(ATOMIC_LLONG_LOCK_FREE == 2, "a lock-based atomic cannot cross pr
     X(cshm_directory_slot)    \
     X(cshm_directory_page)    \
     X(cshm_mutex_shared)      \
+    X(cshm_lock_record)       \
+    X(cshm_lockwatch_shared)  \
     X(cshm_span)              \
     X(cshm_cell)              \
     X(cshm_slot)              \

@@ -139,6 +139,7 @@ static __attribute__((noinline)) int explain(struct cshm_mutex_shared *shared, u
     switch (error) {
     case EOWNERDEAD:
         note_holder(shared);
+        atomic_store_explicit(&shared->since, 0, memory_order_relaxed); /* the dead one's */
         return 1;
     case EDEADLK:
         return acquire_again(shared, magic);
@@ -147,13 +148,8 @@ static __attribute__((noinline)) int explain(struct cshm_mutex_shared *shared, u
     }
 }
 
-int cshm_mutex_try_acquire(cshm_mutex *mutex)
+static inline int try_acquire(struct cshm_mutex_shared *shared, uint32_t magic)
 {
-    struct cshm_mutex_shared *shared = shared_of(mutex);
-    uint32_t magic = magic_of(shared);
-    if (!is_mutex(magic)) {
-        return -EPROTO;
-    }
     int error = try_lock(&shared->native);
     if (error == 0) {
         note_holder(shared);
@@ -162,13 +158,9 @@ int cshm_mutex_try_acquire(cshm_mutex *mutex)
     return error == ETIMEDOUT ? -EAGAIN : explain(shared, magic, error);
 }
 
-int cshm_mutex_acquire_until(cshm_mutex *mutex, int64_t deadline_ns)
+static inline int acquire_until(struct cshm_mutex_shared *shared, uint32_t magic,
+                                int64_t deadline_ns)
 {
-    struct cshm_mutex_shared *shared = shared_of(mutex);
-    uint32_t magic = magic_of(shared);
-    if (!is_mutex(magic)) {
-        return -EPROTO;
-    }
     int error = try_lock(&shared->native);
     if (__builtin_expect(error == ETIMEDOUT, 0)) {
         error = wait_for(&shared->native, deadline_ns);
@@ -178,6 +170,44 @@ int cshm_mutex_acquire_until(cshm_mutex *mutex, int64_t deadline_ns)
         return 0;
     }
     return explain(shared, magic, error);
+}
+
+/* As either, by a process that watches its locks: what was held before is not news. */
+static __attribute__((noinline)) int acquire_watched(cshm_mutex *mutex, uint32_t magic, bool waits,
+                                                     int64_t deadline_ns)
+{
+    struct cshm_mutex_shared *shared = shared_of(mutex);
+    bool again = cshm__mutex_is_mine(mutex);
+    if (!again && waits && deadline_ns > cshm_now_ns()) {
+        cshm__lockwatch_wants(mutex);
+    }
+    int status = waits ? acquire_until(shared, magic, deadline_ns) : try_acquire(shared, magic);
+    if (!again && status >= 0) {
+        cshm__lockwatch_acquired(mutex);
+    }
+    return status;
+}
+
+int cshm_mutex_try_acquire(cshm_mutex *mutex)
+{
+    struct cshm_mutex_shared *shared = shared_of(mutex);
+    uint32_t magic = magic_of(shared);
+    if (!is_mutex(magic)) {
+        return -EPROTO;
+    }
+    return cshm__lockwatch_is_on() ? acquire_watched(mutex, magic, false, 0)
+                                   : try_acquire(shared, magic);
+}
+
+int cshm_mutex_acquire_until(cshm_mutex *mutex, int64_t deadline_ns)
+{
+    struct cshm_mutex_shared *shared = shared_of(mutex);
+    uint32_t magic = magic_of(shared);
+    if (!is_mutex(magic)) {
+        return -EPROTO;
+    }
+    return cshm__lockwatch_is_on() ? acquire_watched(mutex, magic, true, deadline_ns)
+                                   : acquire_until(shared, magic, deadline_ns);
 }
 
 /* ---- releasing ---- */
@@ -198,6 +228,9 @@ int cshm_mutex_release(cshm_mutex *mutex)
         if (depth != 0) {
             atomic_store_explicit(&shared->depth, depth - 1, memory_order_relaxed);
             return 0;
+        }
+        if (cshm__lockwatch_is_on()) {
+            cshm__lockwatch_releases(mutex);
         }
         /* Before the release: after it the next holder writes here. */
         atomic_store_explicit(&shared->holder, 0, memory_order_relaxed);
@@ -221,11 +254,13 @@ int cshm_mutex_describe(const cshm_mutex *mutex, struct cshm_mutex_info *out)
     }
     uint64_t holder = atomic_load_explicit(&shared->holder, memory_order_relaxed);
     uint32_t depth = atomic_load_explicit(&shared->depth, memory_order_relaxed);
+    uint64_t since = atomic_load_explicit(&shared->since, memory_order_relaxed);
     *out = (struct cshm_mutex_info){
         .holder_pid = (int32_t)(holder >> 32),
         .holder_thread = (int32_t)holder,
         .depth = holder == 0 ? 0 : depth + 1,
         .is_recursive = magic_of(shared) == MAGIC_RECURSIVE,
+        .since_ns = holder == 0 ? 0 : (int64_t)since,
     };
     return 0;
 }

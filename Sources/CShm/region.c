@@ -147,6 +147,7 @@ static int map_file(int fd, const struct cshm_header *header, cshm_region **out)
 {
     pthread_once(&fork_handler_once, install_fork_handler);
     cshm__let_be_interrupted();
+    cshm__lockwatch_ask_environment();
     cshm_region *region = calloc(1, sizeof *region);
     if (region == NULL) {
         close(fd);
@@ -178,6 +179,19 @@ static int map_file(int fd, const struct cshm_header *header, cshm_region **out)
     pthread_mutex_unlock(&all_regions_lock);
     *out = region;
     return 0;
+}
+
+cshm_region *cshm__region_of(const void *address)
+{
+    const uint8_t *bytes = address;
+    pthread_mutex_lock(&all_regions_lock);
+    cshm_region *region = all_regions;
+    while (region != NULL &&
+           (bytes < region->base || bytes >= region->base + region->header.capacity)) {
+        region = region->next;
+    }
+    pthread_mutex_unlock(&all_regions_lock);
+    return region;
 }
 
 static int join_or_close(cshm_region *region, cshm_region **out)

@@ -581,6 +581,7 @@ void cshm_rwlock_describe(const cshm_rwlock *lock, struct cshm_rwlock_info *out)
     if (cshm_mutex_describe(&lock->shared->writer, &writer) == 0) {
         info.writer_pid = writer.holder_pid;
         info.writer_thread = writer.holder_thread;
+        info.writer_since_ns = writer.since_ns;
     }
     for (uint32_t index = 0; index < lock->cells; index++) {
         uint64_t cell = load_cell(lock, index);

@@ -23,6 +23,7 @@
     X(region)      \
     X(participant) \
     X(mutex)       \
+    X(lockwatch)   \
     X(event)       \
     X(latch)       \
     X(once)        \

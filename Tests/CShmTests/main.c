@@ -28,6 +28,7 @@
     X(bell)        \
     X(post)        \
     X(mutex)       \
+    X(lockwatch)   \
     X(event)       \
     X(barrier)     \
     X(condition)   \

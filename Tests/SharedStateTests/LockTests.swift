@@ -104,6 +104,42 @@ struct LockTests {
         #expect(try !lock.withLock { holder in holder.inheritedFromDead })
     }
 
+    @Test func `locks that processes acquire in a circle are reported with both holders`() throws {
+        let locks = [try Lock(creating: "fork", in: nil), try Lock()]
+        let ready = try SharedSemaphore(value: 0)
+        let go = try Event()
+        let told = try Queue<[Int32]>()
+        #expect(!LockWatch.isOn)
+        let children = try [(0, 1), (1, 0)].map { own, other in
+            try ChildProcess.start(locks[own], locks[other], ready, go, told) {
+                own, other, ready, go, told in
+                LockWatch.begin { circle in
+                    let named = circle.waits.contains { $0.held.name == "fork" }
+                    let all = circle.isDeadlock && named && circle.description.contains("'fork'")
+                    try? told.put(all ? circle.waits.map(\.processIdentifier) : [])
+                }
+                try own.withLock { holder in
+                    guard LockWatch.isOn, holder.since != nil else { exit(4) }
+                    try ready.release()
+                    try go.wait()
+                    try other.withLock { _ in }
+                }
+            }
+        }
+        for _ in children { try ready.acquire(timeout: long) }
+        let now = SuspendingClock.now
+        for lock in locks {
+            let since = try #require(lock.owner?.since)
+            #expect(since <= now && now - since < long)
+        }
+        go.set()
+        #expect(try Set(told.get(timeout: long)) == Set(children.map(\.pid)))
+        for child in children {
+            try child.kill()
+            _ = try child.join(timeout: long)
+        }
+    }
+
     @Test func `tasks wait for a lock without a thread`() async throws {
         let lock = try Lock()
         let counter = try SharedValue(0)

@@ -14,7 +14,7 @@
  * Who writes what
  * ---------------
  *   the pthread mutex    glibc, and the kernel when a thread ends
- *   depth, holder        the thread that holds it
+ *   depth, holder, since the thread that holds it
  *
  * If a process dies
  * -----------------
@@ -46,6 +46,9 @@ struct cshm_mutex_info {
     uint32_t depth;
     /** Whether it is recursive. */
     uint32_t is_recursive;
+    /** When it was acquired, by cshm_now_ns(); 0 if nobody holds it, or its holder's process does not
+     *  watch locks: see cshm/lockwatch.h. */
+    int64_t since_ns;
 };
 
 /** Makes the mutex, free. Nobody else may use it before this returned. */

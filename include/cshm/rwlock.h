@@ -69,6 +69,8 @@ struct cshm_rwlock_info {
     uint32_t waiting;
     /** How many may read at a time. */
     uint32_t readers_max;
+    /** When the writer came, as cshm_mutex_info says it. */
+    int64_t writer_since_ns;
 };
 
 /**

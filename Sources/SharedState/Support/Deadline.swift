@@ -29,3 +29,8 @@ internal func deadline(in nanoseconds: Int64) -> Int64 {
     let (sum, never) = cshm_now_ns().addingReportingOverflow(nanoseconds)
     return never ? .max : sum
 }
+
+/// A time of `cshm_now_ns()` as an instant of the clock that stands still while the machine sleeps.
+internal func instant(ofMonotonic nanoseconds: Int64) -> SuspendingClock.Instant {
+    .now - .nanoseconds(cshm_now_ns() - nanoseconds)
+}

@@ -195,6 +195,9 @@ public final class Lock: Sendable, Codable {
                 address: UnsafeMutableRawPointer(mutex), inheritedFromDead: inheritedFromDead)
         }
 
+        /// When it was acquired, if this process watches its locks; see ``LockWatch``.
+        public var since: SuspendingClock.Instant? { unsafe Mutexes.owner(mutex)?.since }
+
         /// Declares the protected data whole again.
         public func markRepaired() {
             _ = unsafe cshm_mutex_repair(mutex)
@@ -215,11 +218,19 @@ public struct LockOwner: Hashable, Sendable, CustomStringConvertible {
     public let threadIdentifier: Int32
     /// How often it holds it; more than 1 only of a ``RecursiveLock``.
     public let count: Int
+    /// When it was acquired, by `cshm_now_ns()`; 0 is not known.
+    internal let acquired: Int64
 
-    /// Process and thread, for people.
+    /// When it acquired it, if its process watches its locks; see ``LockWatch``.
+    public var since: SuspendingClock.Instant? {
+        acquired == 0 ? nil : instant(ofMonotonic: acquired)
+    }
+
+    /// Process and thread, and for how long it is known to hold it; for people.
     public var description: String {
         "thread \(threadIdentifier) of process \(processIdentifier)"
             + (count > 1 ? ", \(count) times" : "")
+            + (since.map { ", for \(SuspendingClock.now - $0)" } ?? "")
     }
 }
 
@@ -261,7 +272,7 @@ internal enum Mutexes {
         }
         return LockOwner(
             processIdentifier: info.holder_pid, threadIdentifier: info.holder_thread,
-            count: Int(info.depth))
+            count: Int(info.depth), acquired: info.since_ns)
     }
 
     /// For an error's text: who has it.

@@ -220,7 +220,8 @@ public final class ReadWriteLock: Sendable, Codable {
         let info = describe()
         guard info.writer_pid != 0 else { return nil }
         return LockOwner(
-            processIdentifier: info.writer_pid, threadIdentifier: info.writer_thread, count: 1)
+            processIdentifier: info.writer_pid, threadIdentifier: info.writer_thread, count: 1,
+            acquired: info.writer_since_ns)
     }
 
     /// How many read, or died reading.

@@ -66,9 +66,10 @@ static inline uint64_t history_now(struct history *history)
     return atomic_fetch_add(&history->clock, 1) + 1;
 }
 
+/* Whether there is no room for two more: what is taken is given back. */
 static inline bool history_is_full(const struct history_log *log)
 {
-    return atomic_load(&log->count) == HISTORY_LENGTH;
+    return atomic_load(&log->count) + 2 > HISTORY_LENGTH;
 }
 
 /* The call. @returns the operation, for history_return(). */
@@ -107,8 +108,8 @@ void history_died(struct history *history, struct history_log *log, uint64_t kil
 
 /* ---- objects; see history_objects.c ---- */
 
-enum { PUT = 1, TAKE, TAKE_PACK, LEASE, RELEASE, RETURN, DIE, DRAINED, ADD };
-enum { IS_FULL = -1, IS_EMPTY = -2, DONE = 0 };
+enum { PUT = 1, TAKE, TAKE_PACK, LEASE, RELEASE, RETURN, DIE, DRAINED, ADD, READ, ACQUIRE };
+enum { IS_FULL = -1, IS_EMPTY = -2, DONE = 0, INHERITED = 1 };
 enum { PACK_MOST = 3, REDELIVERED = 1 << 30 };
 
 /* A pack's elements follow each other: the first, and how many, 1 to PACK_MOST. */
@@ -125,7 +126,13 @@ struct object packs_of(const int32_t *capacity);
 /* And with leases of whole packs: PUT; LEASE -> a pack, with REDELIVERED if it is one that was given
  * back or whose holder is dead, or IS_EMPTY; RELEASE or RETURN of it; DIE; DRAINED: nothing is left. */
 struct object leases_of(const int32_t *capacity);
-/* A number: ADD -> what it is then. */
+/* A number: ADD -> what it is then; READ -> what it is. */
 struct object counter(void);
+/* A lock: ACQUIRE -> DONE, INHERITED from one that died holding it, or IS_EMPTY; RELEASE -> DONE; DIE. */
+struct object lock(void);
+/* A semaphore with a bound, 0 at first: ACQUIRE -> DONE or IS_EMPTY; RELEASE value -> DONE or IS_FULL. */
+struct object semaphore_of(const int32_t *bound);
+/* So many permits: ACQUIRE -> DONE or IS_EMPTY; RELEASE -> DONE; DIE, which gives all back. */
+struct object permits_of(const int32_t *count);
 
 #endif /* CSHM_HISTORY_H */

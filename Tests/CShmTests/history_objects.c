@@ -1,7 +1,7 @@
 /*
  * SPDX-License-Identifier: Apache-2.0
  *
- * What queues and counters would do, one operation after the other; see history.h.
+ * What queues, counters and locks would do, one operation after the other; see history.h.
  */
 #include "history.h"
 
@@ -45,7 +45,7 @@ static bool apply_counter(const void *parameter, void *state, const struct opera
 {
     int32_t *number = state;
     (void)parameter;
-    *number += 1;
+    *number += operation->kind == ADD;
     return operation->result == UNKNOWN || operation->result == *number;
 }
 
@@ -252,4 +252,102 @@ struct object leases_of(const int32_t *capacity)
     CHECK(*capacity < ELEMENTS);
     return (struct object){
         .size = sizeof(struct leases), .apply = apply_leases, .parameter = capacity};
+}
+
+/* ---- locks ---- */
+
+struct lock {
+    uint32_t holder; /* process + 1, or 0 */
+    uint32_t died;   /* its last holder did */
+};
+
+static bool apply_lock(const void *parameter, void *state, const struct operation *operation)
+{
+    struct lock *lock = state;
+    bool mine = lock->holder == operation->process + 1;
+    bool died = lock->died != 0;
+    (void)parameter;
+    switch (operation->kind) {
+    case ACQUIRE:
+        if (operation->result == IS_EMPTY) {
+            return lock->holder != 0;
+        }
+        if (lock->holder != 0 ||
+            (operation->result != UNKNOWN && died != (operation->result == INHERITED))) {
+            return false;
+        }
+        *lock = (struct lock){operation->process + 1, 0};
+        return true;
+    case RELEASE:
+        if (mine) {
+            *lock = (struct lock){0, 0};
+        }
+        return mine;
+    default:
+        if (mine) {
+            *lock = (struct lock){0, 1};
+        }
+        return true;
+    }
+}
+
+struct object lock(void)
+{
+    return (struct object){.size = sizeof(struct lock), .apply = apply_lock};
+}
+
+static bool apply_semaphore(const void *parameter, void *state, const struct operation *operation)
+{
+    int32_t *number = state;
+    int32_t change = operation->kind == ACQUIRE ? -1 : operation->value;
+    bool refused = *number + change < 0 || *number + change > *(const int32_t *)parameter;
+    if (refused || operation->result == IS_EMPTY || operation->result == IS_FULL) {
+        return refused && operation->result != DONE && operation->result != UNKNOWN;
+    }
+    *number += change;
+    return true;
+}
+
+struct object semaphore_of(const int32_t *bound)
+{
+    return (struct object){.size = 8, .apply = apply_semaphore, .parameter = bound};
+}
+
+/* What each process has. */
+struct permits {
+    uint8_t held[HISTORY_LOGS];
+};
+
+static bool apply_permits(const void *parameter, void *state, const struct operation *operation)
+{
+    struct permits *permits = state;
+    uint8_t *mine = &permits->held[operation->process];
+    int32_t all = 0;
+    for (uint32_t i = 0; i < HISTORY_LOGS; i++) {
+        all += permits->held[i];
+    }
+    bool none = all == *(const int32_t *)parameter;
+    switch (operation->kind) {
+    case ACQUIRE:
+        if (none || operation->result == IS_EMPTY) {
+            return none && operation->result == IS_EMPTY;
+        }
+        ++*mine;
+        return true;
+    case RELEASE:
+        if (*mine == 0) {
+            return false;
+        }
+        --*mine;
+        return true;
+    default:
+        *mine = 0;
+        return true;
+    }
+}
+
+struct object permits_of(const int32_t *count)
+{
+    return (struct object){
+        .size = sizeof(struct permits), .apply = apply_permits, .parameter = count};
 }

@@ -1,27 +1,14 @@
 /*
  * SPDX-License-Identifier: Apache-2.0
  *
- * The checker of histories on histories made by hand, good and bad; then queues and a counter under
- * SIGKILL and SIGSTOP, many short histories of each.
+ * The checker of histories on histories made by hand, good and bad; then queues under SIGKILL
+ * and SIGSTOP, many short histories of each.
  */
-#include "history.h"
+#include "history_actors.h"
 
-#include <sched.h>
-
-#include <cshm/mutex.h>
 #include <cshm/queue.h>
 
 extern const struct test history_tests[];
-
-static struct history *make_history(void)
-{
-    return shared_memory(sizeof(struct history));
-}
-
-static void forget(struct history *history)
-{
-    CHECK_EQ(munmap(history, sizeof *history), 0);
-}
 
 /* ---- by hand ---- */
 
@@ -215,6 +202,56 @@ static const struct example leases[] = {
       {0, LEASE, 0, 5, 7, 8}}},
 };
 
+static const struct example locks[] = {
+    {"one after the other",
+     true,
+     {{0, ACQUIRE, 0, DONE, 1, 2}, {0, RELEASE, 0, DONE, 3, 4}, {1, ACQUIRE, 0, DONE, 5, 6}}},
+    {"two at a time", false, {{0, ACQUIRE, 0, DONE, 1, 2}, {1, ACQUIRE, 0, DONE, 3, 4}}},
+    {"inherited from the dead",
+     true,
+     {{0, ACQUIRE, 0, DONE, 1, 2}, {0, DIE, 0, DONE, 3, 4}, {1, ACQUIRE, 0, INHERITED, 5, 6}}},
+    {"the dead one is not told of",
+     false,
+     {{0, ACQUIRE, 0, DONE, 1, 2}, {0, DIE, 0, DONE, 3, 4}, {1, ACQUIRE, 0, DONE, 5, 6}}},
+    {"inherited from nobody", false, {{0, ACQUIRE, 0, INHERITED, 1, 2}}},
+    {"refused, though it is free", false, {{0, ACQUIRE, 0, IS_EMPTY, 1, 2}}},
+    {"acquired, or not, by one that was killed",
+     true,
+     {{0, ACQUIRE, 0, UNKNOWN, 1, 2}, {0, DIE, 0, DONE, 1, 3}, {1, ACQUIRE, 0, INHERITED, 4, 5}}},
+};
+
+static const struct example semaphores[] = {
+    {"up and down", true, {{0, RELEASE, 2, DONE, 1, 2}, {1, ACQUIRE, 0, DONE, 3, 4}}},
+    {"a unit from nowhere", false, {{0, ACQUIRE, 0, DONE, 1, 2}}},
+    {"none, beside a release",
+     true,
+     {{0, RELEASE, 1, DONE, 1, 4}, {1, ACQUIRE, 0, IS_EMPTY, 2, 3}}},
+    {"none, after a release",
+     false,
+     {{0, RELEASE, 1, DONE, 1, 2}, {1, ACQUIRE, 0, IS_EMPTY, 3, 4}}},
+    {"beyond the bound", false, {{0, RELEASE, 2, DONE, 1, 2}, {0, RELEASE, 2, DONE, 3, 4}}},
+    {"refused at the bound", true, {{0, RELEASE, 2, DONE, 1, 2}, {0, RELEASE, 1, IS_FULL, 3, 4}}},
+    {"refused below the bound",
+     false,
+     {{0, RELEASE, 1, DONE, 1, 2}, {0, RELEASE, 1, IS_FULL, 3, 4}}},
+};
+
+static const struct example pools[] = {
+    {"two of two",
+     true,
+     {{0, ACQUIRE, 0, DONE, 1, 2}, {1, ACQUIRE, 0, DONE, 3, 4}, {2, ACQUIRE, 0, IS_EMPTY, 5, 6}}},
+    {"three of two",
+     false,
+     {{0, ACQUIRE, 0, DONE, 1, 2}, {1, ACQUIRE, 0, DONE, 3, 4}, {2, ACQUIRE, 0, DONE, 5, 6}}},
+    {"given back by another", false, {{0, ACQUIRE, 0, DONE, 1, 2}, {1, RELEASE, 0, DONE, 3, 4}}},
+    {"none, but the dead had one",
+     false,
+     {{0, ACQUIRE, 0, DONE, 1, 2},
+      {1, ACQUIRE, 0, DONE, 3, 4},
+      {0, DIE, 0, DONE, 5, 6},
+      {2, ACQUIRE, 0, IS_EMPTY, 7, 8}}},
+};
+
 static void judges(void)
 {
     int32_t two = 2;
@@ -223,6 +260,18 @@ static void judges(void)
     int32_t four = 4;
     struct object packed = packs_of(&four);
     struct object leased = leases_of(&four);
+    struct object mutex = lock();
+    struct object signals = semaphore_of(&two);
+    struct object pool = permits_of(&two);
+    for (size_t i = 0; i < sizeof locks / sizeof locks[0]; i++) {
+        judge(&locks[i], &mutex);
+    }
+    for (size_t i = 0; i < sizeof semaphores / sizeof semaphores[0]; i++) {
+        judge(&semaphores[i], &signals);
+    }
+    for (size_t i = 0; i < sizeof pools / sizeof pools[0]; i++) {
+        judge(&pools[i], &pool);
+    }
     for (size_t i = 0; i < sizeof packs / sizeof packs[0]; i++) {
         judge(&packs[i], &packed);
     }
@@ -237,124 +286,7 @@ static void judges(void)
     }
 }
 
-/* ---- of processes ---- */
-
-enum {
-    ACTORS = 4,
-    HISTORIES = 150,
-    DEATHS = 8, /* in each */
-};
-
-struct scene {
-    struct history *history;
-    uint64_t offset; /* of the object */
-    uint64_t seed;
-    int32_t turn; /* the next actor's log, from which its values follow */
-};
-
 static const uint64_t TAG = 5;
-
-/* Actors are killed, all of them. */
-static void wait_for_the_end(void)
-{
-    for (;;) {
-        pause();
-    }
-}
-
-/* Waits for the next few operations of an actor. */
-static void watch(const struct history_log *log, uint64_t operations)
-{
-    uint32_t start = atomic_load(&log->count);
-    while (atomic_load(&log->count) - start < operations && !history_is_full(log)) {
-        sched_yield();
-    }
-}
-
-/* Its death is an operation, where the object has an effect for it. */
-static void reap(struct history *history, struct history_log *log, pid_t child)
-{
-    uint64_t killed = history_now(history);
-    kill_child(child);
-    history_close(history, log);
-    if (history->has_deaths) {
-        history_died(history, log, killed);
-    }
-}
-
-/* Kills, stops and continues actors at random, those at work first, and replaces the killed. */
-static void direct(cshm_region *region, struct scene *scene,
-                   void (*act)(cshm_region *region, void *scene), uint64_t *random)
-{
-    struct history *history = scene->history;
-    pid_t child[ACTORS];
-    uint32_t log[ACTORS];
-    uint32_t deaths = 0;
-    for (uint32_t i = 0; i < ACTORS; i++) {
-        log[i] = atomic_fetch_add(&history->logs, 1);
-        scene->turn = (int32_t)log[i];
-        scene->seed = next_random(random);
-        child[i] = spawn(region, act, scene);
-    }
-    while (deaths < DEATHS) {
-        uint32_t victim = (uint32_t)(next_random(random) % ACTORS);
-        for (uint32_t i = 0; i < ACTORS && history_is_full(&history->log[log[victim]]); i++) {
-            victim = (victim + 1) % ACTORS;
-        }
-        watch(&history->log[log[victim]], next_random(random) % 400);
-        if (next_random(random) % 3 == 0) {
-            stop_child(child[victim]);
-            usleep((useconds_t)(next_random(random) % 300));
-            kill(child[victim], SIGCONT);
-            continue;
-        }
-        reap(history, &history->log[log[victim]], child[victim]);
-        deaths++;
-        log[victim] = atomic_fetch_add(&history->logs, 1);
-        scene->turn = (int32_t)log[victim];
-        scene->seed = next_random(random);
-        child[victim] = spawn(region, act, scene);
-    }
-    for (uint32_t i = 0; i < ACTORS; i++) {
-        reap(history, &history->log[log[i]], child[i]);
-    }
-}
-
-static void expect_linearizable(const struct history *history, const struct object *object)
-{
-    struct operation culprit;
-    if (!history_is_linearizable(history, object, &culprit)) {
-        fprintf(stderr, "not linearizable at %llu..%llu: kind %d, value %d, result %d\n",
-                (unsigned long long)culprit.called, (unsigned long long)culprit.returned,
-                culprit.kind, culprit.value, culprit.result);
-        exit(1);
-    }
-}
-
-struct tally {
-    uint64_t operations;
-    uint64_t unknown; /* in the middle of which somebody was killed */
-};
-
-static void count(const struct history *history, struct tally *tally)
-{
-    for (uint32_t i = 0; i < atomic_load(&history->logs); i++) {
-        const struct history_log *log = &history->log[i];
-        for (uint32_t k = 0; k < atomic_load(&log->count); k++) {
-            tally->operations++;
-            tally->unknown += log->operation[k].result == UNKNOWN;
-        }
-    }
-}
-
-static void expect_enough(const struct tally *tally, uint32_t histories)
-{
-    fprintf(stderr, "%u histories, %llu operations, %u kills, %llu in the middle of one\n",
-            histories, (unsigned long long)tally->operations, histories * (DEATHS + ACTORS),
-            (unsigned long long)tally->unknown);
-    CHECK(tally->operations > 100 * histories);
-    CHECK(tally->unknown > 0);
-}
 
 /* ---- the queue ---- */
 
@@ -610,64 +542,10 @@ static void leases_under_kills(void)
     queue_under_kills(&leased);
 }
 
-/* ---- a counter under a mutex ---- */
-
-struct guarded {
-    cshm_mutex mutex;
-    int32_t number;
-};
-
-static void use_counter(cshm_region *region, void *context)
-{
-    struct scene *scene = context;
-    struct history_log *log = &scene->history->log[scene->turn];
-    struct guarded *guarded = cshm_heap_pointer(region, scene->offset, sizeof *guarded);
-    while (!history_is_full(log)) {
-        struct operation *operation = history_call(scene->history, log, ADD, 0);
-        int status = cshm_mutex_acquire_until(&guarded->mutex, after(20 * SECOND));
-        CHECK(status == 0 || status == 1);
-        int32_t number = ++*(volatile int32_t *)&guarded->number;
-        if (status == 1) {
-            CHECK_EQ(cshm_mutex_repair(&guarded->mutex), 0);
-        }
-        CHECK_EQ(cshm_mutex_release(&guarded->mutex), 0);
-        history_return(scene->history, operation, number);
-    }
-    wait_for_the_end();
-}
-
-static void counter_under_kills(void)
-{
-    cshm_region *region = make_region(4u << 20);
-    uint64_t random = make_seed();
-    struct tally tally = {0};
-    struct object object = counter();
-    for (uint32_t i = 0; i < HISTORIES; i++) {
-        struct scene scene = {.history = make_history()};
-        CHECK_EQ(cshm_heap_allocate(region, sizeof(struct guarded), &scene.offset), 0);
-        struct guarded *guarded = cshm_heap_pointer(region, scene.offset, sizeof *guarded);
-        guarded->number = 0;
-        cshm_mutex_init(&guarded->mutex);
-        direct(region, &scene, use_counter, &random);
-        struct history_log *last = &scene.history->log[atomic_fetch_add(&scene.history->logs, 1)];
-        struct operation *operation = history_call(scene.history, last, ADD, 0);
-        CHECK(cshm_mutex_acquire_until(&guarded->mutex, after(20 * SECOND)) >= 0);
-        history_return(scene.history, operation, ++guarded->number);
-        expect_linearizable(scene.history, &object);
-        count(scene.history, &tally);
-        CHECK_EQ(cshm_mutex_release(&guarded->mutex), 0);
-        CHECK_EQ(cshm_heap_free(region, scene.offset), 0);
-        forget(scene.history);
-    }
-    expect_enough(&tally, HISTORIES);
-    cshm_region_close(region);
-}
-
 const struct test history_tests[] = {
     {"tells_good_histories_from_bad_ones", judges},
     {"of_a_queue_whose_processes_are_killed_is_linearizable", elements_under_kills},
     {"of_packs_whose_processes_are_killed_is_linearizable", packs_under_kills},
     {"of_leases_whose_processes_are_killed_is_linearizable", leases_under_kills},
-    {"of_a_counter_whose_processes_are_killed_is_linearizable", counter_under_kills},
     {NULL, NULL},
 };

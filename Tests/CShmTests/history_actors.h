@@ -1,0 +1,47 @@
+/*
+ * SPDX-License-Identifier: Apache-2.0
+ *
+ * Processes that use an object and write their histories, while a director kills, stops and replaces
+ * them at random.
+ */
+#ifndef CSHM_HISTORY_ACTORS_H
+#define CSHM_HISTORY_ACTORS_H
+
+#include "history.h"
+
+enum {
+    ACTORS = 4,
+    HISTORIES = 150,
+    DEATHS = 8, /* in each */
+};
+
+struct scene {
+    struct history *history;
+    uint64_t offset; /* of the object */
+    uint64_t seed;
+    int32_t turn; /* the next actor's log, from which its values follow */
+    /* What the director does when it has reaped one, before that death is over; or NULL. */
+    void (*bury)(cshm_region *region, const struct scene *scene);
+};
+
+struct tally {
+    uint64_t operations;
+    uint64_t unknown; /* in the middle of which somebody was killed */
+};
+
+struct history *make_history(void);
+void forget(struct history *history);
+
+/* Actors are killed, all of them. */
+_Noreturn void wait_for_the_end(void);
+
+/* Kills, stops and continues actors at random, those at work first, and replaces the killed; in the
+ * end kills all. */
+void direct(cshm_region *region, struct scene *scene, void (*act)(cshm_region *region, void *scene),
+            uint64_t *random);
+
+void expect_linearizable(const struct history *history, const struct object *object);
+void count(const struct history *history, struct tally *tally);
+void expect_enough(const struct tally *tally, uint32_t histories);
+
+#endif /* CSHM_HISTORY_ACTORS_H */

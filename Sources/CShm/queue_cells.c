@@ -490,6 +490,8 @@ int cshm__queue_pop(struct cshm_queue *queue, uint32_t max, struct cshm_message 
         if (lease != 0) { /* relaxed: ordered by [settle], which makes it count */
             atomic_store_explicit(&queue->ports[port].left, left, memory_order_relaxed);
         }
+        /* Asked for now, the message's line comes while the cell's does. */
+        __builtin_prefetch(cshm__queue_bytes_of(queue, slot_of(queue, seen)));
         uint64_t wanted =
             word_of(queue, turn_of(queue, seen) + 1, cum_of(queue, seen), 0, message->slot);
         if (exchange(queue, port, cell, seen, wanted, lease)) {

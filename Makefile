@@ -73,10 +73,12 @@ test-tsan: ## run the Swift tests under ThreadSanitizer
 	    swift test --sanitize=thread --scratch-path .build-tsan \
 	    --disable-xctest $(UNSANITIZED)
 
-soak: build/cshm-tests ## kill and stop at random for MINUTES=10, again and again
+soak: build/cshm-tests ## 64 processes at few locks for a minute; kill and stop until MINUTES=10 are over
 	end=$$(($$(date +%s) + 60 * $(or $(MINUTES),10))); \
-	while [ $$(date +%s) -lt $$end ]; do \
+	CSHM_TEST_SECONDS=60 CSHM_TEST_FILTER=starve_none build/cshm-tests || exit 1; \
+	while :; do \
 	    for tests in crash kill history; do \
+	        [ $$(date +%s) -lt $$end ] || exit 0; \
 	        CSHM_TEST_FILTER=$$tests build/cshm-tests || exit 1; \
 	    done; \
 	done

@@ -24,6 +24,7 @@ struct plan {
     uint64_t cells;
     uint64_t spares;
     uint64_t slots;
+    uint64_t sums;
     uint64_t size;
 };
 
@@ -36,10 +37,10 @@ static bool sizes_are_good(uint32_t capacity, uint32_t slot_size, uint32_t publi
 }
 
 static struct plan plan_for(uint32_t capacity, uint32_t slot_size, uint32_t publishers,
-                            uint32_t subscribers)
+                            uint32_t subscribers, bool limited)
 {
     struct plan plan = {
-        .slot_count = capacity + publishers + subscribers,
+        .slot_count = capacity + publishers * (limited ? 2 : 1) + subscribers,
         .stride = (slot_size + (uint32_t)sizeof(struct cshm_slot) + 63) / 64 * 64,
         .publishers = sizeof(struct cshm_broadcast_shared),
     };
@@ -48,16 +49,17 @@ static struct plan plan_for(uint32_t capacity, uint32_t slot_size, uint32_t publ
     plan.cells = plan.subscribers + subscribers * sizeof(struct cshm_subscriber_shared);
     plan.spares = plan.cells + (uint64_t)capacity * 8;
     plan.slots = plan.cells + (words + CSHM_LINE - 1) / CSHM_LINE * CSHM_LINE;
-    plan.size = plan.slots + (uint64_t)plan.slot_count * plan.stride;
+    plan.sums = plan.slots + (uint64_t)plan.slot_count * plan.stride;
+    plan.size = plan.sums + (limited ? plan.slot_count * sizeof(struct cshm_broadcast_sums) : 0);
     return plan;
 }
 
 /* This process's view of the parts; `shared` may still be all zeroes. */
 static void set_up(cshm_broadcast *broadcast, cshm_region *region,
                    struct cshm_broadcast_shared *shared, uint32_t capacity, uint32_t slot_size,
-                   uint32_t publishers, uint32_t subscribers)
+                   uint32_t publishers, uint32_t subscribers, uint64_t byte_limit)
 {
-    struct plan plan = plan_for(capacity, slot_size, publishers, subscribers);
+    struct plan plan = plan_for(capacity, slot_size, publishers, subscribers, byte_limit != 0);
     uint8_t *base = (uint8_t *)shared;
     *broadcast = (cshm_broadcast){
         .region = region,
@@ -67,6 +69,8 @@ static void set_up(cshm_broadcast *broadcast, cshm_region *region,
         .cells = (_Atomic uint64_t *)(void *)(base + plan.cells),
         .spares = (_Atomic uint64_t *)(void *)(base + plan.spares),
         .slots = base + plan.slots,
+        .sums = byte_limit == 0 ? NULL : (struct cshm_broadcast_sums *)(void *)(base + plan.sums),
+        .byte_limit = byte_limit,
         .capacity = capacity,
         .log2_capacity = (uint32_t)__builtin_ctz(capacity),
         .slot_size = slot_size,
@@ -87,7 +91,8 @@ int cshm_broadcast_create(cshm_region *region, const struct cshm_broadcast_optio
     if (!sizes_are_good(capacity, options->slot_size, publishers, subscribers)) {
         return -EINVAL;
     }
-    struct plan plan = plan_for(capacity, options->slot_size, publishers, subscribers);
+    struct plan plan =
+        plan_for(capacity, options->slot_size, publishers, subscribers, options->byte_limit != 0);
     uint64_t place = 0;
     int status = cshm_heap_allocate(region, plan.size, &place);
     if (status != 0) {
@@ -96,7 +101,8 @@ int cshm_broadcast_create(cshm_region *region, const struct cshm_broadcast_optio
     struct cshm_broadcast_shared *shared = cshm_heap_pointer(region, place, plan.size);
     memset(shared, 0, plan.size);
     cshm_broadcast view;
-    set_up(&view, region, shared, capacity, options->slot_size, publishers, subscribers);
+    set_up(&view, region, shared, capacity, options->slot_size, publishers, subscribers,
+           options->byte_limit);
     uint32_t slot = 0;
     for (uint32_t i = 0; i < capacity; i++) {
         atomic_store_explicit(&view.cells[i], cshm__cell(&view, 0, slot++), memory_order_relaxed);
@@ -107,6 +113,10 @@ int cshm_broadcast_create(cshm_region *region, const struct cshm_broadcast_optio
     for (uint32_t i = 0; i < publishers; i++) {
         atomic_store_explicit(&view.publishers[i].own, (uint64_t)slot++ << 32,
                               memory_order_relaxed);
+        if (options->byte_limit != 0) {
+            atomic_store_explicit(&view.publishers[i].empty, (uint64_t)slot++ << 32,
+                                  memory_order_relaxed);
+        }
     }
     shared->capacity = capacity;
     shared->slot_size = options->slot_size;
@@ -114,6 +124,7 @@ int cshm_broadcast_create(cshm_region *region, const struct cshm_broadcast_optio
     shared->publishers = publishers;
     shared->subscribers = subscribers;
     shared->type_tag = options->type_tag;
+    shared->byte_limit = options->byte_limit;
     shared->magic = MAGIC;
     *offset = place;
     return 0;
@@ -135,7 +146,8 @@ int cshm_broadcast_open(cshm_region *region, uint64_t offset, uint64_t type_tag,
     if (!sizes_are_good(capacity, slot_size, publishers, subscribers)) {
         return -EPROTO;
     }
-    struct plan plan = plan_for(capacity, slot_size, publishers, subscribers);
+    uint64_t byte_limit = shared->byte_limit;
+    struct plan plan = plan_for(capacity, slot_size, publishers, subscribers, byte_limit != 0);
     if (shared->stride != plan.stride || cshm_heap_pointer(region, offset, plan.size) == NULL) {
         return -EPROTO;
     }
@@ -143,7 +155,7 @@ int cshm_broadcast_open(cshm_region *region, uint64_t offset, uint64_t type_tag,
     if (broadcast == NULL) {
         return -ENOMEM;
     }
-    set_up(broadcast, region, shared, capacity, slot_size, publishers, subscribers);
+    set_up(broadcast, region, shared, capacity, slot_size, publishers, subscribers, byte_limit);
     *out = broadcast;
     return 0;
 }
@@ -185,13 +197,6 @@ int cshm__broadcast_tail(const cshm_broadcast *broadcast, uint64_t from, uint64_
         }
         position = cshm__position_after(broadcast, position, turn);
     }
-}
-
-uint64_t cshm__safe_floor(const cshm_broadcast *broadcast, uint64_t position)
-{
-    uint64_t capacity = broadcast->capacity;
-    uint64_t ahead = capacity / 8 == 0 ? 1 : capacity / 8;
-    return position + 1 + ahead > capacity ? position + 1 + ahead - capacity : 0;
 }
 
 uint64_t cshm_broadcast_count(const cshm_broadcast *broadcast)

@@ -8,10 +8,11 @@
  *   [settle]    a publisher's word stored (release) -> who takes the dead's line loads it (acquire)
  *   [pin]       subscriber stores its pin, loads the cell; publisher swaps the cell, loads the pins
  *               (all seq_cst): one of the two sees the other
- *   [floor]     a lossless subscriber registers its cursor, then loads the tail; a publisher loads
- *               the tail, then the cursors, then raises the floor (all seq_cst). A publisher that
- *               did not see the cursor had seen no later tail, and raises the floor no further than
- *               `safe_floor` of it, where the subscriber begins
+ *   [floor]     who raises the floor stores the target, then loads the cursors, then raises the floor
+ *               no further than either; a lossless subscriber stores a cursor, then loads the target,
+ *               and begins no lower (all seq_cst). One of the two sees the other
+ *   [drop]      a slot's sums and length, then it is swapped into a cell (seq_cst) -> who loaded the
+ *               cell loads them, and then the cell again: if it is the same, so were they
  *   [retire]    a subscriber's last use of its slots, then its cursor, or pin (seq_cst)
  *               -> the publisher that overwrites them loads it (seq_cst)
  *   [join]      of stream.c: a publisher's line, then the stream's word
@@ -34,6 +35,8 @@ struct cshm_broadcast {
     _Atomic uint64_t *cells;
     _Atomic uint64_t *spares; /* one for each subscriber */
     uint8_t *slots;
+    struct cshm_broadcast_sums *sums; /* of each slot; NULL without a byte limit */
+    uint64_t byte_limit;
     uint32_t capacity;
     uint32_t log2_capacity;
     uint32_t slot_size;
@@ -104,10 +107,6 @@ static inline uint64_t cshm__position_after(const cshm_broadcast *broadcast, uin
  * @returns 0, or -EPROTO: damaged. */
 int cshm__broadcast_tail(const cshm_broadcast *broadcast, uint64_t from, uint64_t *tail,
                          uint64_t *word);
-
-/* How far a publisher that publishes at `position` may raise the floor: beyond what it needs, by an
- * eighth of the ring, so that it is not raised for each message. */
-uint64_t cshm__safe_floor(const cshm_broadcast *broadcast, uint64_t position);
 
 /* Sets the end bit at the tail. @returns 0, or -EPROTO. */
 int cshm__broadcast_close_tail(cshm_broadcast *broadcast);

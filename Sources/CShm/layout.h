@@ -505,7 +505,8 @@ enum {
 };
 
 /* ---- broadcast ---- */
-/* After it, in this order: publishers' lines, subscribers' lines, cells, spares, slots. */
+/* After it, in this order: publishers' lines, subscribers' lines, cells, spares, slots; with a byte
+ * limit, each slot's sums. */
 struct cshm_broadcast_shared {
     uint32_t magic;
     uint32_t capacity;
@@ -514,11 +515,14 @@ struct cshm_broadcast_shared {
     uint32_t publishers;
     uint32_t subscribers;
     uint64_t type_tag;
-    uint8_t pad0[CSHM_LINE - 32];
+    uint64_t byte_limit; /* of the long messages in cells; 0: none */
+    uint8_t pad0[CSHM_LINE - 40];
     _Atomic uint64_t tail; /* a hint */
     uint8_t pad1[CSHM_LINE - 8];
-    _Atomic uint64_t floor; /* positions below it may be overwritten */
-    uint8_t pad2[CSHM_LINE - 8];
+    _Atomic uint64_t floor;  /* positions below it may be overwritten, or dropped */
+    _Atomic uint64_t target; /* how far the floor may be raised: who joins begins there */
+    _Atomic uint64_t kept;   /* a hint: long messages below it were dropped */
+    uint8_t pad2[CSHM_LINE - 24];
     _Atomic uint64_t stream; /* {publishers that ever joined:56, CSHM_STREAM_*:8} */
     /* How many subscriber lines ever were overwriting, from the first on, and lossless, from the
      * last on: the others need not be looked at. They only grow. */
@@ -532,8 +536,17 @@ struct cshm_broadcast_shared {
 struct cshm_publisher_shared {
     _Atomic uint64_t own;   /* {hand:32, intent + 1:32} */
     _Atomic uint64_t owner; /* stamp, or 0 */
-    uint8_t pad[CSHM_LINE - 16];
+    _Atomic uint64_t empty; /* as own, of the slot that is to stand for a dropped message */
+    uint8_t pad[CSHM_LINE - 24];
 };
+
+/* What long messages took, since the first one: before a slot's message, and with it. */
+struct cshm_broadcast_sums {
+    _Atomic uint64_t since;
+    _Atomic uint64_t until;
+};
+
+#define CSHM_SLOT_DROPPED UINT64_MAX /* the length of a message that made room */
 
 struct cshm_subscriber_shared {
     _Atomic uint64_t owner;  /* {kind:8, 0:8, stamp:48} */
@@ -699,6 +712,7 @@ _Static_assert(sizeof(struct cshm_lanes_shared) == 4 * CSHM_LINE, "lanes: size")
 _Static_assert(sizeof(struct cshm_lane_shared) == CSHM_LINE, "lane: size");
 _Static_assert(sizeof(struct cshm_broadcast_shared) == 6 * CSHM_LINE, "broadcast: size");
 _Static_assert(sizeof(struct cshm_publisher_shared) == CSHM_LINE, "publisher: size");
+_Static_assert(sizeof(struct cshm_broadcast_sums) == 16, "sums: size");
 _Static_assert(sizeof(struct cshm_subscriber_shared) == CSHM_LINE, "subscriber: size");
 _Static_assert(sizeof(struct cshm_pack) == 16, "pack: size");
 _Static_assert(sizeof(struct cshm_guard) == 24, "guard: size");
@@ -759,6 +773,7 @@ _Static_assert(ATOMIC_LLONG_LOCK_FREE == 2, "a lock-based atomic cannot cross pr
     X(cshm_lane_shared)       \
     X(cshm_broadcast_shared)  \
     X(cshm_publisher_shared)  \
+    X(cshm_broadcast_sums)    \
     X(cshm_subscriber_shared) \
     X(cshm_guard)             \
     X(cshm_item)              \

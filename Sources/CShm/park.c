@@ -206,11 +206,13 @@ static int look_once_more(int (*attempt)(void *), bool (*is_over)(void *), void 
     return status == -EAGAIN ? -EPIPE : status;
 }
 
+/* Announced once and not again while the word stays as it was: nobody was woken, and the bit is there
+ * for every waker that comes. */
 static int wait_asleep(cshm_park *park, int (*attempt)(void *), bool (*is_over)(void *),
                        void *context, int64_t deadline)
 {
+    uint32_t seen = cshm_park_prepare(park);
     for (;;) {
-        uint32_t seen = cshm_park_prepare(park);
         int status = look_once_more(attempt, is_over, context);
         if (status == -EAGAIN) {
             status = cshm_park_wait(park, seen, deadline);
@@ -220,6 +222,9 @@ static int wait_asleep(cshm_park *park, int (*attempt)(void *), bool (*is_over)(
         }
         if (status != -EAGAIN) {
             return status;
+        }
+        if (atomic_load_explicit(word_of(park), memory_order_relaxed) != seen) { /* [announce] */
+            seen = cshm_park_prepare(park);
         }
     }
 }

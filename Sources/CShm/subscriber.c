@@ -64,27 +64,42 @@ static void set_kind(cshm_subscriber *subscriber, uint32_t kind)
                           memory_order_seq_cst);
 }
 
-/* First a cursor that holds the floor down, then the tail, then where to begin: see [floor]. */
-static int begin_lossless(cshm_subscriber *subscriber, uint64_t history)
+static uint64_t later(uint64_t a, uint64_t b)
 {
-    cshm_broadcast *broadcast = subscriber->broadcast;
+    return a > b ? a : b;
+}
+
+/* Where its history begins, if it is all there. @returns 0 or -EPROTO. */
+static int begin_of(const cshm_broadcast *broadcast, uint64_t history, uint64_t *begin)
+{
     uint64_t tail = 0;
     uint64_t word = 0;
     int status = cshm__broadcast_tail(broadcast, 0, &tail, &word);
+    *begin = history < tail ? tail - history : 0;
+    return status;
+}
+
+/* First a cursor that holds the floor down, then where it may begin: see [floor]. */
+static int begin_lossless(cshm_subscriber *subscriber, uint64_t history)
+{
+    cshm_broadcast *broadcast = subscriber->broadcast;
+    _Atomic uint64_t *cursor = &subscriber->line->cursor;
+    _Atomic uint64_t *target = &broadcast->shared->target;
+    uint64_t begin = 0;
+    int status = begin_of(broadcast, history, &begin);
     if (status != 0) {
         return status;
     }
-    atomic_store_explicit(&subscriber->line->cursor, cshm__safe_floor(broadcast, tail),
-                          memory_order_seq_cst);
-    set_kind(subscriber, CSHM_SUBSCRIBER_LOSSLESS);               /* [floor] */
-    status = cshm__broadcast_tail(broadcast, tail, &tail, &word); /* [floor] */
+    begin = later(begin, atomic_load_explicit(target, memory_order_seq_cst));
+    atomic_store_explicit(cursor, begin, memory_order_seq_cst);
+    set_kind(subscriber, CSHM_SUBSCRIBER_LOSSLESS); /* [floor] */
+    status = begin_of(broadcast, history, &begin);
     if (status != 0) {
         return status;
     }
-    uint64_t safe = cshm__safe_floor(broadcast, tail);
-    uint64_t wanted = history < tail ? tail - history : 0;
-    subscriber->cursor = wanted < safe ? safe : wanted;
-    atomic_store_explicit(&subscriber->line->cursor, subscriber->cursor, memory_order_seq_cst);
+    subscriber->cursor =
+        later(begin, atomic_load_explicit(target, memory_order_seq_cst)); /* [floor] */
+    atomic_store_explicit(cursor, subscriber->cursor, memory_order_seq_cst);
     cshm_park_wake_all(&broadcast->shared->room.park); /* who the first cursor held up */
     return 0;
 }
@@ -220,19 +235,40 @@ static int look(cshm_subscriber *subscriber, uint64_t position, uint64_t *word)
     return turn < before ? -EPROTO : 0;
 }
 
-/* Pins the slot of the message at the cursor, if it is still there when it is pinned. */
+/* Pins the slot of the message at the cursor, if it is still there when it is pinned. A message is
+ * dropped once, so that its cell has another slot at most once. */
 static int pin(cshm_subscriber *subscriber, uint64_t *word)
 {
-    uint32_t slot = cshm__slot_of(subscriber->broadcast, *word);
-    atomic_store_explicit(&subscriber->line->pin, (uint64_t)slot + 1, memory_order_seq_cst);
-    int status = look(subscriber, subscriber->cursor, word); /* [pin] */
-    if (status == 1 && cshm__slot_of(subscriber->broadcast, *word) == slot) {
-        subscriber->slot = slot;
-        subscriber->misses = 0;
-        return 1;
+    int status = 1;
+    for (int i = 0; status == 1 && i < 2; i++) {
+        uint32_t slot = cshm__slot_of(subscriber->broadcast, *word);
+        atomic_store_explicit(&subscriber->line->pin, (uint64_t)slot + 1, memory_order_seq_cst);
+        status = look(subscriber, subscriber->cursor, word); /* [pin] */
+        if (status == 1 && cshm__slot_of(subscriber->broadcast, *word) == slot) {
+            subscriber->slot = slot;
+            subscriber->misses = 0;
+            return 1;
+        }
     }
     atomic_store_explicit(&subscriber->line->pin, 0, memory_order_seq_cst); /* [retire] */
     return status == 1 ? -EPROTO : status;
+}
+
+/* The message at the cursor, which nobody can overwrite now, was dropped. */
+static int skip_dropped(cshm_subscriber *subscriber)
+{
+    if (subscriber->lossless) {
+        return -EPROTO; /* what was promised is never dropped */
+    }
+    atomic_store_explicit(&subscriber->line->pin, 0, memory_order_seq_cst); /* [retire] */
+    subscriber->lost++;
+    subscriber->cursor++;
+    return 0;
+}
+
+static bool is_dropped(const cshm_broadcast *broadcast, uint32_t slot)
+{
+    return cshm__slot_at(broadcast, slot)->length == CSHM_SLOT_DROPPED;
 }
 
 /* Makes the message at the cursor readable. @returns 0 and its slot, or why not. */
@@ -246,9 +282,11 @@ static int reach(cshm_subscriber *subscriber, uint32_t *slot)
         }
         if (status == 1) {
             *slot = cshm__slot_of(subscriber->broadcast, word);
-            return 0;
-        }
-        if (status == -EAGAIN) {
+            if (!is_dropped(subscriber->broadcast, *slot)) {
+                return 0;
+            }
+            status = skip_dropped(subscriber);
+        } else if (status == -EAGAIN) {
             status = nothing_yet(subscriber, word);
         } else if (status == 0) { /* what was promised is never overwritten */
             status = subscriber->lossless

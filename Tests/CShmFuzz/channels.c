@@ -350,12 +350,13 @@ static void make_broadcast(struct scene *scene)
                                              .slot_size = SLOT,
                                              .publishers = 2,
                                              .subscribers = 3,
-                                             .type_tag = TAG};
+                                             .type_tag = TAG,
+                                             .byte_limit = 600};
     cshm_broadcast *broadcast = NULL;
     cshm_publisher *publisher = NULL;
     cshm_subscriber *subscriber[2] = {NULL, NULL};
     MUST(cshm_broadcast_create(scene->region, &options, &scene->place) == 0);
-    fuzz_share(scene, (6 + 2 + 3 + 1) * 128 + 9 * 64);
+    fuzz_share(scene, (6 + 2 + 3 + 1) * 128 + 11 * 64 + 11 * 16);
     MUST(cshm_broadcast_open(scene->region, scene->place, TAG, &broadcast) == 0);
     MUST(cshm_publisher_join(broadcast, &publisher) == 0);
     MUST(cshm_subscriber_join(broadcast, CSHM_LOSSLESS, 0, &subscriber[0]) == 0);

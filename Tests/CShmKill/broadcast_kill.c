@@ -20,6 +20,7 @@ enum {
     SUBSCRIBERS = 3,
     VICTIMS = 1000, /* from this id on, messages are the victim's */
     OTHERS = 2000,  /* from this id on, whoever recovers or goes on meanwhile */
+    TWO_LONG = 200, /* a byte limit that admits so many of them */
 };
 
 /* The survivor's handles; a child uses what it made itself. */
@@ -78,13 +79,14 @@ static int64_t get(cshm_subscriber *subscriber)
 
 /* ---- scenes ---- */
 
-static void open_broadcast(struct world *world)
+static void open_with(struct world *world, uint64_t byte_limit)
 {
     struct cshm_broadcast_options options = {.capacity = CAPACITY,
                                              .slot_size = INLINE,
                                              .publishers = PUBLISHERS,
                                              .subscribers = SUBSCRIBERS,
-                                             .type_tag = TAG};
+                                             .type_tag = TAG,
+                                             .byte_limit = byte_limit};
     struct scene *scene = calloc(1, sizeof *scene);
     CHECK(scene != NULL);
     world->handle = scene;
@@ -92,15 +94,27 @@ static void open_broadcast(struct world *world)
     CHECK_EQ(cshm_broadcast_open(world->region, world->place[0], TAG, &scene->broadcast), 0);
 }
 
-/* One publisher and one subscriber of each kind, and messages that both have yet to see. */
-static void make_busy(struct world *world)
+static void open_broadcast(struct world *world)
 {
-    open_broadcast(world);
+    open_with(world, 0);
+}
+
+/* One publisher and one subscriber of each kind. */
+static void be_all(struct world *world)
+{
     struct scene *scene = scene_of(world);
     CHECK_EQ(cshm_heap_share(world->region, world->place[0]), 0);
     CHECK_EQ(cshm_publisher_join(scene->broadcast, &scene->publisher), 0);
     CHECK_EQ(cshm_subscriber_join(scene->broadcast, CSHM_LOSSLESS, 0, &scene->lossless), 0);
     CHECK_EQ(cshm_subscriber_join(scene->broadcast, CSHM_OVERWRITE, 0, &scene->overwriting), 0);
+}
+
+/* And messages that both have yet to see. */
+static void make_busy(struct world *world)
+{
+    open_broadcast(world);
+    be_all(world);
+    struct scene *scene = scene_of(world);
     CHECK_EQ(put(scene->publisher, ++scene->put), 0);
     CHECK_EQ(put(scene->publisher, ++scene->put), 0);
 }
@@ -123,6 +137,42 @@ static void make_full(struct world *world)
     while (put(scene->publisher, scene->put + 1) == 0) {
         scene->put++;
     }
+}
+
+/* As many long messages as the limit admits. */
+static void make_limited(struct world *world)
+{
+    open_with(world, TWO_LONG);
+    be_all(world);
+    struct scene *scene = scene_of(world);
+    CHECK_EQ(put(scene->publisher, 1), 0);
+    CHECK_EQ(put(scene->publisher, 3), 0);
+    scene->put = 3;
+}
+
+/* They may be dropped; then a short one that may not. */
+static void make_droppable(struct world *world)
+{
+    make_limited(world);
+    struct scene *scene = scene_of(world);
+    CHECK_EQ(get(scene->lossless), 1);
+    CHECK_EQ(get(scene->lossless), 3);
+    CHECK_EQ(put(scene->publisher, scene->put = 4), 0);
+}
+
+/* The first of them was dropped. */
+static void make_dropped(struct world *world)
+{
+    make_droppable(world);
+    CHECK_EQ(put(scene_of(world)->publisher, scene_of(world)->put = 5), 0);
+}
+
+/* The first of them is read in place all the while. */
+static void make_droppable_and_read(struct world *world)
+{
+    struct cshm_broadcast_message message;
+    make_droppable(world);
+    CHECK_EQ(cshm_subscriber_try_peek(scene_of(world)->overwriting, &message), 0);
 }
 
 /* The next message's position is the last before the shared hint is stored. */
@@ -179,15 +229,20 @@ static void be_publisher(struct world *world)
     CHECK_EQ(cshm_publisher_join(scene->broadcast, &scene->publisher), 0);
 }
 
-/* With the slot in hand pinned by itself, as a subscriber: the put has to change it for a spare. */
-static void be_publisher_of_a_pinned_slot(struct world *world)
+static uint64_t hand_of(const struct cshm_publisher_shared *line, bool empty)
+{
+    return atomic_load(empty ? &line->empty : &line->own) >> 32;
+}
+
+/* With a slot in hand pinned by itself, as a subscriber: the put has to change it for a spare. */
+static void pin_own_hand(struct world *world, bool empty)
 {
     struct scene *scene = scene_of(world);
     be_publisher(world);
     CHECK_EQ(cshm_subscriber_join(scene->broadcast, CSHM_OVERWRITE, 0, &scene->overwriting), 0);
     struct cshm_broadcast *broadcast = scene->broadcast;
     for (uint32_t i = 0; i < PUBLISHERS; i++) {
-        uint64_t hand = atomic_load(&broadcast->publishers[i].own) >> 32;
+        uint64_t hand = hand_of(&broadcast->publishers[i], empty);
         if (atomic_load(&broadcast->publishers[i].owner) == cshm_participant_self(world->region)) {
             for (uint32_t k = 0; k < SUBSCRIBERS; k++) {
                 uint64_t owner = atomic_load(&broadcast->subscribers[k].owner);
@@ -197,6 +252,16 @@ static void be_publisher_of_a_pinned_slot(struct world *world)
             }
         }
     }
+}
+
+static void be_publisher_of_a_pinned_slot(struct world *world)
+{
+    pin_own_hand(world, false);
+}
+
+static void be_publisher_of_a_pinned_empty_slot(struct world *world)
+{
+    pin_own_hand(world, true);
 }
 
 static void be_lossless(struct world *world)
@@ -209,6 +274,19 @@ static void be_overwriting(struct world *world)
 {
     struct scene *scene = scene_of(world);
     CHECK_EQ(cshm_subscriber_join(scene->broadcast, CSHM_OVERWRITE, 1, &scene->overwriting), 0);
+}
+
+/* The message was read, by itself, when it was dropped, and its block is still there. */
+static void be_publisher_that_dropped(struct world *world)
+{
+    struct scene *scene = scene_of(world);
+    struct cshm_broadcast_message message;
+    be_publisher(world);
+    CHECK_EQ(
+        cshm_subscriber_join(scene->broadcast, CSHM_OVERWRITE, UINT64_MAX, &scene->overwriting), 0);
+    CHECK_EQ(cshm_subscriber_try_peek(scene->overwriting, &message), 0);
+    CHECK_EQ(put(scene->publisher, VICTIMS + 1), 0);
+    cshm_subscriber_leave(scene->overwriting);
 }
 
 static void be_overwriting_from_the_oldest(struct world *world)
@@ -305,6 +383,13 @@ static int get_what_is_overwritten(struct world *world)
     return 0;
 }
 
+static int get_what_was_dropped(struct world *world)
+{
+    CHECK(get(scene_of(world)->overwriting) > 1);
+    CHECK(cshm_subscriber_lost(scene_of(world)->overwriting) > 0);
+    return 0;
+}
+
 static int get_the_end(struct world *world)
 {
     struct scene *scene = scene_of(world);
@@ -328,6 +413,12 @@ static int cancel(struct world *world)
 static int create(struct world *world)
 {
     open_broadcast(world);
+    return 0;
+}
+
+static int create_limited(struct world *world)
+{
+    open_with(world, TWO_LONG);
     return 0;
 }
 
@@ -413,11 +504,24 @@ static void count_slot(uint32_t *seen, uint32_t slot, uint32_t count)
     seen[slot] = 1;
 }
 
+/* No more bytes are kept than there may be. */
+static void check_bytes(const cshm_broadcast *broadcast)
+{
+    uint64_t bytes = 0;
+    for (uint32_t i = 0; i < CAPACITY; i++) {
+        uint32_t slot = cshm__slot_of(broadcast, atomic_load(&broadcast->cells[i]));
+        const struct cshm_slot *held = cshm__slot_at(broadcast, slot);
+        bytes += atomic_load(&held->block) != 0 ? held->length : 0;
+    }
+    CHECK(broadcast->byte_limit == 0 || bytes <= broadcast->byte_limit);
+}
+
 /* Each slot is in one cell, spare or hand. */
 static void check_slots(const cshm_broadcast *broadcast)
 {
-    uint32_t seen[CAPACITY + SUBSCRIBERS + PUBLISHERS] = {0};
-    CHECK_EQ(broadcast->slot_count, sizeof seen / sizeof seen[0]);
+    uint32_t seen[CAPACITY + SUBSCRIBERS + 2 * PUBLISHERS] = {0};
+    bool limited = broadcast->byte_limit != 0;
+    CHECK_EQ(broadcast->slot_count, CAPACITY + SUBSCRIBERS + (limited ? 2 : 1) * PUBLISHERS);
     for (uint32_t i = 0; i < CAPACITY; i++) {
         count_slot(seen, cshm__slot_of(broadcast, atomic_load(&broadcast->cells[i])),
                    broadcast->slot_count);
@@ -430,6 +534,11 @@ static void check_slots(const cshm_broadcast *broadcast)
         uint64_t own = atomic_load(&broadcast->publishers[i].own);
         CHECK_EQ((uint32_t)own, 0);
         count_slot(seen, (uint32_t)(own >> 32), broadcast->slot_count);
+        if (limited) {
+            CHECK_EQ((uint32_t)atomic_load(&broadcast->publishers[i].empty), 0);
+            count_slot(seen, (uint32_t)hand_of(&broadcast->publishers[i], true),
+                       broadcast->slot_count);
+        }
     }
 }
 
@@ -466,11 +575,14 @@ static void end(struct world *world)
     struct scene *scene = scene_of(world);
     CHECK_EQ(blocks_in_use(world->region) >= 1, 1);
     cshm_broadcast_destroy(scene->broadcast);
+    (void)cshm_region_reap(world->region);
+    CHECK_EQ(blocks_in_use(world->region), 0);
     free(scene);
 }
 
 static void check_open(struct world *world, uint64_t victims)
 {
+    check_bytes(scene_of(world)->broadcast);
     CHECK_EQ(drain(world, victims), -EAGAIN);
     check_lines(scene_of(world));
     end(world);
@@ -563,6 +675,15 @@ const struct scenario broadcast_scenarios[] = {
      .pairs = 1},
     {ROW("put_into_a_full_one", make_full, be_publisher, put_long, check_full)},
     {ROW("put_many", make_busy, be_publisher, put_many, check_two)},
+    {ROW("put_that_drops_one", make_droppable, be_publisher, put_long, check_one), .pairs = 3},
+    {ROW("put_that_drops_what_is_read", make_droppable_and_read, be_publisher, put_long, check_one),
+     .pairs = 3},
+    {ROW("put_that_drops_by_a_spare_slot", make_droppable, be_publisher_of_a_pinned_empty_slot,
+         put_long, check_one)},
+    {ROW("put_many_that_drop_two", make_droppable, be_publisher, put_many, check_two)},
+    {ROW("put_beyond_the_byte_limit", make_limited, be_publisher, put_long, check_full)},
+    {ROW("publisher_leave_with_what_it_dropped", make_droppable, be_publisher_that_dropped,
+         leave_as_publisher, check_one)},
     {ROW("claim_and_abort", make_busy, be_publisher, claim_and_abort, check_none)},
     {ROW("publisher_join", make_busy, NULL, join_as_publisher, check_none), .pairs = 1},
     {ROW("publisher_join_over_the_dead", make_crowded, NULL, join_as_publisher, check_none),
@@ -590,7 +711,10 @@ const struct scenario broadcast_scenarios[] = {
      .check = check_left,
      .meanwhile = get_on,
      .pairs = 1},
+    {ROW("overwriting_get_of_what_was_dropped", make_dropped, be_overwriting_from_the_oldest,
+         get_what_was_dropped, check_none)},
     {.name = "create", .operate = create, .check = check_gone},
+    {.name = "create_limited", .operate = create_limited, .check = check_gone},
     {.name = "destroy_of_its_own", .prepare = make_own, .operate = destroy, .check = check_gone},
     {.name = NULL},
 };

@@ -72,7 +72,7 @@ static const struct unreached unreached[] = {
     {"drain.c", "interrupt_producers", "word = 0", "private, if membarrier is refused"},
     {"drain.c", "take_rest", "lanes->", "private"},
     {"drain.c", "look_everywhere", "lanes->rounds", "private"},
-    {"lane.c", "charge", "lane->refused", "private"},
+    {"lane.c", "charge", "&lane->room_from", "private"},
     {"lane.c", "cshm_lane_put_until", "put = {lane", "private"},
     {"drain.c", "cshm_lanes_get_until", "get = {lanes", "private"},
     {"queue_put.c", "attempt_one", "put->claimed = false", "private"},

@@ -1,12 +1,14 @@
 /*
  * SPDX-License-Identifier: Apache-2.0
  *
- * Tests of the limits on the bytes of long messages, in lanes; those of queues are in queue_test.c.
+ * Tests of the limits on the bytes of long messages, in lanes and broadcasts; those of queues are in
+ * queue_test.c.
  */
 #include "support.h"
 
 #include <pthread.h>
 
+#include <cshm/broadcast.h>
 #include <cshm/lanes.h>
 
 extern const struct test byte_limit_tests[];
@@ -200,9 +202,228 @@ static void of_lanes_while_another_thread_asks(void)
     cshm_region_close(region);
 }
 
+/* ---- broadcasts: those that are kept ---- */
+
+enum { KEPT = 16, INLINE = 24, LONG = 400 };
+
+static cshm_broadcast *make_broadcast(cshm_region *region)
+{
+    struct cshm_broadcast_options options = {.capacity = KEPT,
+                                             .slot_size = INLINE,
+                                             .publishers = 2,
+                                             .subscribers = 4,
+                                             .type_tag = TAG,
+                                             .byte_limit = BYTE_LIMIT};
+    cshm_broadcast *broadcast = NULL;
+    uint64_t offset = 0;
+    CHECK_EQ(cshm_broadcast_create(region, &options, &offset), 0);
+    CHECK_EQ(cshm_heap_share(region, offset), 0);
+    CHECK_EQ(cshm_broadcast_open(region, offset, TAG, &broadcast), 0);
+    return broadcast;
+}
+
+static cshm_publisher *publish_to(cshm_broadcast *broadcast)
+{
+    cshm_publisher *publisher = NULL;
+    CHECK_EQ(cshm_publisher_join(broadcast, &publisher), 0);
+    return publisher;
+}
+
+static cshm_subscriber *subscribe(cshm_broadcast *broadcast, enum cshm_subscription kind,
+                                  uint64_t history)
+{
+    cshm_subscriber *subscriber = NULL;
+    CHECK_EQ(cshm_subscriber_join(broadcast, kind, history, &subscriber), 0);
+    return subscriber;
+}
+
+/* A message whose bytes are all `number`. */
+static int publish(cshm_publisher *publisher, uint8_t number, uint64_t length)
+{
+    uint8_t bytes[BYTE_LIMIT + 1];
+    memset(bytes, number, sizeof bytes);
+    return cshm_publisher_try_put(publisher, bytes, length);
+}
+
+/* The number of the next message, or why there is none. */
+static int next_of(cshm_subscriber *subscriber)
+{
+    uint8_t bytes[BYTE_LIMIT];
+    uint64_t length = 0;
+    int status = cshm_subscriber_try_get(subscriber, bytes, sizeof bytes, &length);
+    for (uint64_t i = 1; status == 0 && i < length; i++) {
+        CHECK_EQ(bytes[i], bytes[0]);
+    }
+    return status == 0 ? bytes[0] : status;
+}
+
+static void of_broadcasts_lossless(void)
+{
+    cshm_region *region = make_region(1u << 20);
+    uint64_t before = blocks_in_use(region);
+    cshm_broadcast *broadcast = make_broadcast(region);
+    cshm_publisher *publisher = publish_to(broadcast);
+    cshm_subscriber *subscriber = subscribe(broadcast, CSHM_LOSSLESS, 0);
+    struct cshm_waitable room;
+    cshm_publisher_room(publisher, &room);
+    CHECK_EQ(publish(publisher, 1, BYTE_LIMIT + 1), -EMSGSIZE);
+    CHECK_EQ(publish(publisher, 1, BYTE_LIMIT), 0);
+    CHECK_EQ(next_of(subscriber), 1);
+    for (int round = 0; round < 100; round++) {
+        CHECK_EQ(publish(publisher, 1, LONG), 0);
+        CHECK_EQ(publish(publisher, 2, INLINE), 0);
+        CHECK_EQ(publish(publisher, 3, LONG), 0);
+        CHECK_EQ(blocks_in_use(region), before + 1 + 2); /* read ones have made room */
+        CHECK_EQ(room.is_ready(room.object), 1);
+        CHECK_EQ(publish(publisher, 4, LONG), -EAGAIN);
+        CHECK_EQ(room.is_ready(room.object), 0);
+        CHECK_EQ(publish(publisher, 4, BYTE_LIMIT - 2 * LONG), 0);
+        CHECK_EQ(publish(publisher, 5, INLINE + 1), -EAGAIN);
+        CHECK_EQ(room.is_ready(room.object), 0);
+        CHECK_EQ(publish(publisher, 5, INLINE), 0);
+        CHECK_EQ(publish(publisher, 6, LONG), -EAGAIN);
+        CHECK_EQ(next_of(subscriber), 1);
+        CHECK_EQ(room.is_ready(room.object), 1);
+        CHECK_EQ(publish(publisher, 6, LONG), 0);
+        for (int number = 2; number <= 6; number++) {
+            CHECK_EQ(next_of(subscriber), number);
+        }
+        CHECK_EQ(next_of(subscriber), -EAGAIN);
+        CHECK(blocks_in_use(region) <= before + 1 + 3);
+    }
+    CHECK_EQ(cshm_subscriber_lost(subscriber), 0);
+    cshm_subscriber_leave(subscriber);
+    cshm_publisher_leave(publisher);
+    cshm_broadcast_destroy(broadcast);
+    CHECK_EQ(blocks_in_use(region), before);
+    cshm_region_close(region);
+}
+
+/* Who is not waited for loses the oldest, and is told how many. */
+static void of_broadcasts_overwriting(void)
+{
+    cshm_region *region = make_region(1u << 20);
+    uint64_t before = blocks_in_use(region);
+    cshm_broadcast *broadcast = make_broadcast(region);
+    cshm_publisher *publisher = publish_to(broadcast);
+    cshm_subscriber *subscriber = subscribe(broadcast, CSHM_OVERWRITE, 0);
+    struct cshm_broadcast_message held;
+    CHECK_EQ(publish(publisher, 1, LONG), 0);
+    CHECK_EQ(cshm_subscriber_try_peek(subscriber, &held), 0);
+    for (uint8_t number = 2; number <= 9; number++) {
+        CHECK_EQ(publish(publisher, number, number == 4 ? INLINE : LONG), 0);
+        CHECK(blocks_in_use(region) <= before + 1 + 3); /* with the one that is read */
+    }
+    for (uint64_t i = 0; i < held.length; i++) {
+        CHECK_EQ(((const uint8_t *)held.data)[i], 1);
+    }
+    cshm_subscriber_release(subscriber);
+    CHECK_EQ(next_of(subscriber), 4); /* it took no bytes */
+    CHECK_EQ(cshm_subscriber_lost(subscriber), 2);
+    CHECK_EQ(next_of(subscriber), 8);
+    CHECK_EQ(next_of(subscriber), 9);
+    CHECK_EQ(cshm_subscriber_lost(subscriber), 5);
+    CHECK_EQ(next_of(subscriber), -EAGAIN);
+    /* The history of who joins is what is still there. */
+    cshm_subscriber *lossless = subscribe(broadcast, CSHM_LOSSLESS, UINT64_MAX);
+    cshm_subscriber *late = subscribe(broadcast, CSHM_OVERWRITE, UINT64_MAX);
+    for (int number = 8; number <= 9; number++) {
+        CHECK_EQ(next_of(lossless), number);
+    }
+    CHECK_EQ(next_of(lossless), -EAGAIN);
+    CHECK_EQ(next_of(late), 4);
+    CHECK_EQ(next_of(late), 8);
+    CHECK_EQ(next_of(late), 9);
+    CHECK_EQ(cshm_subscriber_lost(late), 6);
+    cshm_subscriber_leave(lossless);
+    cshm_subscriber_leave(late);
+    cshm_subscriber_leave(subscriber);
+    cshm_publisher_leave(publisher);
+    cshm_broadcast_destroy(broadcast);
+    CHECK_EQ(blocks_in_use(region), before);
+    cshm_region_close(region);
+}
+
+enum { ROUNDS = 20000 };
+
+struct part {
+    cshm_broadcast *broadcast;
+    enum cshm_subscription kind;
+    uint64_t seen;
+};
+
+static void *publish_all(void *context)
+{
+    struct part *part = context;
+    cshm_publisher *publisher = publish_to(part->broadcast);
+    static const uint8_t bytes[BYTE_LIMIT];
+    uint64_t random = (uint64_t)(uintptr_t)part;
+    for (int i = 0; i < ROUNDS; i++) {
+        uint64_t length = next_random(&random) % BYTE_LIMIT + 1;
+        CHECK_EQ(cshm_publisher_put_until(publisher, bytes, length, after(20 * SECOND)), 0);
+    }
+    cshm_publisher_leave(publisher);
+    return NULL;
+}
+
+static void *read_all(void *context)
+{
+    struct part *part = context;
+    cshm_subscriber *subscriber = subscribe(part->broadcast, part->kind, 0);
+    uint8_t bytes[BYTE_LIMIT];
+    uint64_t length = 0;
+    int status = 0;
+    part->seen = 0;
+    while ((status = cshm_subscriber_get_until(subscriber, bytes, sizeof bytes, &length,
+                                               after(20 * SECOND))) == 0) {
+        part->seen++;
+    }
+    CHECK_EQ(status, -EPIPE);
+    CHECK(part->kind != CSHM_LOSSLESS || cshm_subscriber_lost(subscriber) == 0);
+    part->seen += cshm_subscriber_lost(subscriber);
+    cshm_subscriber_leave(subscriber);
+    return NULL;
+}
+
+/* Two publish, two are waited for and one is not. */
+static void of_broadcasts_among_threads(void)
+{
+    cshm_region *region = make_region(1u << 20);
+    uint64_t before = blocks_in_use(region);
+    cshm_broadcast *broadcast = make_broadcast(region);
+    struct part parts[5];
+    pthread_t threads[5];
+    for (int i = 4; i >= 0; i--) {
+        parts[i] = (struct part){broadcast, i == 4 ? CSHM_OVERWRITE : CSHM_LOSSLESS, 0};
+        CHECK_EQ(pthread_create(&threads[i], NULL, i < 2 ? publish_all : read_all, &parts[i]), 0);
+        while (i == 2 && cshm_broadcast_subscribers(broadcast) < 3) {
+            usleep(100);
+        }
+    }
+    for (int i = 0; i < 5; i++) {
+        CHECK_EQ(pthread_join(threads[i], NULL), 0);
+        CHECK(i < 2 || parts[i].seen == cshm_broadcast_count(broadcast));
+    }
+    cshm_subscriber *history = subscribe(broadcast, CSHM_LOSSLESS, UINT64_MAX);
+    uint64_t kept = 0;
+    struct cshm_broadcast_message message;
+    while (cshm_subscriber_try_peek(history, &message) == 0) {
+        kept += message.length > INLINE ? message.length : 0;
+        cshm_subscriber_release(history);
+    }
+    CHECK(kept <= BYTE_LIMIT);
+    cshm_subscriber_leave(history);
+    cshm_broadcast_destroy(broadcast);
+    CHECK_EQ(blocks_in_use(region), before);
+    cshm_region_close(region);
+}
+
 const struct test byte_limit_tests[] = {
     {"of_lanes_is_never_exceeded_and_released_bytes_come_back", of_lanes},
     {"of_lanes_while_another_thread_asks_for_room", of_lanes_while_another_thread_asks},
     {"of_lanes_counts_what_a_killed_producer_left", of_a_killed_producer},
+    {"of_broadcasts_holds_publishers_back_for_the_lossless", of_broadcasts_lossless},
+    {"of_broadcasts_drops_the_oldest_and_counts_them_as_lost", of_broadcasts_overwriting},
+    {"of_broadcasts_holds_among_threads", of_broadcasts_among_threads},
     {NULL, NULL},
 };

@@ -9,14 +9,17 @@
  *
  *   p  publish one, unless the ring is full   l  join lossless   o  join overwriting
  *   r  read one, if there is one              x  leave
+ *   d  drop the oldest that is there, as for the sake of bytes
  *
  * Checked: a lossless subscriber never finds its next message overwritten; what either reads is what
  * was published at that position, and stays so until it is released; an overwriting one reads or
- * counts as lost each position; no slot is lost or in two places; nobody is ever stuck.
+ * counts as lost each position, dropped ones too; no slot is lost or in two places; nobody is ever stuck.
  */
 #include "model.h"
 
-enum { CELLS = 4, SPARES = 2, SLOTS = CELLS + SPARES + MODEL_THREADS, POSITIONS = 12 };
+enum { CELLS = 4, SPARES = 2, SLOTS = CELLS + SPARES + 2 * MODEL_THREADS, POSITIONS = 12 };
+
+enum { DROPPED = 100, FREED = 101 }; /* what a slot may hold, beside a message */
 
 enum { NOBODY, JOINING, LOSSLESS, OVERWRITING };
 
@@ -24,6 +27,9 @@ enum mutation {
     NONE,
     BEGINS_BEFORE_IT_IS_SEEN, /* where it begins is decided before the cursor is registered */
     FLOOR_TO_THE_TAIL,        /* the floor is raised as far as the cursors allow */
+    TARGET_UNTOLD,            /* how far it may be raised is not said before */
+    TARGET_UNSEEN,            /* or not looked at */
+    DROPS_PINNED,             /* what was dropped is freed though it is read */
     PIN_UNCHECKED,            /* the cell is not looked at again after the pin */
     PINS_IGNORED,             /* a publisher writes into its hand at once */
 };
@@ -47,6 +53,7 @@ struct cell {
 struct thread {
     uint8_t operation;
     uint8_t hand;
+    uint8_t empty;
     /* as a subscriber; shared are kind, cursor and pin */
     uint8_t kind;
     uint8_t cursor;
@@ -57,6 +64,8 @@ struct thread {
     /* locals */
     uint8_t tail;
     uint8_t floor;
+    uint8_t needed;
+    uint8_t target;
     uint8_t least;
     uint8_t at;
     uint8_t spare;
@@ -71,6 +80,7 @@ struct state {
     struct cell cell[CELLS];
     uint8_t spare[SPARES];
     uint8_t floor;
+    uint8_t target;
     uint8_t bytes[SLOTS]; /* what was last written there: a message's number, 0: being written */
     uint8_t published[POSITIONS]; /* the message at each position */
     uint8_t messages;
@@ -91,6 +101,11 @@ static uint8_t safe_floor(uint8_t position)
 {
     uint8_t beyond = (uint8_t)(position + 2);
     return beyond > config->capacity ? (uint8_t)(beyond - config->capacity) : 0;
+}
+
+static uint8_t later(uint8_t a, uint8_t b)
+{
+    return a > b ? a : b;
 }
 
 /* Finds the tail, at or after me->tail. */
@@ -149,15 +164,19 @@ static bool take_unpinned(struct state *s, uint32_t self)
     END;
 }
 
-/* me->least is 1 if there is room at me->tail, 0 if not. */
-static bool has_room(struct state *s, uint32_t self)
+/* Raises the floor to me->needed, and at most to me->target; me->least is 1 if it is there, 0 if not. */
+static bool raise_floor(struct state *s, uint32_t self)
 {
     struct thread *me = &s->thread[self];
     BEGIN;
     STEP("[floor] load the floor");
     me->floor = s->floor;
-    while (me->tail - me->floor >= config->capacity) {
-        me->least = config->mutation == FLOOR_TO_THE_TAIL ? me->tail : safe_floor(me->tail);
+    while (me->floor < me->needed) {
+        if (config->mutation != TARGET_UNTOLD) {
+            STEP("[floor] raise the target to %u", me->target);
+            s->target = later(s->target, me->target);
+        }
+        me->least = config->mutation == FLOOR_TO_THE_TAIL ? me->tail : me->target;
         for (me->at = 0; me->at < threads; me->at++) {
             STEP("[floor] what is subscriber %u?", me->at);
             me->kind_seen = s->thread[me->at].kind;
@@ -197,6 +216,78 @@ static bool has_room(struct state *s, uint32_t self)
     END;
 }
 
+/* me->least is 1 if there is room at me->tail, 0 if not. */
+static bool has_room(struct state *s, uint32_t self)
+{
+    struct thread *me = &s->thread[self];
+    BEGIN;
+    me->needed = later((uint8_t)(me->tail + 1), config->capacity) - config->capacity;
+    me->target = safe_floor(me->tail);
+    CALL(raise_floor(s, self));
+    me->needed = me->target = 0;
+    END;
+}
+
+static void exchange(uint8_t *a, uint8_t *b)
+{
+    uint8_t was = *a;
+    *a = *b;
+    *b = was;
+}
+
+/* From the oldest that is there and not dropped: to me->next and me->seen. */
+static bool find_oldest(struct state *s, uint32_t self)
+{
+    struct thread *me = &s->thread[self];
+    BEGIN;
+    CALL(find_tail(s, self));
+    me->next = later(me->tail, config->capacity) - config->capacity;
+    for (; me->next < me->tail; me->next++) {
+        STEP("[drop] is position %u dropped?", me->next);
+        me->seen = s->cell[index_of(me->next)];
+        if (me->seen.turn == turn_of(me->next) + 1 && s->bytes[me->seen.slot] != DROPPED) {
+            break;
+        }
+    }
+    END;
+}
+
+static bool drop(struct state *s, uint32_t self)
+{
+    struct thread *me = &s->thread[self];
+    BEGIN;
+    CALL(find_oldest(s, self));
+    if (me->next < me->tail) {
+        me->needed = me->target = (uint8_t)(me->next + 1);
+        CALL(raise_floor(s, self));
+        me->needed = me->target = 0;
+        if (me->least != 0) {
+            exchange(&me->hand, &me->empty);
+            CALL(take_unpinned(s, self));
+            STEP("slot %u is to be a dropped one", me->hand);
+            s->bytes[me->hand] = DROPPED;
+            STEP("[swap] CAS the cell of position %u", me->next);
+            struct cell *cell = &s->cell[index_of(me->next)];
+            if (cell->turn == me->seen.turn && cell->slot == me->seen.slot) {
+                cell->slot = me->hand;
+                me->hand = me->seen.slot;
+                me->slot = me->hand;
+                if (config->mutation != DROPS_PINNED) {
+                    CALL(look_for_pins(s, self));
+                }
+                if (!me->pinned) {
+                    STEP("free what was in slot %u", me->hand);
+                    s->bytes[me->hand] = FREED;
+                }
+                me->pinned = me->slot = 0;
+            }
+            exchange(&me->hand, &me->empty);
+        }
+    }
+    me->next = 0;
+    END;
+}
+
 static bool publish(struct state *s, uint32_t self)
 {
     struct thread *me = &s->thread[self];
@@ -216,7 +307,7 @@ static bool publish(struct state *s, uint32_t self)
         }
         STEP("[swap] CAS the cell of position %u", me->tail);
         struct cell *cell = &s->cell[index_of(me->tail)];
-        if (cell->turn == me->seen.turn) {
+        if (cell->turn == me->seen.turn && cell->slot == me->seen.slot) {
             s->published[me->tail] = s->bytes[me->hand];
             *cell = (struct cell){(uint8_t)(me->seen.turn + 1), me->hand};
             me->hand = me->seen.slot;
@@ -233,16 +324,22 @@ static bool join_lossless(struct state *s, uint32_t self)
     STEP("JOINING");
     me->kind = JOINING;
     CALL(find_tail(s, self));
+    STEP("load the target");
+    me->next = later(me->tail, config->history) - config->history;
+    me->next = later(me->next, s->target);
     STEP("store a cursor that holds the floor down");
-    me->cursor = safe_floor(me->tail);
+    me->cursor = me->next;
     STEP("[floor] register");
     me->kind = LOSSLESS;
     if (config->mutation != BEGINS_BEFORE_IT_IS_SEEN) {
         CALL(find_tail(s, self));
+        me->next = later(me->tail, config->history) - config->history;
+    }
+    STEP("[floor] load the target");
+    if (config->mutation != BEGINS_BEFORE_IT_IS_SEEN && config->mutation != TARGET_UNSEEN) {
+        me->next = later(me->next, s->target);
     }
     STEP("store the cursor at which it begins");
-    uint8_t wanted = me->tail > config->history ? (uint8_t)(me->tail - config->history) : 0;
-    me->next = wanted > safe_floor(me->tail) ? wanted : safe_floor(me->tail);
     me->cursor = me->next;
     END;
 }
@@ -267,6 +364,8 @@ static bool read_lossless(struct state *s, uint32_t self)
     me->seen = s->cell[index_of(me->next)];
     CLAIM(me->seen.turn <= turn_of(me->next) + 1, "position %u was promised, and overwritten",
           me->next);
+    CLAIM(me->seen.turn <= turn_of(me->next) || s->bytes[me->seen.slot] != DROPPED,
+          "position %u was promised, and dropped", me->next);
     if (me->seen.turn != turn_of(me->next) + 1) {
         RETURN;
     }
@@ -298,11 +397,15 @@ static bool read_overwriting(struct state *s, uint32_t self)
                 break;
             }
             STEP("[pin] is it still there?");
-            if (s->cell[index_of(me->next)].turn == me->seen.turn) {
+            if (s->cell[index_of(me->next)].turn == me->seen.turn &&
+                s->cell[index_of(me->next)].slot == me->seen.slot) {
                 break;
             }
             STEP("it is not: unpin");
             me->pin = 0;
+            if (s->cell[index_of(me->next)].turn == me->seen.turn) {
+                continue; /* dropped meanwhile */
+            }
         }
         me->tail = me->next;
         CALL(find_tail(s, self));
@@ -312,11 +415,13 @@ static bool read_overwriting(struct state *s, uint32_t self)
         }
     }
     STEP("read position %u", me->next);
-    CLAIM(s->bytes[me->seen.slot] == s->published[me->next], "position %u is not what was put",
-          me->next);
-    STEP("read it again");
-    CLAIM(s->bytes[me->seen.slot] == s->published[me->next], "position %u changed in place",
-          me->next);
+    if (s->bytes[me->seen.slot] != DROPPED) {
+        CLAIM(s->bytes[me->seen.slot] == s->published[me->next], "position %u is not what was put",
+              me->next);
+        STEP("read it again");
+        CLAIM(s->bytes[me->seen.slot] == s->published[me->next], "position %u changed in place",
+              me->next);
+    }
     STEP("[retire] unpin");
     me->pin = 0;
     me->next++;
@@ -342,6 +447,8 @@ static bool run(void *state, uint32_t self)
     while (letter != '\0') {
         if (letter == 'p') {
             CALL(publish(s, self));
+        } else if (letter == 'd') {
+            CALL(drop(s, self));
         } else if (letter == 'l') {
             CALL(join_lossless(s, self));
         } else if (letter == 'o') {
@@ -375,6 +482,9 @@ static void check(const void *state)
     }
     for (uint32_t i = 0; i < threads; i++, count++) {
         found |= 1u << s->thread[i].hand;
+    }
+    for (uint32_t i = 0; i < threads; i++, count++) {
+        found |= 1u << s->thread[i].empty;
     }
     CLAIM(found == (1u << count) - 1, "a slot is in two places");
 }
@@ -424,6 +534,7 @@ static void init(void *state)
     }
     for (uint32_t i = 0; i < threads; i++) {
         s->thread[i].hand = slot++;
+        s->thread[i].empty = slot++;
     }
 }
 
@@ -443,6 +554,19 @@ static const struct model_case cases[] = {
     CASE("one of each", NULL, true, {"ppp", "lr", "or"}, .capacity = 2, .deaths = 1),
     CASE("two publishers, for longer", NULL, true, {"ppp", "pp", "lrr"}, .capacity = 2,
          .deaths = 1),
+    CASE("dropped beside one lossless", NULL, false, {"ppdpdp", "lrr"}, .capacity = 4, .history = 2,
+         .deaths = 1),
+    CASE("dropped beside one overwriting", NULL, false, {"ppdpdp", "orr"}, .capacity = 4,
+         .history = 2, .deaths = 1),
+    CASE("two who drop", NULL, false, {"ppd", "pd", "or"}, .capacity = 2, .history = 2),
+    CASE("two who drop beside one lossless", NULL, true, {"ppd", "pd", "lr"}, .capacity = 4,
+         .history = 2, .deaths = 1),
+    CASE("the target is not told", "promised", false, {"ppdpd", "lr"}, .capacity = 4, .history = 4,
+         .mutation = TARGET_UNTOLD),
+    CASE("the target is not looked at", "promised", false, {"ppdpd", "lr"}, .capacity = 4,
+         .history = 4, .mutation = TARGET_UNSEEN),
+    CASE("what is read is freed when it is dropped", "is not what was put", false, {"ppdpd", "or"},
+         .capacity = 4, .history = 4, .mutation = DROPS_PINNED),
     CASE("it begins before it is seen", "promised", false, {"pppppp", "lrr"}, .capacity = 2,
          .mutation = BEGINS_BEFORE_IT_IS_SEEN),
     CASE("the floor goes to the tail", "promised", false, {"ppppppp", "p", "lr"}, .capacity = 4,

@@ -28,11 +28,13 @@ enum mutation {
     SEEN_AFTER_LOOK,
     NO_MEMBARRIER,
     NO_FENCE,
+    NEVER_AGAIN, /* announced once, whatever became of the word */
 };
 
 struct config {
     const char *scripts[MODEL_THREADS];
     uint32_t deaths;
+    uint8_t slices; /* of each waiter's sleeps, those that are over at once */
     enum mutation mutation;
 };
 
@@ -51,6 +53,8 @@ struct thread {
     uint8_t wakes;   /* ghost: a wake is in its hands */
     uint8_t cleared; /* ghost: everybody's is */
     uint8_t reached; /* by membarrier */
+    uint8_t slices;
+    uint8_t announced;
     struct word seen;
 };
 
@@ -113,6 +117,14 @@ static bool prepare(struct state *s, uint32_t self)
     END;
 }
 
+/* Whether the bit that it set still stands for it. */
+static bool is_announced(const struct state *s, const struct thread *me)
+{
+    return me->announced &&
+           (config->mutation == NEVER_AGAIN ||
+            (s->word.count == me->seen.count && s->word.asleep == me->seen.asleep));
+}
+
 static bool wait_asleep(struct state *s, uint32_t self)
 {
     struct thread *me = &s->thread[self];
@@ -125,20 +137,29 @@ static bool wait_asleep(struct state *s, uint32_t self)
             }
             CALL(prepare(s, self));
         } else {
-            CALL(prepare(s, self));
+            STEP("[announce] is the word the same?");
+            if (!is_announced(s, me)) {
+                CALL(prepare(s, self));
+                me->announced = 1;
+            }
             STEP("[announce] look");
             if (attempt(s, me)) {
-                RETURN;
+                break;
             }
+        }
+        if (me->slices < config->slices) {
+            me->slices++;
+            continue;
         }
         STEP("[wake] sleep, if the word is what was seen");
         me->asleep = config->mutation == SEEN_AFTER_LOOK ||
                      (s->word.count == me->seen.count && s->word.asleep == me->seen.asleep);
         WAIT_UNTIL(!me->asleep, "is awake: look");
         if (attempt(s, me)) {
-            RETURN;
+            break;
         }
     }
+    me->announced = me->slices = 0;
     END;
 }
 
@@ -346,6 +367,12 @@ static const struct model_case cases[] = {
          .mutation = CLEARED_BY_STORE),
     CASE("the bit is cleared, but not counted", "lost", false, {"w", "ww", "qq", "q"},
          .mutation = CLEARED_UNCOUNTED),
+    CASE("slices that end", NULL, false, {"w", "w", "qq"}, .slices = 1),
+    CASE("slices that end beside two wakers", NULL, false, {"ww", "q", "q"}, .slices = 2),
+    CASE("slices that end, the sleeper pays", NULL, false, {"ww", "pp", "p", "c"}, .deaths = 1,
+         .slices = 1),
+    CASE("never announces again", "never ends", false, {"w", "w", "qq"}, .slices = 1,
+         .mutation = NEVER_AGAIN),
     CASE("looks before it announces", "lost", false, {"w", "q"}, .mutation = LOOK_BEFORE_ANNOUNCE),
     CASE("sleeps whatever the word is", "lost", false, {"w", "q"}, .mutation = SEEN_AFTER_LOOK),
     CASE("without membarrier", "lost", false, {"w", "p", "c"}, .mutation = NO_MEMBARRIER),

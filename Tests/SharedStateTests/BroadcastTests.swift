@@ -71,6 +71,24 @@ struct BroadcastTests {
         #expect(try lossless.get() == "x")
     }
 
+    @Test func `a byte limit bounds the long elements that are kept`() throws {
+        let broadcast = try Broadcast<[UInt8]>(capacity: 16, byteLimit: 25_000)
+        let publisher = try broadcast.publisher()
+        let overwriting = try broadcast.subscriber(.overwriting)
+        let lossless = try broadcast.subscriber()
+        let element = [UInt8](repeating: 1, count: 10_000)
+        #expect(try publisher.tryPut(element) && publisher.tryPut(element))
+        #expect(try !publisher.tryPut(element) && publisher.tryPut([2]))
+        #expect(code { try publisher.put(element, timeout: .milliseconds(20)) } == .timedOut)
+        #expect(code { try publisher.put(element + element + element) } == .tooLarge)
+        #expect(try lossless.get() == element)
+        try publisher.put(element, timeout: long)
+        #expect(try overwriting.get() == element && overwriting.lost == 1)
+        #expect(try overwriting.get() == [2] && overwriting.get() == element)
+        #expect(try lossless.get() == element && lossless.get() == [2] && lossless.get() == element)
+        #expect(code { _ = try Broadcast<Int>(byteLimit: 0) } == .invalidArgument)
+    }
+
     @Test func `a dead subscriber holds nobody up, and the last publisher's death ends it`() throws
     {
         let broadcast = try Broadcast<Int>(capacity: 4)

@@ -20,22 +20,28 @@
  * it pins the slot and looks at the cell again; a publisher that got a pinned slot changes it for a
  * spare one, and there are as many spares as there can be pins.
  *
+ * With a byte limit the oldest long messages make room for new ones: an empty slot is swapped into the
+ * cell of one, which is lost to overwriting subscribers that have not read it. What has to go follows
+ * from a sum that each slot carries along.
+ *
  * To finish is to set the end bit of the cell at the tail: nothing is published at that position
  * or after it, and each subscriber's stream ends there.
  *
  * Who writes what
  * ---------------
  *   cells, spares       publishers, by compare-and-swap; the end bit, anybody by the same
- *   a publisher's line  its owner: {hand, intent} in one word, before and after each swap
+ *   a publisher's line  its owner: {hand, intent} in one word, before and after each swap; the same
+ *                       of the empty slot that it drops messages by
  *   a subscriber's line its owner: cursor, pin
  *   a slot              whoever owns it: the publisher whose hand it is, once nobody pins it
- *   floor               publishers, by compare-and-swap; it only grows
+ *   floor, its target   publishers, by compare-and-swap; they only grow
  *   tail                anybody; a hint that may lag
  *
  * If a process dies
  * -----------------
  *   publisher, before its swap        nothing was published; its line owns what it owned
  *   publisher, after its swap         the message is published
+ *   publisher, dropping one           the message is there or lost; its block is the line's
  *   either                            whoever finds no free line takes the dead's: without an
  *                                     intent it owned its hand; with one, exactly one of the two
  *                                     is in a cell, a spare or another's hand, and it owned the
@@ -77,6 +83,11 @@ struct cshm_broadcast_options {
     uint32_t subscribers;
     /** What the messages are; cshm_broadcast_open() refuses another value. */
     uint64_t type_tag;
+    /** Bytes that messages longer than slot_size may take together while they are kept; 0: no limit. A
+     *  message for which the oldest have to go before a lossless subscriber has read them waits, as
+     *  if the ring were full. Not counted are those that publishers have claimed, and one for each
+     *  overwriting subscriber that reads it just then. */
+    uint64_t byte_limit;
 };
 
 /** What a subscriber does when it is slower than the publishers. */
@@ -159,8 +170,8 @@ CSHM_EXPORT void cshm_publisher_leave(cshm_publisher *publisher);
  *
  * @param length  Bytes.
  * @param data    Receives where to write them.
- * @returns 0, -ENOSPC (no memory for a long message), -EPIPE (finished), -ECANCELED,
- *          -ECHILD (in a forked child), -EPROTO (damaged).
+ * @returns 0, -ENOSPC (no memory for a long message), -EMSGSIZE (longer than the byte limit), -EPIPE
+ *          (finished), -ECANCELED, -ECHILD (in a forked child), -EPROTO (damaged).
  */
 CSHM_EXPORT CSHM_MUST_CHECK int cshm_publisher_claim(cshm_publisher *publisher, uint64_t length,
                                                      void **data);
@@ -216,7 +227,8 @@ CSHM_EXPORT CSHM_MUST_CHECK int cshm_publisher_put_many_until(cshm_publisher *pu
  * @param kind     An enum cshm_subscription.
  * @param history  How many messages of the past it wants; it gets the last ones that are still
  *                 there. 0 begins with what is published from now on; UINT64_MAX takes all. To a
- *                 lossless subscriber, only 7/8 of the capacity, less one, can be promised.
+ *                 lossless subscriber, only 7/8 of the capacity, less one, can be promised, and
+ *                 with a byte limit what has not been dropped.
  * @param out      Receives the subscriber.
  * @returns 0, -EINVAL, -EUSERS (as many live as there may be), -ECANCELED, -ECHILD, -EPROTO,
  *          -ENOMEM. System calls only when the dead have to be found.

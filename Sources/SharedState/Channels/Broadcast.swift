@@ -27,15 +27,20 @@ public final class Broadcast<Element: Sendable>: Sendable, Codable {
     ///   - capacity: Elements it keeps, a power of two from 2 to 1,048,576.
     ///   - publishers: The most at a time, over all processes, 1 to 1024.
     ///   - subscribers: The most at a time, over all processes, 1 to 1024.
+    ///   - byteLimit: The most bytes that the elements it keeps may take together, of those that are too
+    ///     long for their slot; `nil` for no limit but the region's. The oldest make room; an element
+    ///     for which some have to go that a lossless subscriber has yet to read waits, as if the
+    ///     broadcast were full.
     ///   - region: Where it lives; `nil` is the family's region.
     /// - Throws: `invalidArgument`, `cannotCross`, `full`, `system`.
     public convenience init(
-        capacity: Int = 1024, publishers: Int = 16, subscribers: Int = 64, in region: Region? = nil
+        capacity: Int = 1024, publishers: Int = 16, subscribers: Int = 64, byteLimit: Int? = nil,
+        in region: Region? = nil
     ) throws(SharedStateError) {
         let codec = try MessageCodec<Element>()
         let region = try Region.orFamily(region)
         let offset = try Self.make(
-            codec, typeTag(Element.self), capacity, publishers, subscribers, region)
+            codec, typeTag(Element.self), capacity, publishers, subscribers, byteLimit, region)
         let object = SharedObject(region, offset, sent: false)
         self.init(try BroadcastCore(object, customTag: nil, elementType: Element.self), codec)
     }
@@ -49,19 +54,21 @@ public final class Broadcast<Element: Sendable>: Sendable, Codable {
     ///   - region: Where it lives; `nil` is the family's region.
     ///   - type: What the elements are, for programs in which they have another Swift type or none:
     ///     C says `cshm_type_tag` of the same text. `nil` takes the name of the Swift type.
-    ///   - capacity: As for ``init(capacity:publishers:subscribers:in:)``.
+    ///   - capacity: As for ``init(capacity:publishers:subscribers:byteLimit:in:)``.
     ///   - publishers: As there.
     ///   - subscribers: As there.
-    /// - Throws: `alreadyExists`, and as ``init(capacity:publishers:subscribers:in:)``.
+    ///   - byteLimit: As there.
+    /// - Throws: `alreadyExists`, and as ``init(capacity:publishers:subscribers:byteLimit:in:)``.
     public convenience init(
         creating name: String, in region: Region?, type: String? = nil, capacity: Int = 1024,
-        publishers: Int = 16, subscribers: Int = 64
+        publishers: Int = 16, subscribers: Int = 64, byteLimit: Int? = nil
     ) throws(SharedStateError) {
         let codec = try MessageCodec<Element>()
         let region = try Region.orFamily(region)
         let custom = customTag(type)
         let tag = custom ?? typeTag(Element.self)
-        let offset = try Self.make(codec, tag, capacity, publishers, subscribers, region)
+        let offset = try Self.make(
+            codec, tag, capacity, publishers, subscribers, byteLimit, region)
         let object = try SharedObject(
             region, offset, named: name, kind: CSHM_KIND_BROADCAST, tag: tag)
         self.init(try BroadcastCore(object, customTag: custom, elementType: Element.self), codec)
@@ -99,7 +106,7 @@ public final class Broadcast<Element: Sendable>: Sendable, Codable {
 
     private static func make(
         _ codec: MessageCodec<Element>, _ tag: UInt64, _ capacity: Int, _ publishers: Int,
-        _ subscribers: Int, _ region: Region
+        _ subscribers: Int, _ byteLimit: Int?, _ region: Region
     ) throws(SharedStateError) -> UInt64 {
         guard (2...1_048_576).contains(capacity), capacity.nonzeroBitCount == 1 else {
             throw SharedStateError(
@@ -110,9 +117,13 @@ public final class Broadcast<Element: Sendable>: Sendable, Codable {
             throw SharedStateError(
                 .invalidArgument, "a broadcast has 1 to 1024 publishers and 1 to 1024 subscribers")
         }
+        guard (byteLimit ?? 1) > 0 else {
+            throw SharedStateError(.invalidArgument, "a byte limit is at least 1, or nil for none")
+        }
         var options = cshm_broadcast_options(
             capacity: UInt32(capacity), slot_size: codec.inlineSize,
-            publishers: UInt32(publishers), subscribers: UInt32(subscribers), type_tag: tag)
+            publishers: UInt32(publishers), subscribers: UInt32(subscribers), type_tag: tag,
+            byte_limit: UInt64(byteLimit ?? 0))
         var offset: UInt64 = 0
         try unsafe check(
             cshm_broadcast_create(region.pointer, &options, &offset), "cshm_broadcast_create")
@@ -133,7 +144,8 @@ public final class Broadcast<Element: Sendable>: Sendable, Codable {
     /// - Parameters:
     ///   - policy: What happens when it is slower than the publishers.
     ///   - history: How many elements of the past it wants, those that are still there; `Int.max`
-    ///     for all. A lossless subscriber can be promised 7/8 of the capacity only.
+    ///     for all. A lossless subscriber can be promised 7/8 of the capacity only; with a byte limit,
+    ///     what has not made room.
     /// - Returns: The subscriber.
     /// - Throws: `tooManyUsers`, `invalidArgument`, `closed`.
     public func subscriber(

@@ -22,8 +22,8 @@ public final class Publisher<Element: Sendable>: Sendable {
     /// - Parameters:
     ///   - element: What to publish; it is copied.
     ///   - timeout: The longest wait; `nil` waits without limit.
-    /// - Throws: `timedOut`, `finished`, `closed`, `full` (no memory for a long element),
-    ///   `invalidArgument` (another thread uses it), or what the element's `encode(to:)` throws.
+    /// - Throws: `timedOut`, `finished`, `closed`, `full` (no memory for a long element), `tooLarge`
+    ///   (longer than the byte limit), `invalidArgument` (another thread uses it), or what the element's `encode(to:)` throws.
     ///   Nothing was published then.
     @inlinable
     public func put(_ element: Element, timeout: Duration? = nil) throws {

@@ -39,6 +39,11 @@ let package = Package(
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             swiftSettings: swiftSettings),
+        .target(name: "CCount", cSettings: cSettings),
+        .executableTarget(
+            name: "countprobe",
+            dependencies: ["CCount", .product(name: "SharedState", package: "SharedState")],
+            swiftSettings: swiftSettings),
         .executableTarget(
             name: "startprobe",
             dependencies: [.product(name: "SharedState", package: "SharedState")],

@@ -134,8 +134,10 @@ uint32_t size_of(void *state)
 
 } // namespace
 
-extern "C" const struct bench_channel boost_map_get, boost_map_set;
+extern "C" const struct bench_channel boost_map_get, boost_map_set, boost_map_mix95,
+    boost_map_mix50;
 BENCH_MAP(boost_map, "boost-map", create, destroy, open_side, get, set, handle_of, size_of);
 
 extern "C" const struct bench_channel *const bench_peers[];
-const struct bench_channel *const bench_peers[] = {&boost_map_get, &boost_map_set, nullptr};
+const struct bench_channel *const bench_peers[] = {&boost_map_get, &boost_map_set, &boost_map_mix95,
+                                                  &boost_map_mix50, nullptr};

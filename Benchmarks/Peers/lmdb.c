@@ -154,4 +154,5 @@ static uint32_t size_of(void *state)
 
 BENCH_MAP(lmdb, "lmdb", create, destroy, open_side, get, set, handle_of, size_of);
 
-const struct bench_channel *const bench_peers[] = {&lmdb_get, &lmdb_set, NULL};
+const struct bench_channel *const bench_peers[] = {&lmdb_get, &lmdb_set, &lmdb_mix95, &lmdb_mix50,
+                                                   NULL};

@@ -3,6 +3,9 @@
 
 mp_pool.py SECONDS CPU CPU map CHUNK ELEMENTS    elements a second of Pool(2).map; chunk 0 is automatic
 mp_pool.py SECONDS CPU CPU apply                 nanoseconds of Pool(1).apply
+mp_pool.py SECONDS CPU CPU apply-asleep          the same, of a worker that has fallen asleep
+mp_pool.py SECONDS CPU CPU argument BYTES        bytes a second of a long argument
+mp_pool.py SECONDS CPU CPU result BYTES          bytes a second of a long result
 mp_pool.py SECONDS CPU CPU start                 nanoseconds of Pool(2) until its first result
 mp_pool.py SECONDS CPU CPU start-fresh           the same, the first one of this interpreter
 mp_pool.py SECONDS CPU CPU process               nanoseconds of Process.start and join
@@ -34,11 +37,12 @@ def rate_of_map(pool, seconds, chunk, elements):
     return done / (time.monotonic() - start)
 
 
-def time_of(once, seconds):
+def time_of(once, seconds, pause=0):
     once()
     times = []
     end = time.monotonic() + seconds
     while time.monotonic() < end or not times:
+        time.sleep(pause)
         start = time.monotonic_ns()
         once()
         times.append(time.monotonic_ns() - start)
@@ -88,6 +92,18 @@ def main():
     elif mode == "apply":
         with context.Pool(1) as pool:
             print(time_of(lambda: pool.apply(add_one, (1,)), seconds))
+    elif mode == "apply-asleep":
+        with context.Pool(1) as pool:
+            print(time_of(lambda: pool.apply(add_one, (1,)), seconds, pause=0.002))
+    elif mode == "argument":
+        length = int(sys.argv[5])
+        argument = bytes(length)
+        with context.Pool(1) as pool:
+            print(length * 1e9 / time_of(lambda: pool.apply(len, (argument,)), seconds))
+    elif mode == "result":
+        length = int(sys.argv[5])
+        with context.Pool(1) as pool:
+            print(length * 1e9 / time_of(lambda: pool.apply(bytes, (length,)), seconds))
     elif mode == "start":
         print(time_of_start(context, seconds))
     elif mode == "start-fresh":

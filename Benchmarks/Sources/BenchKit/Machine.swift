@@ -9,7 +9,7 @@ public struct Machine: Codable, Sendable {
     public let processor: String
     /// CPUs that this process may use.
     public let cpus: Int
-    /// Whether two of these CPUs are threads of one core.
+    /// Whether the two CPUs that are measured on are threads of one core.
     public let siblings: Bool
     /// The frequency governor, if the kernel shows one.
     public let governor: String?
@@ -21,6 +21,8 @@ public struct Machine: Codable, Sendable {
     public let sharedMemory: UInt64
     /// System, kernel and its version.
     public let kernel: String
+    /// What of use the kernel has: system calls, control groups, huge pages of shared memory.
+    public let features: [String]
     /// The compiler that this program was built with.
     public let compiler: String
     /// The commit, if git knows.
@@ -31,7 +33,8 @@ public struct Machine: Codable, Sendable {
     public let warnings: [String]
 
     private enum CodingKeys: String, CodingKey {
-        case processor, cpus, siblings, governor, clock, memory, kernel, compiler, commit, warnings
+        case processor, cpus, siblings, governor, clock, memory, kernel, features, compiler, commit
+        case warnings
         case sharedMemory = "shared_memory"
         case pingPong = "ping_pong"
     }
@@ -49,8 +52,7 @@ public struct Machine: Codable, Sendable {
     public static func current(_ settings: Settings) -> Machine {
         let cpus = ProcessInfo.processInfo.activeProcessorCount
         let governor = word("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
-        let siblings = text("/sys/devices/system/cpu/cpu0/topology/thread_siblings_list")
-            .contains { $0 == "," || $0 == "-" }
+        let siblings = areSiblings(settings.cpus)
         var probe = settings
         probe.duration = 0.05
         let before = CPUTimes.now()
@@ -61,7 +63,8 @@ public struct Machine: Codable, Sendable {
             clock: word("/sys/devices/system/clocksource/clocksource0/current_clocksource")
                 ?? "unknown",
             memory: ProcessInfo.processInfo.physicalMemory, sharedMemory: sharedMemorySize(),
-            kernel: word("/proc/sys/kernel/osrelease") ?? "unknown", compiler: compilerName(),
+            kernel: word("/proc/sys/kernel/osrelease") ?? "unknown", features: kernelFeatures(),
+            compiler: compilerName(),
             commit: commitName(), pingPong: trip,
             warnings: warnings(
                 cpus: cpus, siblings: siblings, governor: governor, trip: trip, foreign: foreign))
@@ -83,12 +86,13 @@ public struct Machine: Codable, Sendable {
     ) -> [String] {
         var warnings: [String] = []
         if cpus < 2 { warnings.append("one CPU: both sides of every channel take turns on it") }
-        if siblings { warnings.append("CPU 0 shares its core with another CPU") }
+        if siblings { warnings.append("the two CPUs are threads of one core") }
         if let governor, governor != "performance" {
             warnings.append("frequency governor \(governor): the clock is not steady")
         }
         if let trip, trip < 60 {
-            warnings.append("ping-pong \(Int(trip)) ns: the two CPUs are threads of one core")
+            warnings.append(
+                "ping-pong \(Int(trip)) ns: as if the two CPUs were threads of one core")
         }
         if foreign > Runner.noisy {
             warnings.append("others take \(Int(foreign * 100)) % of the CPUs")
@@ -97,6 +101,29 @@ public struct Machine: Codable, Sendable {
         warnings.append("built for debugging: use -c release")
         #endif
         return warnings
+    }
+
+    /// Whether the second CPU is in the first one's list of threads, as "0,2-3".
+    private static func areSiblings(_ cpus: (producer: Int32, consumer: Int32)?) -> Bool {
+        guard let cpus, cpus.producer != cpus.consumer else { return false }
+        let path = "/sys/devices/system/cpu/cpu\(cpus.producer)/topology/thread_siblings_list"
+        return (word(path) ?? "").split(separator: ",").contains { range in
+            let ends = range.split(separator: "-").compactMap { Int32($0) }
+            guard let first = ends.first, let last = ends.last else { return false }
+            return (first...max(first, last)).contains(cpus.consumer)
+        }
+    }
+
+    private static func kernelFeatures() -> [String] {
+        let names = [
+            "pidfd_open", "memfd_create", "membarrier", "futex_waitv", "close_range",
+            "process_vm_readv",
+        ]
+        let calls = names.filter { call in unsafe call.withCString { unsafe bench_kernel_has($0) } }
+        let groups = word("/sys/fs/cgroup/cgroup.controllers") == nil ? [] : ["cgroup2"]
+        let pages = text("/sys/kernel/mm/transparent_hugepage/shmem_enabled")
+            .split(separator: "[").last?.split(separator: "]").first
+        return calls + groups + (pages.map { ["huge pages of shared memory: \($0)"] } ?? [])
     }
 
     private static func text(_ path: String) -> String {

@@ -26,6 +26,10 @@ public struct RowResult: Codable, Sendable {
     public let ratioValues: [String: [Double]]
     /// What the others measured, in the same unit.
     public let others: [String: Summary]
+    /// The median ratio to the first floor that was measured, if there was one.
+    public let floorRatio: Double?
+    /// The median ratio to the first peer that was measured and is neither a floor nor ours.
+    public let peerRatio: Double?
     /// Of the single times of all repeats, in nanoseconds: under "own", and under each peer's name.
     public let percentiles: [String: [Percentile]]
     /// Nanoseconds of the ping-pong beside each repeat.
@@ -40,6 +44,8 @@ public struct RowResult: Codable, Sendable {
     private enum CodingKeys: String, CodingKey {
         case name, value, min, max, interval, unit, repeats, ratios, values, others, percentiles
         case ratioValues = "ratio_values"
+        case floorRatio = "floor_ratio"
+        case peerRatio = "peer_ratio"
         case pingPong = "ping_pong"
         case moved, foreign, skipped
     }

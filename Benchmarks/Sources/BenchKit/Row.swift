@@ -8,9 +8,25 @@ public enum Unit: String, Codable, Sendable {
     case bytesPerSecond = "B/s"
     /// Nanoseconds: less is better.
     case nanoseconds = "ns"
+    /// Nanoseconds of CPU time in each second: less is better.
+    case cpu = "ns/s"
+    /// How often a second somebody who waits runs: less is better.
+    case wakeUps = "wake-ups/s"
+    /// Bytes of memory: less is better.
+    case bytes = "B"
 
     /// Whether a greater figure is the better one.
-    public var moreIsBetter: Bool { self != .nanoseconds }
+    public var moreIsBetter: Bool { self == .perSecond || self == .bytesPerSecond }
+
+    /// What kind of figure it is, for `list`.
+    public var kind: String {
+        switch self {
+        case .perSecond, .bytesPerSecond: "rate"
+        case .nanoseconds: "time"
+        case .cpu, .wakeUps: "load"
+        case .bytes: "memory"
+        }
+    }
 }
 
 /// One line of the table: what is measured, and what it is compared with.
@@ -21,6 +37,8 @@ public struct Row: Sendable {
     public let unit: Unit
     /// Whether it is a floor: a figure of the machine, not of this library.
     public let isFloor: Bool
+    /// Whether it is measured only if it is asked for: one size, or shape, more of another row.
+    public let isMore: Bool
     /// One line for `list`.
     public let about: String
     internal let subject: any Probe
@@ -28,7 +46,7 @@ public struct Row: Sendable {
 
     internal init(
         _ name: String, _ unit: Unit, _ about: String, _ subject: any Probe,
-        against peers: [any Probe] = [], isFloor: Bool = false
+        against peers: [any Probe] = [], isFloor: Bool = false, isMore: Bool = false
     ) {
         self.name = name
         self.unit = unit
@@ -36,6 +54,12 @@ public struct Row: Sendable {
         self.subject = subject
         self.peers = peers
         self.isFloor = isFloor
+        self.isMore = isMore
+    }
+
+    /// The same row, only measured if it is asked for.
+    internal var asMore: Row {
+        Row(name, unit, about, subject, against: peers, isFloor: isFloor, isMore: true)
     }
 
     /// The first part of its name.

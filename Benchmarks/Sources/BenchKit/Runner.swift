@@ -47,6 +47,9 @@ public struct Runner {
             unit: row.unit, repeats: samples.own.count,
             ratios: samples.ratios.compactMapValues { Summary($0) }, values: samples.own,
             ratioValues: samples.ratios, others: samples.others.compactMapValues { Summary($0) },
+            floorRatio: samples.median(
+                ofFirst: chosen.filter { Suites.floorNames.contains($0.name) }),
+            peerRatio: samples.median(ofFirst: chosen.filter { Suites.isPeer($0.name) }),
             percentiles: samples.times.mapValues(Percentile.all),
             pingPong: Summary(samples.pingPong), moved: samples.moved, foreign: foreign,
             skipped: skipped)
@@ -142,9 +145,14 @@ private struct Samples {
         for (name, other) in zip(peers, figures.dropFirst()) {
             guard let other else { continue }
             others[name, default: []].append(other.value)
-            ratios[name, default: []].append(mine.value / other.value)
+            if other.value > 0 { ratios[name, default: []].append(mine.value / other.value) }
             add(other.times, of: name)
         }
+    }
+
+    /// The ratio to the first of some peers that has one.
+    func median(ofFirst peers: [any Probe]) -> Double? {
+        peers.lazy.compactMap { ratios[$0.name] }.first.map(Statistics.median)
     }
 
     private mutating func add(_ more: Histogram<UInt64>?, of name: String) {

@@ -15,6 +15,7 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -22,7 +23,7 @@
 
 #include "registry.h"
 
-enum { PEERS_MAX = 32, SAMPLE_BYTES = BENCH_SAMPLES * 8 };
+enum { PEERS_MAX = 64, SAMPLE_BYTES = BENCH_SAMPLES * 8 };
 static const uint64_t GRACE_NS = 10000000000; /* to begin, and to come to an end */
 
 /* A measurement in progress. */
@@ -101,6 +102,25 @@ int bench_pin(int32_t cpu)
     return sched_setaffinity(0, sizeof set, &set) == 0 ? 0 : -errno;
 }
 
+bool bench_kernel_has(const char *call)
+{
+    static const struct {
+        const char *name;
+        long number;
+    } calls[] = {
+        {"pidfd_open", SYS_pidfd_open},   {"memfd_create", SYS_memfd_create},
+        {"membarrier", SYS_membarrier},   {"futex_waitv", 449 /* SYS_futex_waitv */},
+        {"close_range", SYS_close_range}, {"process_vm_readv", SYS_process_vm_readv},
+    };
+    for (size_t i = 0; i < sizeof calls / sizeof *calls; i++) {
+        if (strcmp(calls[i].name, call) == 0) {
+            /* Arguments that each of them refuses. */
+            return syscall(calls[i].number, -1, -1, -1, -1, -1, -1) >= 0 || errno != ENOSYS;
+        }
+    }
+    return false;
+}
+
 void bench_raise_priority(void)
 {
     (void)setpriority(PRIO_PROCESS, 0, -15);
@@ -161,8 +181,11 @@ static int work(struct session *session, uint32_t index)
         .buffer = calloc(plan->batch, plan->size),
         .size = plan->size,
         .batch = plan->batch,
-        .consumers = plan->consumers,
-        .ordered = plan->producers == 1 && plan->consumers == 1,
+        .ends_to_put = channel->delivery == BENCH_TO_ALL ? 1 : plan->consumers,
+        .ends_to_take = channel->delivery == BENCH_BY_PRODUCER ? plan->producers : 1,
+        .ends_alone = channel->delivery == BENCH_BY_PRODUCER,
+        .ordered =
+            plan->producers == 1 && (plan->consumers == 1 || channel->delivery == BENCH_TO_ALL),
         .interval_ns = plan->mode == BENCH_PACED ? plan->interval_ns : 0,
         .spinning = plan->wait == BENCH_SPIN,
         .parked = plan->mode == BENCH_PARKED_ROUND_TRIP,
@@ -186,6 +209,12 @@ static int work(struct session *session, uint32_t index)
         (producer ? channel->ping : channel->pong)(there, back, &worker);
     } else {
         (producer ? channel->produce : channel->consume)(there, &worker);
+    }
+    if (channel->close != NULL) {
+        channel->close(there, producer);
+        if (trips) {
+            channel->close(back, !producer);
+        }
     }
     return 0;
 }
@@ -308,11 +337,12 @@ static int check_stream(const struct session *session)
     uint64_t balance = 0;
     uint64_t sums = 0;
     uint64_t errors = 0;
+    uint64_t copies = session->channel->delivery == BENCH_TO_ALL ? session->plan->consumers : 1;
     for (uint32_t i = 0; i < session->count; i++) {
         const struct bench_tally *tally = &session->control->tallies[i];
         bool producer = i < session->plan->producers;
-        balance += producer ? tally->operations : 0 - tally->operations;
-        sums += producer ? tally->sum : 0 - tally->sum;
+        balance += producer ? copies * tally->operations : 0 - tally->operations;
+        sums += producer ? copies * tally->sum : 0 - tally->sum;
         errors += tally->errors;
     }
     return balance == 0 && sums == 0 && errors == 0 ? 0 : -EIO;

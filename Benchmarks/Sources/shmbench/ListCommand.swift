@@ -11,10 +11,12 @@ internal struct ListCommand: ParsableCommand {
     var filter: [String] = []
 
     func run() {
-        for row in Suites.matching(filter) {
-            let direction = row.unit.moreIsBetter ? "rate" : "time"
+        for row in Suites.matching(filter, all: true) {
             let peers = row.peerNames.isEmpty ? "" : " [\(row.peerNames.joined(separator: ", "))]"
-            print("\(row.name)\t\(direction) in \(row.unit.rawValue)\t\(row.about)\(peers)")
+            let asked = row.isMore ? " (only if asked for)" : ""
+            print(
+                "\(row.name)\t\(row.unit.kind) in \(row.unit.rawValue)\t\(row.about)\(asked)\(peers)"
+            )
         }
     }
 }

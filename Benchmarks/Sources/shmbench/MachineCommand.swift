@@ -10,6 +10,9 @@ internal struct MachineCommand: ParsableCommand {
     func run() {
         let machine = Machine.current(Settings(cpus: Machine.firstTwoCPUs))
         print(machine.summary)
+        print("threads of one core: \(machine.siblings ? "yes" : "no"), ", terminator: "")
+        print("frequency governor: \(machine.governor ?? "not shown")")
+        print("kernel has: \(machine.features.joined(separator: ", "))")
         for warning in machine.warnings { print("warning: \(warning)") }
     }
 }

@@ -7,7 +7,8 @@ internal struct RunCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "run", abstract: "Measures rows and prints them.",
         discussion: """
-            Exits with 2 if a row gave no figure, with 130 after Ctrl-C.
+            Without --filter it measures the rows that answer a question each; --all adds more sizes
+            and shapes of them. Exits with 2 if a row gave no figure, with 130 after Ctrl-C.
 
             Examples:
               shmbench run --filter queue/mpmc
@@ -15,11 +16,19 @@ internal struct RunCommand: ParsableCommand {
               shmbench run --format json > after.json
             """)
 
-    @Option(name: .long, parsing: .upToNextOption, help: "Parts of names; all rows without it.")
+    @Option(
+        name: .long, parsing: .upToNextOption, help: "Parts of names; the default rows without it.")
     var filter: [String] = []
 
+    @Flag(name: .long, help: "Every row, not only one for each question.")
+    var all = false
+
+    @Flag(name: .long, help: "The rows of the README's table.")
+    var cost = false
+
     @Option(
-        name: .long, parsing: .upToNextOption, help: "Parts of peers' names; all peers without it.")
+        name: .long, parsing: .upToNextOption,
+        help: "Parts of peers' names; all peers that are there without it, or 'none'.")
     var peers: [String] = []
 
     @Option(name: .customLong("repeat"), help: "How often each figure is measured.")
@@ -51,13 +60,16 @@ internal struct RunCommand: ParsableCommand {
         guard (1...1000).contains(repeats) else {
             throw ValidationError("--repeat takes 1 to 1000")
         }
+        guard !cost || (filter.isEmpty && !all) else {
+            throw ValidationError("--cost names its rows itself")
+        }
         guard (0.001...60).contains(duration) else {
             throw ValidationError("--duration takes 0.001 to 60 seconds")
         }
     }
 
     func run() throws {
-        let rows = Suites.matching(filter)
+        let rows = cost ? Suites.cost : Suites.matching(filter, all: all)
         guard !rows.isEmpty else { throw ValidationError("no row's name contains that") }
         let settings = Settings(
             repeats: repeats, duration: duration, cpus: pin.cpus, wait: wait)

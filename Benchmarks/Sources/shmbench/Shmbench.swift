@@ -9,7 +9,7 @@ internal struct Shmbench: ParsableCommand {
         abstract: "Measures SharedState beside the alternatives, on this machine.",
         subcommands: [
             RunCommand.self, ListCommand.self, CompareCommand.self, RenderCommand.self,
-            MachineCommand.self,
+            CountCommand.self, PeersCommand.self, MachineCommand.self,
         ],
         defaultSubcommand: RunCommand.self)
 }

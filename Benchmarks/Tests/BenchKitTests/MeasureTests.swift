@@ -28,7 +28,7 @@ struct MeasureTests {
         "every channel that is built in moves messages and checks them",
         arguments: [
             "ring", "ring-waiting", "queue", "queue-waiting", "cached-index-ring", "vyukov-ring",
-            "vyukov-padded", "robust-mutex-ring", "pipe",
+            "vyukov-padded", "robust-mutex-ring", "pipe", "unix-socket",
         ])
     func streams(_ channel: String) throws {
         #expect(try measure(ChannelProbe(channel)).value > 0)
@@ -43,6 +43,48 @@ struct MeasureTests {
     @Test("many to many is summed up and compared")
     func many() throws {
         let probe = ChannelProbe("queue").with { $0.processes = 3 }
+        #expect(try measure(probe).value > 0)
+    }
+
+    @Test("four lanes end when all four producers have; subscribers get everything, each of them")
+    func delivery() throws {
+        let lanes = ChannelProbe("lanes").with {
+            $0.processes = 4
+            $0.consumers = 1
+        }
+        #expect(try measure(lanes).value > 0)
+        let broadcast = ChannelProbe("broadcast").with { $0.consumers = 3 }
+        #expect(try measure(broadcast).value > 0)
+    }
+
+    @Test(
+        "maps hold what was set, whatever the mix and the length of keys",
+        arguments: ["map-mix95", "map-mix50", "map-key8-get", "map-key256-set"])
+    func maps(_ map: String) throws {
+        let probe = ChannelProbe(map).with {
+            $0.mode = .work
+            $0.processes = 2
+            $0.size = 8
+        }
+        #expect(try measure(probe).value > 0)
+    }
+
+    @Test("floors, tasks and memory give figures")
+    func others() throws {
+        let probes: [any Probe] = [
+            FunctionProbe.fork, FunctionProbe.spawn, FunctionProbe.memoryCopy(1 << 20),
+            FunctionProbe.memory(of: "queue", size: 64), TaskProbe.taskGroup, TaskProbe.dispatch,
+        ]
+        for probe in probes { #expect(try probe.measure(settings).value > 0) }
+    }
+
+    @Test("a pool on two rings in C squares right")
+    func ringPool() throws {
+        let probe = ChannelProbe("c-pool").with {
+            $0.mode = .work
+            $0.processes = 3
+            $0.size = 8
+        }
         #expect(try measure(probe).value > 0)
     }
 

@@ -51,6 +51,23 @@ struct PageTests {
         #expect(drawn.complaints.isEmpty)
         #expect(drawn.bytes > 4 * blank.bytes)
     }
+
+    @Test("in dark mode it is another picture", .enabled(if: Browser.name != nil))
+    func dark() throws {
+        let page = try page()
+        let light = try Browser.draw(page)
+        let dark = try Browser.draw(page, isDark: true)
+        #expect(dark.complaints.isEmpty)
+        #expect(dark.picture != light.picture)
+    }
+
+    @Test("a phone need not scroll it sideways", .enabled(if: Browser.name != nil))
+    func phone() throws {
+        let width = 360
+        #expect(try Browser.width(of: try page(), within: width) <= width)
+        let wide = "<!doctype html><div style='width:900px'>wide</div>"
+        #expect(try Browser.width(of: wide, within: width) == 900)
+    }
 }
 
 /// A headless browser, if there is one.
@@ -61,27 +78,56 @@ private enum Browser {
 
     /// Draws a page of 500 by 1500 points.
     ///
-    /// - Returns: How many bytes its picture takes, and what stood on the console.
-    static func draw(_ page: String) throws -> (bytes: Int, complaints: [String]) {
+    /// - Returns: Its picture, how many bytes that takes, and what stood on the console.
+    static func draw(
+        _ page: String, isDark: Bool = false
+    ) throws -> (picture: Data, bytes: Int, complaints: [String]) {
+        try withFolder { folder in
+            let picture = folder.appending(path: "page.png")
+            let scheme = isDark ? ["--blink-settings=preferredColorScheme=0"] : []
+            let said = try run(
+                page, in: folder,
+                scheme + ["--window-size=500,1500", "--screenshot=\(picture.path)"])
+            let bytes = try Data(contentsOf: picture)
+            return (bytes, bytes.count, said.complaints)
+        }
+    }
+
+    /// How wide a page is within a frame of that width: more, if it has to be scrolled.
+    static func width(of page: String, within width: Int) throws -> Int {
+        let quoted = page.replacingOccurrences(of: "&", with: "&amp;")
+            .replacingOccurrences(of: "\"", with: "&quot;")
+        let frame = """
+            <!doctype html><title>0</title><iframe width="\(width)" height="800" style="border:0"
+            srcdoc="\(quoted)" onload="document.title =
+            this.contentDocument.documentElement.scrollWidth"></iframe>
+            """
+        let drawn = try withFolder { try run(frame, in: $0, ["--dump-dom"]).output }
+        let title = drawn.split(separator: "<title>").dropFirst().first?.split(separator: "<").first
+        return try #require(title.flatMap { Int($0) })
+    }
+
+    private static func run(
+        _ page: String, in folder: URL, _ words: [String]
+    ) throws -> (output: String, complaints: [String]) {
+        let file = folder.appending(path: "page.html")
+        let log = folder.appending(path: "log")
+        try page.write(to: file, atomically: true, encoding: .utf8)
+        let command =
+            ([
+                name ?? "", "--headless=new", "--no-sandbox", "--disable-gpu",
+                "--user-data-dir=\(folder.path)/profile", "--enable-logging=stderr",
+            ] + words + ["file://\(file.path)", "2>\(log.path)"]).joined(separator: " ")
+        let output = try Command(["sh", "-c", command]).run(limit: 120).output
+        let lines = try String(contentsOf: log, encoding: .utf8).split(separator: "\n")
+        return (output, lines.filter { $0.contains(":CONSOLE") }.map(String.init))
+    }
+
+    private static func withFolder<Result>(_ body: (URL) throws -> Result) throws -> Result {
         let folder = FileManager.default.temporaryDirectory.appending(
             path: "shmbench-\(UUID().uuidString)")
         try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
         defer { try? FileManager.default.removeItem(at: folder) }
-        let file = folder.appending(path: "page.html")
-        let picture = folder.appending(path: "page.png")
-        let log = folder.appending(path: "log")
-        try page.write(to: file, atomically: true, encoding: .utf8)
-        let command = [
-            name ?? "", "--headless=new", "--no-sandbox", "--disable-gpu",
-            "--user-data-dir=\(folder.path)/profile", "--enable-logging=stderr",
-            "--window-size=500,1500", "--screenshot=\(picture.path)", "file://\(file.path)",
-            "2>\(log.path)",
-        ].joined(separator: " ")
-        _ = try Command(["sh", "-c", command]).run()
-        let lines = try String(contentsOf: log, encoding: .utf8).split(separator: "\n")
-        return (
-            try Data(contentsOf: picture).count,
-            lines.filter { $0.contains(":CONSOLE") }.map(String.init)
-        )
+        return try body(folder)
     }
 }

@@ -19,7 +19,8 @@ struct ReportTests {
             unit: unit, repeats: values.count,
             ratios: Summary(ratios).map { ["a<b": $0] } ?? [:], values: values,
             ratioValues: ratios.isEmpty ? [:] : ["a<b": ratios],
-            others: Summary(peer).map { ["a<b": $0] } ?? [:], percentiles: percentiles,
+            others: Summary(peer).map { ["a<b": $0] } ?? [:], floorRatio: nil,
+            peerRatio: ratios.isEmpty ? nil : Statistics.median(ratios), percentiles: percentiles,
             pingPong: Summary([100, 101]), moved: 0, foreign: 0.01, skipped: ["c": "not there"])
     }
 
@@ -39,7 +40,9 @@ struct ReportTests {
         #expect(
             Set(rows[0].keys) == [
                 "name", "value", "min", "max", "interval", "unit", "repeats", "ratios", "values",
-                "ratio_values", "others", "percentiles", "ping_pong", "moved", "foreign", "skipped",
+                "ratio_values", "others", "peer_ratio", "percentiles", "ping_pong", "moved",
+                "foreign",
+                "skipped",
             ])
         let ratios = try #require(rows[0]["ratios"] as? [String: [String: Any]])
         #expect(ratios["a<b"]?["median"] as? Double == 0.75)

@@ -33,7 +33,10 @@ internal struct ChannelProbe: Probe {
     internal var channel: String
     internal var mode = Mode.stream
     internal var size: UInt32 = 64
+    /// On either side.
     internal var processes: UInt32 = 1
+    /// On the side that takes, if there are others.
+    internal var consumers: UInt32?
     internal var batch: UInt32 = 1
     internal var capacity: UInt32 = 1024
     internal var placement = Placement.apart
@@ -87,7 +90,7 @@ internal struct ChannelProbe: Probe {
         return switch channel {
         case "ring", "queue", "lanes", "broadcast": channel + "-waiting"
         case "cached-index-ring", "cached-index-ring-lent", "ring-in-place", "vyukov-ring",
-            "vyukov-padded", "ck-ring", "rte-ring":
+            "vyukov-padded", "ck-ring", "rte-ring", "boost-lockfree-ring", "boost-lockfree-queue":
             nil
         default: channel
         }
@@ -100,7 +103,7 @@ internal struct ChannelProbe: Probe {
         let cpus = cpus(settings)
         return unsafe bench_plan(
             channel: channel, mode: kernelMode, producers: processes,
-            consumers: kernelMode == BENCH_WORK ? 0 : processes,
+            consumers: kernelMode == BENCH_WORK ? 0 : consumers ?? processes,
             size: size, batch: batch, capacity: capacity, producer_cpu: cpus.producer,
             consumer_cpu: cpus.consumer, wait: settings.wait == .spin ? BENCH_SPIN : BENCH_HYBRID,
             duration_ns: settings.durationInNanoseconds, interval_ns: interval,
@@ -124,7 +127,7 @@ internal struct ChannelProbe: Probe {
     private func cpus(_ settings: Settings) -> (producer: Int32, consumer: Int32) {
         guard let cpus = settings.cpus else { return (-1, -1) }
         return switch placement {
-        case .apart: processes == 1 ? cpus : (-1, -1)
+        case .apart: processes == 1 && consumers ?? 1 == 1 ? cpus : (-1, -1)
         case .together: (cpus.producer, cpus.producer)
         case .free: (-1, -1)
         }
@@ -147,7 +150,7 @@ internal func explain(_ status: Int32) -> String {
     case -110: "did not come to an end, and was killed"
     case -2: "no such channel"
     case -4: "interrupted"
-    case -22: "a plan out of range"
+    case -22: "not possible with this size or shape"
     default: "error \(-status)"
     }
 }

@@ -12,16 +12,18 @@ internal struct Command {
 
     /// Runs it.
     ///
-    /// - Parameter limit: Seconds after which it is ended.
+    /// - Parameters:
+    ///   - limit: Seconds after which it is ended.
+    ///   - errors: Whether what it writes to its standard error is returned as well.
     /// - Returns: Its exit status and what it wrote to its standard output.
     /// - Throws: If it cannot be started.
-    func run(limit: Double = 60) throws -> (status: Int32, output: String) {
+    func run(limit: Double = 60, errors: Bool = false) throws -> (status: Int32, output: String) {
         let process = Process()
         let pipe = Pipe()
         process.executableURL = URL(fileURLWithPath: "/usr/bin/env")
         process.arguments = words
         process.standardOutput = pipe
-        process.standardError = FileHandle.nullDevice
+        process.standardError = errors ? pipe : FileHandle.nullDevice
         process.standardInput = FileHandle.nullDevice
         try process.run()
         let timer = DispatchSource.makeTimerSource()

@@ -11,17 +11,20 @@ internal struct CompiledPeer: Sendable {
     internal let folder: String
     internal let flags: [String]
     internal let libraries: [String]
+    /// A program that it starts.
+    internal let program: String?
     internal let package: String
 
     internal init(
         _ source: String, in folder: String = "Peers", flags: [String] = [],
-        libraries: [String] = [], package: String
+        libraries: [String] = [], program: String? = nil, package: String? = nil
     ) {
         self.source = source
         self.folder = folder
         self.flags = flags
         self.libraries = libraries
-        self.package = package
+        self.program = program
+        self.package = package ?? program ?? "it"
     }
 
     internal func reasonToSkip() -> String? {
@@ -36,6 +39,9 @@ internal struct CompiledPeer: Sendable {
     private static let outcomes = Mutex<[String: String?]>([:])
 
     private func build() -> String? {
+        if let program, !isThere(program) {
+            return "no \(program) here (make peers installs \(package))"
+        }
         let sources = Place.benchmarks.appending(path: folder)
         let headers = Place.benchmarks.appending(path: "Sources/CBench/include")
         let made = Place.built.appending(path: "\(source).so")
@@ -60,6 +66,10 @@ internal struct CompiledPeer: Sendable {
         }
         return unsafe bench_load(made.path) == 0 ? nil : "\(made.path) could not be loaded"
     }
+}
+
+private func isThere(_ program: String) -> Bool {
+    (try? Command(["which", program]).run())?.status == 0
 }
 
 /// Where things are.

@@ -3,51 +3,45 @@
 internal import CBench
 internal import Foundation
 
-/// Copying within one process: bytes a second.
-internal struct MemoryCopyProbe: Probe {
-    let name = "memcpy"
-    let size: Int
+/// A function that measures by itself.
+internal struct FunctionProbe: Probe {
+    let name: String
+    private let function: @Sendable (Settings) throws -> Double
+
+    init(_ name: String, _ function: @escaping @Sendable (Settings) throws -> Double) {
+        self.name = name
+        self.function = function
+    }
 
     func reasonToSkip(_ settings: Settings) -> String? { nil }
 
     func measure(_ settings: Settings) throws -> Measurement {
-        Measurement(value: bench_memcpy(size, settings.durationInNanoseconds))
-    }
-}
-
-/// A script of `Peers/` that prints one figure.
-internal struct PythonProbe: Probe {
-    let name: String
-    let script: String
-    let arguments: [String]
-
-    init(_ name: String, _ script: String, _ arguments: String...) {
-        self.init(name: name, script: script, arguments: arguments)
-    }
-
-    init(name: String, script: String, arguments: [String]) {
-        self.name = name
-        self.script = script
-        self.arguments = arguments
-    }
-
-    func reasonToSkip(_ settings: Settings) -> String? {
-        let found = try? Command(["python3", "-c", "import multiprocessing"]).run()
-        return found?.status == 0 ? nil : "no python3 with multiprocessing"
-    }
-
-    func measure(_ settings: Settings) throws -> Measurement {
-        let file = Place.benchmarks.appending(path: "Peers/\(script)")
-        let cpus = settings.cpus.map { ["\($0.producer)", "\($0.consumer)"] } ?? ["-1", "-1"]
-        let duration = max(settings.duration, 0.2)
-        let ended = try Command(
-            ["python3", file.path, "\(duration)"] + cpus + arguments
-        ).run(limit: 30)
-        let word = ended.output.trimmingCharacters(in: .whitespacesAndNewlines)
-        guard ended.status == 0, let value = Double(word), value > 0 else {
-            throw MeasurementFailure("\(name): exit status \(ended.status)")
-        }
+        let value = try function(settings)
+        guard value > 0 else { throw MeasurementFailure("\(name): failed") }
         return Measurement(value: value)
+    }
+
+    /// Copying within one process: bytes a second.
+    static func memoryCopy(_ size: Int) -> FunctionProbe {
+        FunctionProbe("memcpy") { bench_memcpy(size, $0.durationInNanoseconds) }
+    }
+
+    /// A process that ends at once, until it was waited for: nanoseconds.
+    static let fork = FunctionProbe("fork") { bench_fork($0.durationInNanoseconds) }
+
+    /// A program that ends at once, until it was waited for: nanoseconds.
+    static let spawn = FunctionProbe("spawn") { bench_spawn($0.durationInNanoseconds) }
+
+    /// A region's bytes that one object takes.
+    static func memory(of what: String, size: UInt32) -> FunctionProbe {
+        FunctionProbe(what) { _ in
+            var bytes = 0.0
+            let status = unsafe what.withCString { what in
+                unsafe bench_memory(what, size, &bytes)
+            }
+            guard status == 0 else { throw MeasurementFailure("\(what): error \(-status)") }
+            return bytes
+        }
     }
 }
 

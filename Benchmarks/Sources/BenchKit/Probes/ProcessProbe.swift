@@ -43,7 +43,7 @@ internal struct DeathProbe: Probe {
         let end = clock.now + .seconds(settings.duration)
         while clock.now < end || times.isEmpty { times.append(try once(clock)) }
         return Measurement(
-            value: Statistics.median(times.map(Double.init)), times: histogram(times))
+            value: Statistics.median(times.map { Double($0) }), times: histogram(times))
     }
 
     private func once(_ clock: ContinuousClock) throws -> UInt64 {

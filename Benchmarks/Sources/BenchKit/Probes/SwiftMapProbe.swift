@@ -18,6 +18,7 @@ internal struct SwiftMapProbe: Probe {
     internal enum Operation: Sendable {
         case get
         case set
+        case update
         case getText
         case addByTwo
     }
@@ -57,6 +58,11 @@ internal struct SwiftMapProbe: Probe {
                 try dictionary.set(number, forKey: Key16(number))
             }
         }
+        if operation == .update {
+            return try Self.rate(settings) { number in
+                try dictionary.update(Key16(number), default: 0) { $0 += 1 }
+            }
+        }
         return try Self.rate(settings) { number in
             guard try dictionary[Key16(number)] == number else {
                 throw MeasurementFailure("a wrong value")
@@ -69,6 +75,9 @@ internal struct SwiftMapProbe: Probe {
         for number in 0..<Self.keys { dictionary[Key16(number)] = number }
         if operation == .set {
             return try Self.rate(settings) { number in dictionary[Key16(number)] = number }
+        }
+        if operation == .update {
+            return try Self.rate(settings) { number in dictionary[Key16(number), default: 0] += 1 }
         }
         return try Self.rate(settings) { number in
             guard dictionary[Key16(number)] == number else {

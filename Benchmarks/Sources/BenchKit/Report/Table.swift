@@ -58,6 +58,26 @@ public enum Table {
             + "  [\(percent(change.interval.low)) … \(percent(change.interval.high))] better"
     }
 
+    /// What stands above counts.
+    public static let countHeading =
+        pad("each time", 30) + pad("allocations", 14, right: true)
+        + pad("system calls", 14, right: true) + pad("instructions", 14, right: true)
+
+    /// One operation's counts.
+    public static func line(_ count: Count) -> String {
+        let figures = [count.allocations, count.systemCalls, count.instructions]
+        var reasons = ""
+        let texts = figures.map { figure in
+            switch figure {
+            case .each(let value): return digits(value)
+            case .skipped(let reason):
+                reasons = "  (\(reason))"
+                return "-"
+            }
+        }
+        return pad(count.name, 30) + texts.map { pad($0, 14, right: true) }.joined() + reasons
+    }
+
     private static func list(_ percentiles: [Percentile]) -> String {
         percentiles.filter { shown.contains($0.percentile) }.map { entry in
             let name = entry.percentile == 100 ? "max" : "p\(short(entry.percentile))"
@@ -73,13 +93,17 @@ public enum Table {
 
     /// A figure with its unit, three digits, or so many after the point.
     public static func figure(_ value: Double, _ unit: Unit, digits places: Int? = nil) -> String {
-        let prefixes: [(Double, String)] =
-            unit == .nanoseconds
-            ? [(1e9, "s"), (1e6, "ms"), (1e3, "µs"), (1, "ns")]
-            : [(1e9, "G"), (1e6, "M"), (1e3, "k"), (1, "")]
+        let times = [(1e9, "s"), (1e6, "ms"), (1e3, "µs"), (1, "ns")]
+        let (prefixes, suffix) =
+            switch unit {
+            case .nanoseconds: (times, "")
+            case .cpu: (times, "/s")
+            case .perSecond, .bytesPerSecond, .wakeUps, .bytes:
+                ([(1e9, "G"), (1e6, "M"), (1e3, "k"), (1, "")], unit.rawValue)
+            }
         let (size, prefix) = prefixes.first { value >= $0.0 } ?? prefixes[prefixes.count - 1]
         let number = places.map { String(format: "%.\($0)f", value / size) } ?? digits(value / size)
-        return number + " " + prefix + (unit == .nanoseconds ? "" : unit.rawValue)
+        return number + " " + prefix + suffix
     }
 
     /// Three significant digits.

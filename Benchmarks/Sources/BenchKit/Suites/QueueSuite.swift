@@ -4,7 +4,10 @@ internal import Foundation
 
 extension Suites {
     internal static let queue: [Row] = [
-        many(8, 1), many(64, 1), many(8, 2), many(64, 2),
+        many(8, 1), many(64, 1), many(8, 2), many(64, 2), uneven(4, 1), uneven(1, 4),
+        Row(
+            "queue/mpmc/1024/1x1", .perSecond, "1 to 1, tried", shape("queue", 1024, 1),
+            against: [shape("vyukov-ring", 1024, 1)], isMore: true),
         Row(
             "queue/mpmc/64/4x4", .perSecond, "four to four, tried", shape("queue", 64, 4),
             against: [
@@ -58,7 +61,22 @@ extension Suites {
                 shape("vyukov-padded", size, processes),
                 shape("ck-ring", size, processes).from(concurrencyKit),
                 shape("rte-ring", size, processes).from(dpdk),
+                shape("boost-lockfree-queue", size, processes).from(boostLockfree),
             ])
+    }
+
+    /// Many to one, or one to many.
+    private static func uneven(_ producers: UInt32, _ consumers: UInt32) -> Row {
+        func shape(_ channel: String) -> ChannelProbe {
+            ChannelProbe(channel).with {
+                $0.processes = producers
+                $0.consumers = consumers
+            }
+        }
+        return Row(
+            "queue/mpmc/64/\(producers)x\(consumers)", .perSecond,
+            "\(producers) to \(consumers), tried", shape("queue"), against: [shape("vyukov-ring")],
+            isMore: true)
     }
 
     private static func shape(
@@ -78,6 +96,8 @@ extension Suites {
         shape("boost-message-queue", 64, processes).from(boost)
     }
 
+    internal static let boostLockfree = CompiledPeer(
+        "boost_lockfree.cpp", package: "libboost-dev")
     private static let boost = CompiledPeer(
         "boost_message_queue.cpp", libraries: ["-lrt", "-pthread"], package: "libboost-dev")
     private static let concurrencyKit = CompiledPeer("ck_ring.c", package: "libck-dev")

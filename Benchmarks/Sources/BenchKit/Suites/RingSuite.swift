@@ -2,8 +2,11 @@
 
 extension Suites {
     internal static let ring: [Row] = [
-        stream("ring/spsc/8/1x1", "ring, tried", "ring", 8, ["cached-index-ring"]),
-        stream("ring/spsc/64/1x1", "ring, tried", "ring", 64, ["cached-index-ring"]),
+        spsc(8), spsc(64),
+        Row(
+            "ring/spsc/1024/1x1", .perSecond, "ring, tried",
+            ChannelProbe("ring").with { $0.size = 1024 },
+            against: [ChannelProbe("cached-index-ring").with { $0.size = 1024 }], isMore: true),
         batch(8), batch(64),
         Row(
             "ring/roundtrip/8/1x1", .nanoseconds, "there and back, tried",
@@ -57,12 +60,14 @@ extension Suites {
             probe, against: peers.map { peer in probe.with { $0.rename(peer) } })
     }
 
-    /// A stream of messages of one size from one to one, against other channels.
-    internal static func stream(
-        _ name: String, _ about: String, _ channel: String, _ size: UInt32, _ peers: [String]
-    ) -> Row {
-        Row(
-            name, .perSecond, about, ChannelProbe(channel).with { $0.size = size },
-            against: peers.map { ChannelProbe($0).with { $0.size = size } })
+    private static func spsc(_ size: UInt32) -> Row {
+        func one(_ channel: String) -> ChannelProbe {
+            ChannelProbe(channel).with { $0.size = size }
+        }
+        return Row(
+            "ring/spsc/\(size)/1x1", .perSecond, "ring, tried", one("ring"),
+            against: [
+                one("cached-index-ring"), one("boost-lockfree-ring").from(boostLockfree),
+            ])
     }
 }

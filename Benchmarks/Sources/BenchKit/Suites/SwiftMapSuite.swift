@@ -4,13 +4,21 @@ extension Suites {
     internal static let swiftMap: [Row] = [
         row("get", "one of 100,000 keys, ManagedDictionary", .get),
         row("set", "one of 100,000 keys, ManagedDictionary", .set),
+        row("update", "one of 100,000 keys changed in place, ManagedDictionary", .update),
         Row(
             "swift-map/get-text/16/1", .perSecond, "one of 10,000 String keys and values",
             SwiftMapProbe(.getText),
             against: [PythonProbe("python-manager", "mp_manager.py", "get")]),
         Row(
             "swift-map/add/8/2", .perSecond, "one key is added to by two processes",
-            SwiftMapProbe(.addByTwo), against: []),
+            SwiftMapProbe(.addByTwo),
+            against: [
+                ChannelProbe("atomic-add").with {
+                    $0.mode = .work
+                    $0.processes = 2
+                    $0.size = 8
+                }
+            ]),
     ]
 
     private static func row(

@@ -32,7 +32,7 @@ extension Suites {
             hot("event"), against: [pingPong, python("event")]),
         Row(
             "sync/event/test/1", .nanoseconds, "is it set?", TimeOfOne(rate: lock("event-test", 1)),
-            against: [TimeOfOne(rate: lock("swap-pair", 1))]),
+            against: [casPair]),
         barrier(2), barrier(8),
     ]
 

@@ -1,7 +1,7 @@
 /*
  * SPDX-License-Identifier: Apache-2.0
  *
- * Under test: cshm/broadcast.h with one lossless subscriber, through its public functions, out of
+ * Under test: cshm/broadcast.h with lossless subscribers, through its public functions, out of
  * line as a user calls them.
  */
 #include <errno.h>
@@ -58,8 +58,8 @@ BENCH_INLINE uint32_t take(void *handle, uint8_t *bytes, uint32_t size, uint32_t
     return cshm_subscriber_try_get(handle, bytes, size, &length) == 0;
 }
 
-BENCH_CHANNEL(bench_broadcast, "broadcast", broadcast_create, bench_subject_destroy, broadcast_open,
-              put, take);
+BENCH_CHANNEL_OF(bench_broadcast, "broadcast", broadcast_create, bench_subject_destroy,
+                 broadcast_open, NULL, put, take, BENCH_TO_ALL);
 
 /* ---- waiting, as by default ---- */
 
@@ -76,5 +76,6 @@ BENCH_INLINE uint32_t take_waiting(void *handle, uint8_t *bytes, uint32_t size, 
     return cshm_subscriber_get_until(handle, bytes, size, &length, INT64_MAX) == 0;
 }
 
-BENCH_CHANNEL(bench_broadcast_waiting, "broadcast-waiting", broadcast_create, bench_subject_destroy,
-              broadcast_open, put_waiting, take_waiting);
+BENCH_CHANNEL_OF(bench_broadcast_waiting, "broadcast-waiting", broadcast_create,
+                 bench_subject_destroy, broadcast_open, NULL, put_waiting, take_waiting,
+                 BENCH_TO_ALL);

@@ -1,13 +1,14 @@
 /*
  * SPDX-License-Identifier: Apache-2.0
  *
- * What the machine and the kernel can do: a cache line handed over, a futex, a pipe, a copy.
+ * What the machine and the kernel can do: a cache line handed over, a futex, a copy, a new process.
  */
 #include <errno.h>
 #include <linux/futex.h>
-#include <stdlib.h>
+#include <spawn.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <bench.h>
@@ -132,48 +133,6 @@ static uint32_t futex_take(void *handle, uint8_t *bytes, uint32_t size, uint32_t
 /* For round trips only: the reply is what makes the cell empty again. */
 BENCH_CHANNEL(bench_futex, "futex", futex_create, futex_destroy, line_open, futex_put, futex_take);
 
-/* ---- pipe ---- */
-
-struct pipe_ends {
-    int read, write;
-};
-
-static int pipe_create(const struct bench_shape *shape, void **state)
-{
-    (void)shape;
-    int ends[2];
-    struct pipe_ends *made = malloc(sizeof *made);
-    if (made == NULL || pipe(ends) != 0) {
-        free(made);
-        return -EMFILE;
-    }
-    *made = (struct pipe_ends){ends[0], ends[1]};
-    *state = made;
-    return 0;
-}
-
-static void pipe_destroy(void *state)
-{
-    struct pipe_ends *ends = state;
-    close(ends->read);
-    close(ends->write);
-    free(ends);
-}
-
-static uint32_t pipe_put(void *handle, uint8_t *bytes, uint32_t size, uint32_t count)
-{
-    (void)count;
-    return write(((struct pipe_ends *)handle)->write, bytes, size) == (ssize_t)size;
-}
-
-static uint32_t pipe_take(void *handle, uint8_t *bytes, uint32_t size, uint32_t count)
-{
-    (void)count;
-    return read(((struct pipe_ends *)handle)->read, bytes, size) == (ssize_t)size;
-}
-
-BENCH_CHANNEL(bench_pipe, "pipe", pipe_create, pipe_destroy, line_open, pipe_put, pipe_take);
-
 /* ---- memcpy ---- */
 
 double bench_memcpy(size_t size, uint64_t duration_ns)
@@ -195,4 +154,55 @@ double bench_memcpy(size_t size, uint64_t duration_ns)
     }
     bench_unshare(from, 2 * size);
     return (double)copies * (double)size * 1e9 / (double)elapsed;
+}
+
+/* ---- a process ---- */
+
+/* The mean of doing something again and again. */
+static double mean_ns(bool (*once)(void), uint64_t duration_ns)
+{
+    uint64_t times = 0;
+    uint64_t elapsed = 0;
+    uint64_t start = bench_now_ns();
+    while (elapsed < duration_ns) {
+        if (!once()) {
+            return 0;
+        }
+        times++;
+        elapsed = bench_now_ns() - start;
+    }
+    return (double)elapsed / (double)times;
+}
+
+static bool ends_well(pid_t child)
+{
+    int status = 1;
+    return waitpid(child, &status, 0) == child && status == 0;
+}
+
+static bool fork_once(void)
+{
+    pid_t child = fork();
+    if (child == 0) {
+        _exit(0);
+    }
+    return child > 0 && ends_well(child);
+}
+
+static bool spawn_once(void)
+{
+    char name[] = "/bin/true";
+    char *const words[] = {name, NULL};
+    pid_t child;
+    return posix_spawn(&child, name, NULL, NULL, words, environ) == 0 && ends_well(child);
+}
+
+double bench_fork(uint64_t duration_ns)
+{
+    return mean_ns(fork_once, duration_ns);
+}
+
+double bench_spawn(uint64_t duration_ns)
+{
+    return mean_ns(spawn_once, duration_ns);
 }

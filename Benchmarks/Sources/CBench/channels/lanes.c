@@ -1,8 +1,7 @@
 /*
  * SPDX-License-Identifier: Apache-2.0
  *
- * Under test: cshm/lanes.h with one producer, through its public functions, out of line as a user
- * calls them. (With more, the last one's word of the end would overtake the others' messages.)
+ * Under test: cshm/lanes.h, through its public functions, out of line as a user calls them.
  */
 #include <errno.h>
 
@@ -56,7 +55,8 @@ BENCH_INLINE uint32_t take(void *handle, uint8_t *bytes, uint32_t size, uint32_t
     return cshm_lanes_try_get(handle, bytes, size, &length) == 0;
 }
 
-BENCH_CHANNEL(bench_lanes, "lanes", lanes_create, bench_subject_destroy, lanes_open, put, take);
+BENCH_CHANNEL_OF(bench_lanes, "lanes", lanes_create, bench_subject_destroy, lanes_open, NULL, put,
+                 take, BENCH_BY_PRODUCER);
 
 /* ---- waiting, as by default ---- */
 
@@ -73,5 +73,5 @@ BENCH_INLINE uint32_t take_waiting(void *handle, uint8_t *bytes, uint32_t size, 
     return cshm_lanes_get_until(handle, bytes, size, &length, INT64_MAX) == 0;
 }
 
-BENCH_CHANNEL(bench_lanes_waiting, "lanes-waiting", lanes_create, bench_subject_destroy, lanes_open,
-              put_waiting, take_waiting);
+BENCH_CHANNEL_OF(bench_lanes_waiting, "lanes-waiting", lanes_create, bench_subject_destroy,
+                 lanes_open, NULL, put_waiting, take_waiting, BENCH_BY_PRODUCER);

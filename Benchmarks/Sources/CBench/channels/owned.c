@@ -2,7 +2,8 @@
  * SPDX-License-Identifier: Apache-2.0
  *
  * Under test: cshm/semaphore.h, permits.h, baton.h and the readers of rwlock.h, each taken and given
- * back. Floor: one compare-and-swap each way. Peers: a process-shared sem_t and pthread_rwlock_t.
+ * back. Floors: one compare-and-swap each way; an atomic addition. Peers: a process-shared sem_t and
+ * pthread_rwlock_t.
  */
 #include <errno.h>
 #include <pthread.h>
@@ -19,6 +20,7 @@ enum { PERMITS = 16, READERS = 16 };
 struct words {
     BENCH_LINE cshm_semaphore semaphore;
     BENCH_LINE uint32_t word;
+    BENCH_LINE uint64_t count;
     BENCH_LINE sem_t posix_semaphore;
     BENCH_LINE pthread_rwlock_t posix_lock;
 };
@@ -133,6 +135,12 @@ BENCH_INLINE bool swap_twice(struct scene *scene)
            __atomic_compare_exchange_n(word, &none, 1, false, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED);
 }
 
+/* By any number of processes. */
+BENCH_INLINE bool add_atomically(struct scene *scene)
+{
+    return __atomic_fetch_add(&scene->words->count, 1, __ATOMIC_SEQ_CST) != UINT64_MAX;
+}
+
 BENCH_INLINE bool use_semaphore(struct scene *scene)
 {
     return cshm_semaphore_acquire_until(&scene->words->semaphore, INT64_MAX) == 0 &&
@@ -181,6 +189,7 @@ BENCH_INLINE bool read_posix_lock(struct scene *scene)
     }
 
 OWNED(bench_cas_pair, "cas-pair", swap_twice);
+OWNED(bench_atomic_add, "atomic-add", add_atomically);
 OWNED(bench_semaphore, "semaphore", use_semaphore);
 OWNED(bench_posix_semaphore, "posix-semaphore", use_posix_semaphore);
 OWNED(bench_permits, "permits", use_permits);

@@ -2,8 +2,7 @@
  * SPDX-License-Identifier: Apache-2.0
  *
  * Under test: cshm/condition.h and cshm/event.h, as a cell that says full. Round trips only: the reply
- * is what makes the cell empty again. And the question whether an event is set, beside a pair of
- * compare-and-swaps.
+ * is what makes the cell empty again. And the question whether an event is set.
  */
 #include <errno.h>
 
@@ -108,7 +107,6 @@ BENCH_CHANNEL(bench_condition, "condition", condition_create, bench_subject_dest
 struct flag {
     cshm_event event;
     BENCH_LINE uint64_t number;
-    BENCH_LINE uint64_t word; /* to be swapped */
 };
 
 static int flag_create(const struct bench_shape *shape, void **state)
@@ -171,29 +169,10 @@ static void ask_work(void *handle, struct bench_worker *worker)
     }
 }
 
-/* What a lock costs at the least: a word swapped, and swapped back. */
-static void swap_work(void *handle, struct bench_worker *worker)
-{
-    struct flag *flag = handle;
-    uint64_t pairs = 0;
-    while (!bench_stopped(worker)) {
-        for (uint32_t i = 0; i < 64; i++) {
-            uint64_t word = 0;
-            worker->tally->errors += !__atomic_compare_exchange_n(
-                &flag->word, &word, 1, false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED);
-            word = 1;
-            worker->tally->errors += !__atomic_compare_exchange_n(
-                &flag->word, &word, 0, false, __ATOMIC_RELEASE, __ATOMIC_RELAXED);
-        }
-        pairs += 64;
-        __atomic_store_n(&worker->tally->operations, pairs, __ATOMIC_RELAXED);
-    }
-}
-
 static bool flag_holds(void *state, uint64_t operations)
 {
     (void)operations;
-    return ((const struct flag *)state)->word == 0;
+    return cshm_event_is_set(&((struct flag *)state)->event) == 0;
 }
 
 const struct bench_channel bench_event_test = {
@@ -201,15 +180,6 @@ const struct bench_channel bench_event_test = {
     .create = flag_create,
     .open = flag_open,
     .work = ask_work,
-    .holds = flag_holds,
-    .destroy = flag_destroy,
-};
-
-const struct bench_channel bench_swap_pair = {
-    .name = "swap-pair",
-    .create = flag_create,
-    .open = flag_open,
-    .work = swap_work,
     .holds = flag_holds,
     .destroy = flag_destroy,
 };

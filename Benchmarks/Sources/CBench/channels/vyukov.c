@@ -1,60 +1,21 @@
 /*
  * SPDX-License-Identifier: Apache-2.0
  *
- * Peer: Vyukov's bounded queue for many producers and consumers, in shared memory. A process
- * killed between its claim and its store of the sequence number wedges it for ever.
+ * Peers: Vyukov's ring, dense and padded, and a pool of processes on two of them.
  */
-#include <errno.h>
+#include "vyukov.h"
 
-#include <bench_channel.h>
-
-struct ring {
-    uint32_t capacity, stride;
-    BENCH_LINE uint64_t tail;
-    BENCH_LINE uint64_t head;
-    BENCH_LINE uint8_t cells[];
-};
-
-struct cell {
-    uint64_t sequence;
-    uint8_t bytes[];
-};
-
-static size_t size_of(const struct ring *ring)
-{
-    return sizeof *ring + (size_t)ring->capacity * ring->stride;
-}
-
-BENCH_INLINE struct cell *cell_at(struct ring *ring, uint64_t position)
-{
-    return (struct cell *)(void *)(ring->cells + (position & (ring->capacity - 1)) * ring->stride);
-}
-
-static int make(const struct bench_shape *shape, uint32_t stride, void **state)
-{
-    struct ring sizes = {.capacity = shape->capacity, .stride = stride};
-    struct ring *ring = bench_shared(size_of(&sizes));
-    if (ring == NULL) {
-        return -ENOMEM;
-    }
-    ring->capacity = sizes.capacity;
-    ring->stride = sizes.stride;
-    for (uint64_t i = 0; i < ring->capacity; i++) {
-        cell_at(ring, i)->sequence = i;
-    }
-    *state = ring;
-    return 0;
-}
+#include <stdlib.h>
 
 static int ring_create(const struct bench_shape *shape, void **state)
 {
-    return make(shape, (shape->size + 8 + 7) / 8 * 8, state);
+    return vyukov_make(shape, (shape->size + 8 + 7) / 8 * 8, state);
 }
 
 /* A line, or several, for each cell, as rigtorp's MPMCQueue has it. */
 static int padded_create(const struct bench_shape *shape, void **state)
 {
-    return make(shape, (shape->size + 8 + 63) / 64 * 64, state);
+    return vyukov_make(shape, (shape->size + 8 + 63) / 64 * 64, state);
 }
 
 static int ring_open(void *state, bool producer, void **handle)
@@ -66,59 +27,107 @@ static int ring_open(void *state, bool producer, void **handle)
 
 static void ring_destroy(void *state)
 {
-    bench_unshare(state, size_of(state));
+    bench_unshare(state, vyukov_size(state));
 }
 
-/* Claims the next cell of a side, which is due when its sequence is the position + `offset`. */
-BENCH_INLINE struct cell *claim(struct ring *ring, uint64_t *side, uint64_t offset,
-                                uint64_t *claimed)
+BENCH_CHANNEL(bench_vyukov, "vyukov-ring", ring_create, ring_destroy, ring_open, vyukov_put,
+              vyukov_take);
+BENCH_CHANNEL(bench_vyukov_padded, "vyukov-padded", padded_create, ring_destroy, ring_open,
+              vyukov_put, vyukov_take);
+
+/* ---- a pool: the first process puts numbers, the others put their squares ---- */
+
+enum { TASKS = 1024, OUT = 512 /* tasks at a time */ };
+
+struct pool {
+    void *tasks, *results;
+};
+
+struct task {
+    uint64_t number, square;
+};
+
+static void pool_destroy(void *state)
 {
-    uint64_t position = __atomic_load_n(side, __ATOMIC_RELAXED);
-    for (;;) {
-        struct cell *cell = cell_at(ring, position);
-        uint64_t sequence = __atomic_load_n(&cell->sequence, __ATOMIC_ACQUIRE);
-        int64_t ahead = (int64_t)(sequence - (position + offset));
-        if (ahead < 0) {
-            return NULL;
+    struct pool *pool = state;
+    if (pool->tasks != NULL) {
+        ring_destroy(pool->tasks);
+    }
+    if (pool->results != NULL) {
+        ring_destroy(pool->results);
+    }
+    free(pool);
+}
+
+static int pool_create(const struct bench_shape *shape, void **state)
+{
+    (void)shape;
+    struct bench_shape each = {.size = sizeof(struct task), .capacity = TASKS};
+    struct pool *pool = calloc(1, sizeof *pool);
+    if (pool == NULL) {
+        return -ENOMEM;
+    }
+    if (ring_create(&each, &pool->tasks) != 0 || ring_create(&each, &pool->results) != 0) {
+        pool_destroy(pool);
+        return -ENOMEM;
+    }
+    *state = pool;
+    return 0;
+}
+
+static void hand_out(struct pool *pool, struct bench_worker *worker)
+{
+    uint64_t put = 0;
+    uint64_t got = 0;
+    uint32_t round = 0;
+    while (!bench_stopped(worker)) {
+        struct task task = {.number = put};
+        if (put - got < OUT && vyukov_put(pool->tasks, (void *)&task, sizeof task, 1) != 0) {
+            put++;
         }
-        if (ahead > 0) {
-            position = __atomic_load_n(side, __ATOMIC_RELAXED);
-        } else if (__atomic_compare_exchange_n(side, &position, position + 1, true,
-                                               __ATOMIC_RELAXED, __ATOMIC_RELAXED)) {
-            *claimed = position;
-            return cell;
+        if (vyukov_take(pool->results, (void *)&task, sizeof task, 1) != 0) {
+            worker->tally->errors += task.square != task.number * task.number;
+            __atomic_store_n(&worker->tally->operations, ++got, __ATOMIC_RELAXED);
+        } else if (put - got == OUT) {
+            bench_relax(worker, &round);
         }
     }
 }
 
-BENCH_INLINE uint32_t put(void *handle, uint8_t *bytes, uint32_t size, uint32_t count)
+static void square(struct pool *pool, struct bench_worker *worker)
 {
-    struct ring *ring = handle;
-    uint64_t position = 0;
-    (void)count;
-    struct cell *cell = claim(ring, &ring->tail, 0, &position);
-    if (cell == NULL) {
-        return 0;
+    uint32_t round = 0;
+    while (!bench_stopped(worker)) {
+        struct task task;
+        if (vyukov_take(pool->tasks, (void *)&task, sizeof task, 1) == 0) {
+            bench_relax(worker, &round);
+            continue;
+        }
+        task.square = task.number * task.number;
+        while (vyukov_put(pool->results, (void *)&task, sizeof task, 1) == 0 &&
+               !bench_stopped(worker)) {
+            bench_relax(worker, &round);
+        }
     }
-    bench_copy(cell->bytes, bytes, size);
-    __atomic_store_n(&cell->sequence, position + 1, __ATOMIC_RELEASE);
-    return 1;
 }
 
-BENCH_INLINE uint32_t take(void *handle, uint8_t *bytes, uint32_t size, uint32_t count)
+static void pool_work(void *handle, struct bench_worker *worker)
 {
-    struct ring *ring = handle;
-    uint64_t position = 0;
-    (void)count;
-    struct cell *cell = claim(ring, &ring->head, 1, &position);
-    if (cell == NULL) {
-        return 0;
-    }
-    bench_copy(bytes, cell->bytes, size);
-    __atomic_store_n(&cell->sequence, position + ring->capacity, __ATOMIC_RELEASE);
-    return 1;
+    bool first = worker->tally == &worker->control->tallies[0];
+    (first ? hand_out : square)(handle, worker);
 }
 
-BENCH_CHANNEL(bench_vyukov, "vyukov-ring", ring_create, ring_destroy, ring_open, put, take);
-BENCH_CHANNEL(bench_vyukov_padded, "vyukov-padded", padded_create, ring_destroy, ring_open, put,
-              take);
+static bool pool_holds(void *state, uint64_t operations)
+{
+    (void)state;
+    return operations > 0;
+}
+
+const struct bench_channel bench_vyukov_pool = {
+    .name = "c-pool",
+    .create = pool_create,
+    .open = ring_open,
+    .work = pool_work,
+    .holds = pool_holds,
+    .destroy = pool_destroy,
+};

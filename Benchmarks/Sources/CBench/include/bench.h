@@ -107,6 +107,36 @@ void bench_raise_priority(void);
 /** Bytes a second of copying `size` bytes within this process, for about `duration_ns`. */
 double bench_memcpy(size_t size, uint64_t duration_ns);
 
+/** Nanoseconds of a fork() whose child ends at once, until it is waited for: the mean; 0 if it failed. */
+double bench_fork(uint64_t duration_ns);
+
+/** The same of posix_spawn() of /bin/true. */
+double bench_spawn(uint64_t duration_ns);
+
+/**
+ * Bytes of a region's heap that one object takes, or one entry of 100,000 in a map.
+ *
+ * @param what   Its noun, as "queue"; "map-entry" for an entry of 16 and `size` bytes.
+ * @param size   Bytes of a message, where it has some.
+ * @param bytes  Receives them.
+ * @returns 0, -ENOENT (no such noun) or what its making said.
+ */
+int bench_memory(const char *what, uint32_t size, double *bytes);
+
+/**
+ * Runs a program and counts the system calls of its main thread between the marks of count.h.
+ *
+ * @param program    Its path.
+ * @param operation  Its first argument.
+ * @param times      Its second one.
+ * @returns 0, -EPERM (processes may not be traced here), -EIO (it failed), or another negated errno.
+ */
+int bench_count_system_calls(const char *program, const char *operation, uint32_t times,
+                             uint64_t *count);
+
+/** Whether the kernel knows a system call that this library, or a peer, can use; for an unknown name, no. */
+bool bench_kernel_has(const char *call);
+
 /** Whether the calling thread may run on that CPU. */
 bool bench_may_use(int32_t cpu);
 

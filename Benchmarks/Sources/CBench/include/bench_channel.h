@@ -10,7 +10,7 @@
  * waiting for everybody.
  *
  * The first 8 bytes of a message are its number. The last producer to finish ends the stream with
- * one BENCH_END for each consumer.
+ * one BENCH_END for each consumer, or as the channel's delivery wants.
  */
 #ifndef BENCH_CHANNEL_H
 #define BENCH_CHANNEL_H
@@ -72,11 +72,24 @@ struct bench_worker {
     struct bench_control *control;
     struct bench_tally *tally;
     uint8_t *buffer; /* `batch` messages, private */
-    uint32_t size, batch, consumers;
-    uint64_t interval_ns; /* from one message to the next; 0 as fast as it goes */
-    bool ordered;         /* one to one: message i is number i */
+    uint32_t size, batch;
+    uint32_t ends_to_put;  /* BENCH_END for how many consumers */
+    uint32_t ends_to_take; /* how many of them end a consumer */
+    bool ends_alone;       /* each producer puts its own; else the last one for all of them */
+    uint64_t interval_ns;  /* from one message to the next; 0 as fast as it goes */
+    bool ordered;          /* one to one: message i is number i */
     bool parked;
     bool spinning; /* never gives its CPU away */
+};
+
+/** Who gets a message, and in which order. */
+enum bench_delivery {
+    /** One consumer, whichever. */
+    BENCH_TO_ONE,
+    /** Every consumer. */
+    BENCH_TO_ALL,
+    /** The one consumer, in the order of its producer only. */
+    BENCH_BY_PRODUCER,
 };
 
 /** A channel, or something else that processes share: then it has `work` and `holds` alone. */
@@ -93,6 +106,9 @@ struct bench_channel {
     void (*work)(void *handle, struct bench_worker *worker);
     /** Whether the state is what so many operations leave. */
     bool (*holds)(void *state, uint64_t operations);
+    /** In each process, at its end; NULL if there is nothing to do. */
+    void (*close)(void *handle, bool producer);
+    enum bench_delivery delivery;
 };
 
 /** Moves up to `count` messages of `size` bytes from or to `bytes`. @returns how many. */
@@ -201,8 +217,9 @@ BENCH_INLINE void bench_produce(bench_move *put, void *handle, struct bench_work
     }
     tally->sum = sum;
     __atomic_store_n(&tally->operations, next, __ATOMIC_RELEASE);
-    if (__atomic_sub_fetch(&worker->control->producers_left, 1, __ATOMIC_ACQ_REL) == 0) {
-        for (uint32_t i = 0; i < worker->consumers; i++) {
+    uint32_t left = __atomic_sub_fetch(&worker->control->producers_left, 1, __ATOMIC_ACQ_REL);
+    if (left == 0 || worker->ends_alone) {
+        for (uint32_t i = 0; i < worker->ends_to_put; i++) {
             bench_set_number(worker->buffer, BENCH_END);
             (void)bench_move_some(put, handle, worker, 1);
         }
@@ -216,14 +233,14 @@ BENCH_INLINE void bench_consume(bench_move *take, void *handle, struct bench_wor
     uint32_t size = worker->size;
     uint64_t received = 0;
     uint64_t sum = 0;
-    bool ended = false;
-    while (!ended) {
+    uint32_t ends = 0;
+    while (ends < worker->ends_to_take) {
         uint32_t moved = bench_move_some(take, handle, worker, batch);
         for (uint32_t i = 0; i < moved; i++) {
             uint64_t number = bench_number(worker->buffer + (size_t)i * size);
             if (number == BENCH_END) {
-                ended = true;
-                break;
+                ends++;
+                continue;
             }
             if (worker->ordered && number != received) {
                 tally->errors++;
@@ -352,39 +369,44 @@ BENCH_INLINE void bench_pong(bench_move *put, bench_move *take, void *there, voi
     }
 }
 
-/** Defines the channel `id` from how it is made, unmade and opened, and its two moves. */
-#define BENCH_CHANNEL(id, title, constructor, destructor, opener, put, take)    \
-    static void id##_produce(void *handle, struct bench_worker *worker)         \
-    {                                                                           \
-        if (worker->interval_ns != 0) {                                         \
-            bench_produce_paced(put, handle, worker);                           \
-        } else if (worker->batch == 1) {                                        \
-            bench_produce(put, handle, worker, 1);                              \
-        } else {                                                                \
-            bench_produce(put, handle, worker, worker->batch);                  \
-        }                                                                       \
-    }                                                                           \
-    static void id##_consume(void *handle, struct bench_worker *worker)         \
-    {                                                                           \
-        if (worker->interval_ns != 0) {                                         \
-            bench_consume_paced(take, handle, worker);                          \
-        } else if (worker->batch == 1) {                                        \
-            bench_consume(take, handle, worker, 1);                             \
-        } else {                                                                \
-            bench_consume(take, handle, worker, worker->batch);                 \
-        }                                                                       \
-    }                                                                           \
-    static void id##_ping(void *there, void *back, struct bench_worker *worker) \
-    {                                                                           \
-        bench_ping(put, take, there, back, worker);                             \
-    }                                                                           \
-    static void id##_pong(void *there, void *back, struct bench_worker *worker) \
-    {                                                                           \
-        bench_pong(put, take, there, back, worker);                             \
-    }                                                                           \
-    const struct bench_channel id = {                                           \
-        title,     constructor, opener,     id##_produce, id##_consume,         \
-        id##_ping, id##_pong,   destructor, NULL,         NULL,                 \
+/** Defines the channel `id` from how it is made, unmade, opened and closed, its two moves, and who gets
+ * a message. */
+#define BENCH_CHANNEL_OF(id, title, constructor, destructor, opener, closer, put, take, whom) \
+    static void id##_produce(void *handle, struct bench_worker *worker)                       \
+    {                                                                                         \
+        if (worker->interval_ns != 0) {                                                       \
+            bench_produce_paced(put, handle, worker);                                         \
+        } else if (worker->batch == 1) {                                                      \
+            bench_produce(put, handle, worker, 1);                                            \
+        } else {                                                                              \
+            bench_produce(put, handle, worker, worker->batch);                                \
+        }                                                                                     \
+    }                                                                                         \
+    static void id##_consume(void *handle, struct bench_worker *worker)                       \
+    {                                                                                         \
+        if (worker->interval_ns != 0) {                                                       \
+            bench_consume_paced(take, handle, worker);                                        \
+        } else if (worker->batch == 1) {                                                      \
+            bench_consume(take, handle, worker, 1);                                           \
+        } else {                                                                              \
+            bench_consume(take, handle, worker, worker->batch);                               \
+        }                                                                                     \
+    }                                                                                         \
+    static void id##_ping(void *there, void *back, struct bench_worker *worker)               \
+    {                                                                                         \
+        bench_ping(put, take, there, back, worker);                                           \
+    }                                                                                         \
+    static void id##_pong(void *there, void *back, struct bench_worker *worker)               \
+    {                                                                                         \
+        bench_pong(put, take, there, back, worker);                                           \
+    }                                                                                         \
+    const struct bench_channel id = {                                                         \
+        title,     constructor, opener, id##_produce, id##_consume, id##_ping,                \
+        id##_pong, destructor,  NULL,   NULL,         closer,       whom,                     \
     }
+
+/** The same, of a channel that needs no closing, and where one consumer gets a message. */
+#define BENCH_CHANNEL(id, title, constructor, destructor, opener, put, take) \
+    BENCH_CHANNEL_OF(id, title, constructor, destructor, opener, NULL, put, take, BENCH_TO_ONE)
 
 #endif /* BENCH_CHANNEL_H */

@@ -91,6 +91,29 @@ BENCH_INLINE void bench_set_many(bench_set *set, void *handle, struct bench_work
     }
 }
 
+/** Some of a hundred are gets, the others sets. */
+BENCH_INLINE void bench_mix_many(bench_get *get, bench_set *set, uint32_t gets, void *handle,
+                                 struct bench_worker *worker)
+{
+    uint64_t state = bench_seed(worker);
+    uint64_t done = 0;
+    while (!bench_stopped(worker)) {
+        uint64_t drawn = bench_random(&state);
+        uint64_t number = drawn % BENCH_KEYS;
+        bool reads = (drawn >> 32) % 100 < gets;
+        struct bench_key key = bench_key_of(number);
+        struct bench_value value;
+        if (!reads) {
+            bench_fill(&value, number + BENCH_KEYS * (done % 1000), worker->size);
+        }
+        bool right = reads ? get(handle, &key, &value, worker->size) &&
+                                 bench_is_value(&value, number, worker->size)
+                           : set(handle, &key, &value, worker->size);
+        worker->tally->errors += !right;
+        __atomic_store_n(&worker->tally->operations, ++done, __ATOMIC_RELAXED);
+    }
+}
+
 BENCH_INLINE bool bench_set_all(bench_set *set, void *handle, uint32_t size)
 {
     for (uint64_t number = 0; number < BENCH_KEYS; number++) {
@@ -116,28 +139,39 @@ BENCH_INLINE bool bench_has_all(bench_get *get, void *handle, uint32_t size)
     return true;
 }
 
-/** Defines `id`_get and `id`_set. `handle_of` finds in a state what the parent reads by. */
-#define BENCH_MAP(id, title, constructor, destructor, opener, get, set, handle_of, size_of) \
-    static void id##_work_get(void *handle, struct bench_worker *worker)                    \
-    {                                                                                       \
-        bench_get_many(get, handle, worker);                                                \
-    }                                                                                       \
-    static void id##_work_set(void *handle, struct bench_worker *worker)                    \
-    {                                                                                       \
-        bench_set_many(set, handle, worker);                                                \
-    }                                                                                       \
-    static bool id##_holds(void *state, uint64_t operations)                                \
-    {                                                                                       \
-        (void)operations;                                                                   \
-        return bench_has_all(get, handle_of(state), size_of(state));                        \
-    }                                                                                       \
-    const struct bench_channel id##_get = {                                                 \
-        title "-get", constructor, opener,     NULL,          NULL,                         \
-        NULL,         NULL,        destructor, id##_work_get, id##_holds,                   \
-    };                                                                                      \
-    const struct bench_channel id##_set = {                                                 \
-        title "-set", constructor, opener,     NULL,          NULL,                         \
-        NULL,         NULL,        destructor, id##_work_set, id##_holds,                   \
+#define BENCH_MAP_WORK(id, kind, title, constructor, destructor, opener)      \
+    const struct bench_channel id##_##kind = {                                \
+        title, constructor, opener,           NULL,       NULL, NULL,         \
+        NULL,  destructor,  id##_work_##kind, id##_holds, NULL, BENCH_TO_ONE, \
     }
+
+/** Defines `id`_get, `id`_set, and mixes of them: `id`_mix95 and `id`_mix50, so many gets of a hundred.
+ * `handle_of` finds in a state what the parent reads by. */
+#define BENCH_MAP(id, title, constructor, destructor, opener, getter, setter, handle_of, size_of) \
+    static void id##_work_get(void *handle, struct bench_worker *worker)                          \
+    {                                                                                             \
+        bench_get_many(getter, handle, worker);                                                   \
+    }                                                                                             \
+    static void id##_work_set(void *handle, struct bench_worker *worker)                          \
+    {                                                                                             \
+        bench_set_many(setter, handle, worker);                                                   \
+    }                                                                                             \
+    static void id##_work_mix95(void *handle, struct bench_worker *worker)                        \
+    {                                                                                             \
+        bench_mix_many(getter, setter, 95, handle, worker);                                       \
+    }                                                                                             \
+    static void id##_work_mix50(void *handle, struct bench_worker *worker)                        \
+    {                                                                                             \
+        bench_mix_many(getter, setter, 50, handle, worker);                                       \
+    }                                                                                             \
+    static bool id##_holds(void *state, uint64_t operations)                                      \
+    {                                                                                             \
+        (void)operations;                                                                         \
+        return bench_has_all(getter, handle_of(state), size_of(state));                           \
+    }                                                                                             \
+    BENCH_MAP_WORK(id, get, title "-get", constructor, destructor, opener);                       \
+    BENCH_MAP_WORK(id, set, title "-set", constructor, destructor, opener);                       \
+    BENCH_MAP_WORK(id, mix95, title "-mix95", constructor, destructor, opener);                   \
+    BENCH_MAP_WORK(id, mix50, title "-mix50", constructor, destructor, opener)
 
 #endif /* BENCH_MAP_H */

@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: Apache-2.0
+
+internal import ArgumentParser
+internal import BenchKit
+
+internal struct PeersCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "peers", abstract: "Says which peers are here, and installs the others.",
+        discussion: """
+            --install runs Peers/install: Debian's packages, as root, and Python's in a virtual
+            environment below Benchmarks/.build.
+            """)
+
+    @Flag(name: .long, help: "Install what is missing, first.")
+    var install = false
+
+    func run() throws {
+        if install {
+            let status = try Peers.install()
+            if status != 0 { print("not everything could be installed") }
+        }
+        for peer in Peers.all(Settings(cpus: Machine.firstTwoCPUs)) {
+            print("\(peer.name)\t\(peer.reason ?? "here")")
+        }
+    }
+}

@@ -92,9 +92,15 @@ fuzz: build/cshm-fuzz ## change words of regions under their users for SECONDS=3
 models: build/models ## check the models of the algorithms; MODELS=long for the larger ones
 	build/models $(if $(filter long,$(MODELS)),--long)
 
-.PHONY: bench peers
+.PHONY: bench cost peers
 bench: ## measure everything beside its peers, as a table
 	swift run -c release --package-path Benchmarks shmbench
+
+cost: ## measure the rows of the README's table, and write it
+	swift build -c release --package-path Benchmarks
+	@mkdir -p build
+	Benchmarks/.build/release/shmbench run --cost --format json --output build/cost.json || [ $$? = 2 ]
+	Benchmarks/.build/release/shmbench render build/cost.json --into README.md
 
 peers: ## install what the benchmarks' optional peers need
 	Benchmarks/Peers/install

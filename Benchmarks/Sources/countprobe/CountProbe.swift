@@ -3,8 +3,9 @@
 internal import CCount
 import SharedState
 
-/// Does one operation again and again, alone, and prints how often that allocated:
-/// `countprobe NAME TIMES`. Without arguments it names the operations.
+/// Does one operation again and again, alone, and prints how often that allocated.
+///
+/// `countprobe NAME TIMES`; without arguments it names the operations.
 @main
 struct CountProbe {
     static func main() throws {
@@ -38,6 +39,9 @@ private final class Body {
     func count(_ times: UInt64) -> UInt64 {
         let context = unsafe Unmanaged.passUnretained(self).toOpaque()
         return unsafe count_run(
-            { unsafe Unmanaged<Body>.fromOpaque($0!).takeUnretainedValue().call() }, context, times)
+            { context in
+                guard let context = unsafe context else { return }
+                unsafe Unmanaged<Body>.fromOpaque(context).takeUnretainedValue().call()
+            }, context, times)
     }
 }

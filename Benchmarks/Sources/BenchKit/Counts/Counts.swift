@@ -95,6 +95,7 @@ public struct Counter {
     /// Counts one operation.
     ///
     /// - Parameter name: One of ``names()``.
+    /// - Returns: What it does each time.
     /// - Throws: ``MeasurementFailure`` if the operation fails.
     public func count(_ name: String) throws -> Count {
         let ended = try Command([program, name, "\(times)"]).run()

@@ -12,7 +12,7 @@ public enum Suites {
     ///
     /// - Parameters:
     ///   - filters: Parts of names; none selects the default rows.
-    ///   - all: Whether none selects every row.
+    ///   - isAll: Whether none selects every row.
     /// - Returns: The rows, in order.
     public static func matching(_ filters: [String], all isAll: Bool = false) -> [Row] {
         guard !filters.isEmpty else { return all.filter { isAll || !$0.isMore } }

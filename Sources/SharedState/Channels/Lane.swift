@@ -44,7 +44,7 @@ public final class Lane<Element: Sendable>: Sendable {
     /// - Returns: Whether it was put.
     /// - Throws: As `put`, save `timedOut`.
     public func tryPut(_ element: Element) throws -> Bool {
-        let status = try unsafe codec.withMessage(of: element) { unsafe core.tryPut($0) }
+        let status = try unsafe codec.send(element) { unsafe core.tryPut($0) }
         if status == Answer.wouldWait { return false }
         if status != 0 { throw core.failure(status, "cshm_lane_try_put") }
         return true
@@ -58,7 +58,7 @@ public final class Lane<Element: Sendable>: Sendable {
     /// - Throws: As the blocking form, and `CancellationError`; then nothing was put.
     public func put(_ element: Element, timeout: Duration? = nil) async throws {
         try Task.checkCancellation()
-        let bytes = try unsafe codec.withMessage(of: element) { unsafe [UInt8]($0) }
+        let (bytes, departure) = try codec.message(of: element)
         let attempt = { @Sendable [core] in
             unsafe bytes.withUnsafeBytes { unsafe core.tryPut($0) }
         }
@@ -68,12 +68,13 @@ public final class Lane<Element: Sendable>: Sendable {
                 at: core.room, until: deadline(after: timeout), attempt: attempt)
         }
         if status != 0 { throw core.failure(status, "cshm_lane_try_put") }
+        departure.isSent()
     }
 
     @usableFromInline
     internal func putEncoded(_ element: Element, timeout: Duration?) throws {
         let until = deadline(after: timeout)
-        let status = try unsafe codec.withMessage(of: element) { bytes in
+        let status = try unsafe codec.send(element) { bytes in
             unsafe core.put(bytes.baseAddress, bytes.count, until: until)
         }
         if status != 0 { throw core.failure(status, "cshm_lane_put_until") }

@@ -10,7 +10,7 @@ public final class PipeReceiver<Element: Sendable>: Sendable, Codable {
     private let codec: MessageCodec<Element>
 
     internal init(_ ring: PipeRing, _ codec: MessageCodec<Element>) {
-        core = PipeCore(ring, .receiver, hasBaggage: codec.mayNameDescriptors)
+        core = PipeCore(ring, .receiver, hasBaggage: codec.mayNameHandles)
         self.codec = codec
     }
 
@@ -106,7 +106,7 @@ public final class PipeReceiver<Element: Sendable>: Sendable, Codable {
     }
 
     private func decode(_ bytes: UnsafeRawBufferPointer, _ view: PipeCore.View) throws -> Element {
-        guard codec.mayNameDescriptors else { return try unsafe codec.decode(bytes) }
+        guard codec.mayNameHandles else { return try unsafe codec.decode(bytes) }
         let box: Baggage.Box = { [core] (ticket) throws(SharedStateError) in
             try core.descriptors(ticket, view)
         }

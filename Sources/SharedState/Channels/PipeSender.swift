@@ -8,7 +8,7 @@ public final class PipeSender<Element: Sendable>: Sendable, Codable {
     private let codec: MessageCodec<Element>
 
     internal init(_ ring: PipeRing, _ codec: MessageCodec<Element>) {
-        core = PipeCore(ring, .sender, hasBaggage: codec.mayNameDescriptors)
+        core = PipeCore(ring, .sender, hasBaggage: codec.mayNameHandles)
         self.codec = codec
     }
 
@@ -35,7 +35,7 @@ public final class PipeSender<Element: Sendable>: Sendable, Codable {
     public func send(_ element: Element, timeout: Duration? = nil) throws {
         let until = deadline(after: timeout)
         try Baggage.pack { baggage in
-            let status = try unsafe codec.withMessage(of: element) { bytes in
+            let status = try unsafe codec.send(element) { bytes in
                 try unsafe put(bytes, baggage, until: until)
             }
             if status != 0 { throw core.failure(status, "cshm_ring_put_until") }
@@ -48,7 +48,7 @@ public final class PipeSender<Element: Sendable>: Sendable, Codable {
     /// - Throws: As ``send(_:timeout:)``, save `timedOut`.
     public func trySend(_ element: Element) throws -> Bool {
         let status = try Baggage.pack { baggage in
-            try unsafe codec.withMessage(of: element) { bytes in
+            try unsafe codec.send(element) { bytes in
                 try core.use { unsafe core.trySend(bytes, with: baggage, $0) }
             }
         }
@@ -66,10 +66,10 @@ public final class PipeSender<Element: Sendable>: Sendable, Codable {
     public func send(_ element: Element, timeout: Duration? = nil) async throws {
         try Task.checkCancellation()
         let until = deadline(after: timeout)
-        let (bytes, baggage) = try Baggage.pack { baggage in
-            (try unsafe codec.withMessage(of: element) { unsafe [UInt8]($0) }, baggage)
+        let (message, baggage) = try Baggage.pack { baggage in
+            (try codec.message(of: element), baggage)
         }
-        let attempt = { @Sendable [core] in
+        let attempt = { @Sendable [core, bytes = message.bytes] in
             core.attempt { view in
                 unsafe bytes.withUnsafeBytes { unsafe core.trySend($0, with: baggage, view) }
             }
@@ -79,6 +79,7 @@ public final class PipeSender<Element: Sendable>: Sendable, Codable {
             status = try await Reactor.wait(at: core.ring.room, until: until, attempt: attempt)
         }
         if status != 0 { throw core.failure(status, "cshm_ring_try_put") }
+        message.departure.isSent()
     }
 
     /// Ends the stream: the receiver is given what was sent, and then throws `finished`.

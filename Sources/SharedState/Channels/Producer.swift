@@ -7,7 +7,8 @@ internal import Synchronization
 /// one has left, or its process has died, the stream is finished and every consumer told.
 ///
 /// Sending a producer to another process makes one more. From then until it arrives it counts for
-/// the sender: if the receiver dies before, the stream ends no earlier than the sender.
+/// the sender: if the receiver dies before, the stream ends no earlier than the sender. One whose
+/// sending was refused, by a full channel for example, does not count.
 ///
 /// - Processes, threads, tasks: safe.
 /// - Death: a producer of a dead process counts no more.
@@ -45,6 +46,7 @@ public final class Producer<Element: Sendable>: Sendable, Codable {
         var number: UInt64 = 0
         try unsafe check(
             cshm_queue_producer_send(queue.core.pointer, &number), "cshm_queue_producer_send")
+        Departure.ifNotSent { [core = queue.core, number] in core.takeBack(number) }
         try Ticket(queue: queue, number: number).encode(to: encoder)
     }
 
@@ -99,6 +101,16 @@ public final class Producer<Element: Sendable>: Sendable, Codable {
     private func checkPresence() throws(SharedStateError) {
         if left.load(ordering: .acquiring) {
             throw SharedStateError(.closed, "this producer has left; make another by producer()")
+        }
+    }
+}
+
+extension QueueCore {
+    /// Closes the token of a ticket that nobody will receive.
+    fileprivate func takeBack(_ ticket: UInt64) {
+        var token: UInt32 = 0
+        if unsafe cshm_queue_producer_receive(pointer, ticket, &token) == 0 {
+            unsafe cshm_queue_producer_close(pointer, token)
         }
     }
 }

@@ -224,7 +224,7 @@ public final class Queue<Element: Sendable>: Sendable, Codable {
     @usableFromInline
     internal func putEncoded(_ element: Element, timeout: Duration?) throws {
         let until = deadline(after: timeout)
-        let status = try unsafe codec.withMessage(of: element) { bytes in
+        let status = try unsafe codec.send(element) { bytes in
             unsafe cshm_queue_put_until(
                 core.pointer, bytes.baseAddress, UInt64(bytes.count), until)
         }
@@ -233,7 +233,7 @@ public final class Queue<Element: Sendable>: Sendable, Codable {
 
     @usableFromInline
     internal func tryPutEncoded(_ element: Element) throws -> Bool {
-        let status = try unsafe codec.withMessage(of: element) { bytes in
+        let status = try unsafe codec.send(element) { bytes in
             unsafe cshm_queue_try_put(core.pointer, bytes.baseAddress, UInt64(bytes.count))
         }
         if status == Answer.wouldWait { return false }

@@ -16,11 +16,12 @@ extension Queue {
     private func put(_ element: Element, until: Int64) async throws {
         try Task.checkCancellation()
         if try tryPut(element) { return }
-        let bytes = try unsafe codec.withMessage(of: element) { unsafe [UInt8]($0) }
+        let (bytes, departure) = try codec.message(of: element)
         let status = try await Reactor.wait(at: core.room, until: until) { [core] in
             core.tryPut(bytes)
         }
         if status != 0 { throw core.failure(status, "cshm_queue_try_put") }
+        departure.isSent()
     }
 
     /// Puts elements in, in order, waiting for room until all are in, without holding a thread.

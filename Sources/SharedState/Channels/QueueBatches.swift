@@ -89,7 +89,7 @@ extension Queue {
     private func putEach(_ elements: some Sequence<Element>, until: Int64) throws -> Int {
         var done = 0
         for element in elements {
-            let status = try unsafe codec.withMessage(of: element) { bytes in
+            let status = try unsafe codec.send(element) { bytes in
                 unsafe cshm_queue_put_until(
                     core.pointer, bytes.baseAddress, UInt64(bytes.count), until)
             }

@@ -28,8 +28,8 @@ internal struct MessageCodec<Element>: Sendable {
     /// Whether a message is an array's elements as they are in memory.
     internal var isPlainArray: Bool { array != nil }
 
-    /// Whether an element may name file descriptors.
-    internal var mayNameDescriptors: Bool {
+    /// Whether an element may name file descriptors, or handles.
+    internal var mayNameHandles: Bool {
         !isBits && array == nil && Element.self != String.self
     }
 
@@ -51,6 +51,26 @@ internal struct MessageCodec<Element>: Sendable {
         var writer = ByteWriter()
         try plan.encode(element, into: &writer)
         return try unsafe writer.bytes.withUnsafeBytes(body)
+    }
+
+    /// Encodes an element for `put`, which sends it.
+    ///
+    /// - Returns: What `put` does: 0 if it was sent. If not, what its encoding began is taken back.
+    internal func send(
+        _ element: Element, _ put: (UnsafeRawBufferPointer) throws -> Int32
+    ) throws -> Int32 {
+        guard mayNameHandles else { return try unsafe withMessage(of: element, put) }
+        let (status, departure) = try Departure.begin { try unsafe withMessage(of: element, put) }
+        if status == 0 { departure.isSent() }
+        return status
+    }
+
+    /// The bytes of an element that is to be sent, and what is to be told when it was.
+    internal func message(of element: Element) throws -> (bytes: [UInt8], departure: Departure) {
+        let (bytes, departure) = try Departure.begin {
+            try unsafe withMessage(of: element) { unsafe [UInt8]($0) }
+        }
+        return (bytes, departure)
     }
 
     internal func decode(_ bytes: UnsafeRawBufferPointer) throws -> Element {

@@ -173,6 +173,17 @@ struct FutureTests {
         }
     }
 
+    @Test func `an executor may have a pool's workers, threads as well`() throws {
+        for mode in [Pool.Mode.processes, .inline] {
+            let executor = ProcessPoolExecutor(
+                try Pool(mode, workers: 2, maxTasksPerWorker: 1, initializer: { 1 }))
+            let results = try executor.map(0..<8) { $0 * $0 }.map { try $0.get() }
+            #expect(results == (0..<8).map { $0 * $0 })
+            executor.shutdown(wait: false, cancelPending: false)
+            #expect(throws: SharedStateError.self) { try executor.submit(1) { $0 } }
+        }
+    }
+
     // MARK: In other processes
 
     @Test func `a future is waited for in another process`() async throws {

@@ -128,6 +128,13 @@ public final class ProcessPoolExecutor: WorkExecutor {
         pool = try Pool(workers: workers)
     }
 
+    /// Has the workers of a pool that was made with options, an initializer, or threads.
+    ///
+    /// A shutdown closes that pool, too.
+    public init(_ pool: Pool) {
+        self.pool = pool
+    }
+
     /// Runs `body` in a worker, without waiting; as ``Pool/submit(_:options:body:)``.
     ///
     /// - Throws: `capturesValues`, `cannotCross`, `closed`, `full`.

@@ -72,7 +72,7 @@ struct PoolCancelTests {
         var options = Pool.Options()
         options.grace = .seconds(60)
         let pool = try Pool(mode, workers: 1, options: options)
-        let limit = TaskOptions(deadline: .milliseconds(50))
+        let limit = TaskOptions(deadline: .milliseconds(500))
         let started = try Queue<Int32>()
         let noticed = try Queue<Bool>()
         #expect(
@@ -102,7 +102,7 @@ struct PoolCancelTests {
         let pid = try started.get(timeout: long)
         #expect(future.cancel())
         #expect(try pool.apply { getpid() } != pid)
-        let results = try pool.imap([1, 0], options: TaskOptions(deadline: .milliseconds(20))) {
+        let results = try pool.imap([1, 0], options: TaskOptions(deadline: .seconds(1))) {
             n in
             signal(SIGTERM, SIG_IGN)
             while n == 1 { pause() }

@@ -136,9 +136,10 @@ internal struct PoolWorker {
             }
             let first = unsafe lease.first
             let count = unsafe UInt64(lease.end - lease.first)
+            // Before it is done: who has the result finds it counted.
+            if !isLeaving { task.count(count, index: UInt64(first), since: since) }
             unsafe cshm_board_done(board, &lease)
             served += 1
-            if !isLeaving { task.count(count, index: UInt64(first), since: since) }
             if task.end() { return .wasCancelled }
             if isLeaving { return .over }
             if memory.isTooMuch { return .isUsedUp }

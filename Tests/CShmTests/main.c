@@ -36,6 +36,7 @@
     X(semaphore)     \
     X(permits)       \
     X(baton)         \
+    X(crowd)         \
     X(value)         \
     X(heap)          \
     X(directory)     \

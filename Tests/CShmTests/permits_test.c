@@ -289,86 +289,6 @@ static void killed_at_random(void)
     cshm_permits_close(permits);
 }
 
-/* ---- 64 processes on few CPUs ---- */
-
-enum { CROWD = 64 };
-
-struct crowd {
-    uint64_t offset;
-    _Atomic uint32_t ready;
-    _Atomic uint32_t stop;
-    struct {
-        _Atomic uint64_t turns;
-        _Atomic uint64_t longest_ns;
-        uint8_t pad[112];
-    } member[CROWD];
-};
-
-struct member {
-    struct crowd *crowd;
-    uint32_t number;
-};
-
-static void take_turns(cshm_region *region, void *context)
-{
-    struct crowd *crowd = ((struct member *)context)->crowd;
-    uint32_t self = ((struct member *)context)->number;
-    cshm_permits *permits = NULL;
-    CHECK_EQ(cshm_permits_open(region, crowd->offset, &permits), 0);
-    atomic_fetch_add(&crowd->ready, 1);
-    while (atomic_load(&crowd->stop) == 0) {
-        int64_t start = cshm_now_ns();
-        CHECK_EQ(cshm_permits_acquire_until(permits, 1, INT64_MAX), 0);
-        uint64_t took = (uint64_t)(cshm_now_ns() - start);
-        if (took > atomic_load(&crowd->member[self].longest_ns)) {
-            atomic_store(&crowd->member[self].longest_ns, took);
-        }
-        atomic_fetch_add(&crowd->member[self].turns, 1);
-        CHECK_EQ(cshm_permits_release(permits, 1), 0);
-    }
-}
-
-/* CSHM_TEST_SECONDS makes it longer. Everybody gets on; how long anybody waited is printed. */
-static void crowd(void)
-{
-    const char *text = getenv("CSHM_TEST_SECONDS");
-    int64_t seconds = text != NULL ? atoll(text) : 2;
-    cshm_region *region = make_region(4u << 20);
-    struct crowd *crowd = shared_memory(sizeof *crowd);
-    pid_t child[CROWD];
-    CHECK_EQ(cshm_permits_create(region, 2, &crowd->offset), 0);
-    CHECK_EQ(cshm_heap_share(region, crowd->offset), 0);
-    for (uint32_t i = 0; i < CROWD; i++) {
-        child[i] = spawn(region, take_turns, &(struct member){crowd, i});
-    }
-    wait_until_set(&crowd->ready, CROWD);
-    for (int64_t end = after(seconds * SECOND); cshm_now_ns() < end;) {
-        usleep(10000);
-    }
-    /* Whoever has not had a turn by now gets one while the others go on. */
-    for (uint32_t i = 0; i < CROWD; i++) {
-        int64_t end = after(20 * SECOND);
-        while (atomic_load(&crowd->member[i].turns) == 0) {
-            CHECK(cshm_now_ns() < end);
-            usleep(1000);
-        }
-    }
-    atomic_store(&crowd->stop, 1);
-    uint64_t turns = 0;
-    uint64_t fewest = UINT64_MAX;
-    uint64_t longest = 0;
-    for (uint32_t i = 0; i < CROWD; i++) {
-        expect_success(child[i]);
-        uint64_t of_one = atomic_load(&crowd->member[i].turns);
-        uint64_t wait = atomic_load(&crowd->member[i].longest_ns);
-        turns += of_one;
-        fewest = of_one < fewest ? of_one : fewest;
-        longest = wait > longest ? wait : longest;
-    }
-    fprintf(stderr, "%llu turns, at least %llu of one; the longest wait %.1f ms\n",
-            (unsigned long long)turns, (unsigned long long)fewest, (double)longest / 1e6);
-}
-
 const struct test permits_tests[] = {
     {"are_taken_and_given_back", takes},
     {"refuse_bad_arguments_and_bytes_that_are_none", arguments},
@@ -378,6 +298,5 @@ const struct test permits_tests[] = {
     {"of_a_killed_holder_come_back_to_who_waits", killed_holder},
     {"of_a_process_that_left_come_back", departed_holder},
     {"are_all_there_after_holders_were_killed_at_random", killed_at_random},
-    {"starve_none_of_64_processes", crowd},
     {NULL, NULL},
 };

@@ -446,5 +446,5 @@ static int is_ready(const void *object)
 
 void cshm_barrier_waitable(const struct cshm_arrival *arrival, struct cshm_waitable *out)
 {
-    *out = (struct cshm_waitable){&arrival->barrier->shared->waiters.park, is_ready, arrival};
+    *out = cshm__at_park(&arrival->barrier->shared->waiters.park, is_ready, arrival);
 }

@@ -200,5 +200,5 @@ static int is_ready(const void *object)
 
 void cshm_baton_waitable(const cshm_baton *baton, struct cshm_waitable *out)
 {
-    *out = (struct cshm_waitable){&baton->shared->line.park, is_ready, baton};
+    *out = cshm__at_park(&baton->shared->line.park, is_ready, baton);
 }

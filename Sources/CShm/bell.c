@@ -51,7 +51,7 @@ struct cshm_bell {
     uint32_t peer_room;
 };
 
-/* The line of a parking word; NULL if it does not begin one, and so has no room. */
+/* The line of a parking word; NULL if it does not begin one, and so has no room for bells. */
 static struct cshm_park_line *line_of(cshm_park *park)
 {
     return (uintptr_t)park % CSHM_LINE == 0 ? (struct cshm_park_line *)(void *)park : NULL;
@@ -170,7 +170,7 @@ bool cshm__bell_ring(cshm_park *park)
 
 int cshm_bell_arm(cshm_bell *bell, const struct cshm_waitable *waitable)
 {
-    struct cshm_park_line *line = line_of(waitable->park);
+    struct cshm_park_line *line = waitable->is_mutex ? NULL : line_of(waitable->park);
     if (line == NULL) {
         return -EINVAL;
     }
@@ -186,7 +186,7 @@ int cshm_bell_arm(cshm_bell *bell, const struct cshm_waitable *waitable)
 
 void cshm_bell_disarm(cshm_bell *bell, const struct cshm_waitable *waitable)
 {
-    struct cshm_park_line *line = line_of(waitable->park);
+    struct cshm_park_line *line = waitable->is_mutex ? NULL : line_of(waitable->park);
     if (line != NULL) {
         erase(line->bells, CSHM_BELLS_MAX, bell->number);
     }
@@ -436,13 +436,28 @@ static int first_ready(const struct cshm_waitable *waitables, uint32_t count)
     return -EAGAIN;
 }
 
+static uint32_t announce(const struct cshm_waitable *waitable)
+{
+    return waitable->is_mutex ? cshm__mutex_announce(&waitable->park->word)
+                              : cshm__park_announce(waitable->park);
+}
+
+void cshm_hand_on(const struct cshm_waitable *waitable)
+{
+    if (waitable->is_mutex) {
+        cshm__mutex_hand_on(&waitable->park->word);
+    } else {
+        cshm_park_wake_one(waitable->park);
+    }
+}
+
 /* Two wakes of two channels may both have been spent on this one sleeper: hand on those that the
  * caller is not told of. */
 static void hand_on(const struct cshm_waitable *waitables, uint32_t count, uint32_t taken)
 {
     for (uint32_t i = taken + 1; i < count; i++) {
         if (waitables[i].is_ready(waitables[i].object) != 0) {
-            cshm_park_wake_one(waitables[i].park);
+            cshm_hand_on(&waitables[i]);
         }
     }
 }
@@ -464,7 +479,7 @@ int cshm_wait_any(const struct cshm_waitable *waitables, uint32_t count, int64_t
     for (;;) {
         for (uint32_t i = 0; i < count; i++) {
             words[i] = &waitables[i].park->word;
-            seen[i] = cshm__park_announce(waitables[i].park);
+            seen[i] = announce(&waitables[i]);
         }
         int64_t slice = cshm__park_interrupt();
         int found = first_ready(waitables, count);

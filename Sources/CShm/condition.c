@@ -341,7 +341,7 @@ static int is_ready(const void *object)
 
 void cshm_condition_waitable(const struct cshm_condition_waiter *waiter, struct cshm_waitable *out)
 {
-    *out = (struct cshm_waitable){&waiter->condition->shared->elsewhere.park, is_ready, waiter};
+    *out = cshm__at_park(&waiter->condition->shared->elsewhere.park, is_ready, waiter);
 }
 
 /* ---- waiting ---- */

@@ -425,5 +425,5 @@ static int has_item(const void *object)
 
 void cshm_lanes_items(cshm_lanes *lanes, struct cshm_waitable *out)
 {
-    *out = (struct cshm_waitable){&lanes->shared->items.park, has_item, lanes};
+    *out = cshm__at_park(&lanes->shared->items.park, has_item, lanes);
 }

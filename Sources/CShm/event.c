@@ -107,5 +107,5 @@ static int is_ready(const void *object)
 void cshm_event_waitable(cshm_event *event, struct cshm_waitable *out)
 {
     struct cshm_event_shared *shared = shared_of(event);
-    *out = (struct cshm_waitable){&shared->waiters.park, is_ready, shared};
+    *out = cshm__at_park(&shared->waiters.park, is_ready, shared);
 }

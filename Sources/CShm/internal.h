@@ -116,7 +116,18 @@ int cshm__post_send(const char *name, uint64_t ticket, const int *descriptors, u
 int cshm__post_receive(int socket, struct cshm__letter *out);
 void cshm__close(int fd);
 
+/* ---- mutex.c: the word of a mutex, for who does not block on it ---- */
+/* Has the holder wake somebody when it releases. @returns the word; nobody holds it if it names no
+ * thread, and then nobody was asked to. */
+uint32_t cshm__mutex_announce(uint32_t *word);
+void cshm__mutex_hand_on(uint32_t *word);
+
 /* ---- bell.c ---- */
+static inline struct cshm_waitable
+cshm__at_park(struct cshm_park *park, int (*is_ready)(const void *object), const void *object)
+{
+    return (struct cshm_waitable){.park = park, .is_ready = is_ready, .object = object};
+}
 bool cshm__bell_ring(struct cshm_park *park);
 /* Rings those who watch who is attached. @returns 0, or why it could not. */
 int cshm__bell_tell_of_turnover(cshm_region *region);

@@ -327,5 +327,5 @@ static int has_room(const void *object)
 
 void cshm_lane_room(cshm_lane *lane, struct cshm_waitable *out)
 {
-    *out = (struct cshm_waitable){&lane->shared->room.park, has_room, lane};
+    *out = cshm__at_park(&lane->shared->room.park, has_room, lane);
 }

@@ -94,5 +94,5 @@ static int is_ready(const void *object)
 void cshm_latch_waitable(cshm_latch *latch, struct cshm_waitable *out)
 {
     struct cshm_latch_shared *shared = shared_of(latch);
-    *out = (struct cshm_waitable){&shared->waiters.park, is_ready, shared};
+    *out = cshm__at_park(&shared->waiters.park, is_ready, shared);
 }

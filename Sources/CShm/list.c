@@ -209,7 +209,7 @@ int cshm_list_wait_until(const struct cshm_list_watch *watch, int64_t deadline_n
 
 void cshm_list_waitable(const struct cshm_list_watch *watch, struct cshm_waitable *out)
 {
-    *out = (struct cshm_waitable){&watch->list->shared->watch.park, has_changed, watch};
+    *out = cshm__at_park(&watch->list->shared->watch.park, has_changed, watch);
 }
 
 /* ---- create, open ---- */

@@ -220,7 +220,7 @@ int cshm_map_wait_until(const struct cshm_map_watch *watch, int64_t deadline_ns)
 
 void cshm_map_waitable(const struct cshm_map_watch *watch, struct cshm_waitable *out)
 {
-    *out = (struct cshm_waitable){&watch->map->shared->changes.park, has_changed, watch};
+    *out = cshm__at_park(&watch->map->shared->changes.park, has_changed, watch);
 }
 
 /* ---- create, open ---- */

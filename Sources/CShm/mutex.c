@@ -8,10 +8,19 @@
  * A try is a clocklock whose time has passed long ago: glibc answers before it says in the word
  * that somebody waits, and makes no system call. trylock would do, but where it answers
  * ENOTRECOVERABLE, glibc's leaves the mutex locked for ever.
+ *
+ * The first word of the native mutex is the kernel's, too: the holder's thread and FUTEX_WAITERS, or
+ * FUTEX_OWNER_DIED. Whoever waits there without blocking does what glibc does. Pair:
+ *
+ *   [call]  the waiter swaps FUTEX_WAITERS into a holder's word (seq_cst), and sleeps on the word that
+ *           it made; glibc's release swaps 0 for the word, and wakes one if the bit was there, as does
+ *           the kernel at the holder's death. The bit goes with the release, so the one that was
+ *           woken puts it back into whatever is there then: others may sleep
  */
 #include <cshm/mutex.h>
 
 #include <errno.h>
+#include <linux/futex.h>
 #include <sched.h>
 #include <string.h>
 #include <time.h>
@@ -263,4 +272,71 @@ int cshm_mutex_describe(const cshm_mutex *mutex, struct cshm_mutex_info *out)
         .since_ns = holder == 0 ? 0 : (int64_t)since,
     };
     return 0;
+}
+
+/* ---- waiting without blocking ---- */
+
+static uint32_t *word_of(const cshm_mutex *mutex)
+{
+    return (uint32_t *)&shared_of((cshm_mutex *)(uintptr_t)mutex)->native.__data.__lock;
+}
+
+static _Atomic uint32_t *atomically(uint32_t *word)
+{
+    return (_Atomic uint32_t *)(void *)word;
+}
+
+static bool is_held(uint32_t word)
+{
+    return (word & FUTEX_TID_MASK) != 0;
+}
+
+uint32_t cshm__mutex_announce(uint32_t *word)
+{
+    uint32_t seen = atomic_load_explicit(atomically(word), memory_order_relaxed);
+    while (is_held(seen) && (seen & FUTEX_WAITERS) == 0) {
+        if (atomic_compare_exchange_weak_explicit(atomically(word), &seen, seen | FUTEX_WAITERS,
+                                                  memory_order_seq_cst, /* [call] */
+                                                  memory_order_relaxed)) {
+            return seen | FUTEX_WAITERS;
+        }
+    }
+    return seen;
+}
+
+void cshm__mutex_hand_on(uint32_t *word)
+{
+    if (!is_held(cshm__mutex_announce(word))) {
+        (void)cshm__futex_wake(word, 1);
+    }
+}
+
+int cshm_mutex_try_acquire_woken(cshm_mutex *mutex)
+{
+    for (;;) {
+        int status = cshm_mutex_try_acquire(mutex);
+        if (status == -EPROTO) {
+            return status;
+        }
+        if (status < 0 && status != -EAGAIN) {
+            cshm__mutex_hand_on(word_of(mutex)); /* to be told the same */
+            return status;
+        }
+        if (is_held(cshm__mutex_announce(word_of(mutex)))) {
+            return status;
+        }
+    }
+}
+
+static int is_free(const void *object)
+{
+    const cshm_mutex *mutex = object;
+    /* relaxed: a try comes next */
+    return !is_held(atomic_load_explicit(atomically(word_of(mutex)), memory_order_relaxed));
+}
+
+void cshm_mutex_waitable(const cshm_mutex *mutex, struct cshm_waitable *out)
+{
+    *out = cshm__at_park((struct cshm_park *)(void *)word_of(mutex), is_free, mutex);
+    out->is_mutex = 1;
 }

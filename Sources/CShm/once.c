@@ -152,5 +152,5 @@ static int is_ready(const void *object)
 void cshm_once_waitable(cshm_once *once, struct cshm_waitable *out)
 {
     struct cshm_once_shared *shared = shared_of(once);
-    *out = (struct cshm_waitable){&shared->waiters.park, is_ready, shared};
+    *out = cshm__at_park(&shared->waiters.park, is_ready, shared);
 }

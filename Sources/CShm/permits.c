@@ -426,5 +426,5 @@ static int is_ready(const void *object)
 
 void cshm_permits_waitable(const cshm_permits *permits, struct cshm_waitable *out)
 {
-    *out = (struct cshm_waitable){&permits->shared->line.park, is_ready, permits};
+    *out = cshm__at_park(&permits->shared->line.park, is_ready, permits);
 }

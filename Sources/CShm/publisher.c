@@ -334,5 +334,5 @@ static int may_publish(const void *object)
 
 void cshm_publisher_room(cshm_publisher *publisher, struct cshm_waitable *out)
 {
-    *out = (struct cshm_waitable){&publisher->broadcast->shared->room.park, may_publish, publisher};
+    *out = cshm__at_park(&publisher->broadcast->shared->room.park, may_publish, publisher);
 }

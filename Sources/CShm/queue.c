@@ -213,12 +213,12 @@ static int has_room(const void *object)
 
 void cshm_queue_items(cshm_queue *queue, struct cshm_waitable *out)
 {
-    *out = (struct cshm_waitable){&queue->shared->items.park, has_item, queue};
+    *out = cshm__at_park(&queue->shared->items.park, has_item, queue);
 }
 
 void cshm_queue_room(cshm_queue *queue, struct cshm_waitable *out)
 {
-    *out = (struct cshm_waitable){&queue->shared->room.park, has_room, queue};
+    *out = cshm__at_park(&queue->shared->room.park, has_room, queue);
 }
 
 void cshm_queue_describe(const cshm_queue *queue, struct cshm_queue_info *out)

@@ -504,10 +504,10 @@ static int has_room(const void *object)
 
 void cshm_ring_items(cshm_ring *ring, struct cshm_waitable *out)
 {
-    *out = (struct cshm_waitable){&ring->shared->items.park, has_item, ring};
+    *out = cshm__at_park(&ring->shared->items.park, has_item, ring);
 }
 
 void cshm_ring_room(cshm_ring *ring, struct cshm_waitable *out)
 {
-    *out = (struct cshm_waitable){&ring->shared->room.park, has_room, ring};
+    *out = cshm__at_park(&ring->shared->room.park, has_room, ring);
 }

@@ -165,7 +165,8 @@ static uint32_t claim(const cshm_rwlock *lock, uint64_t self)
 static void tell_writer(const cshm_rwlock *lock)
 {
     cshm__publish_barrier();
-    cshm__park_wake_one_after_store(&lock->shared->drained.park);
+    /* All: it has the mutex, and others who wait for readers without it may sleep there, too. */
+    cshm__park_wake_all_after_store(&lock->shared->drained.park);
 }
 
 /* Frees a cell that nobody else may change. Its thread goes first: else its next owner might, for an
@@ -516,6 +517,14 @@ int cshm_rwlock_try_acquire_write(cshm_rwlock *lock)
     return write_with(lock, cshm_mutex_try_acquire(&lock->shared->writer), NO_WAIT);
 }
 
+int cshm_rwlock_try_acquire_write_woken(cshm_rwlock *lock)
+{
+    if (cshm__self(lock->region) == 0) {
+        return -ECHILD;
+    }
+    return write_with(lock, cshm_mutex_try_acquire_woken(&lock->shared->writer), NO_WAIT);
+}
+
 int cshm_rwlock_acquire_write_until(cshm_rwlock *lock, int64_t deadline_ns)
 {
     if (cshm__self(lock->region) == 0) {
@@ -599,5 +608,22 @@ static int is_readable(const void *object)
 
 void cshm_rwlock_readable(const cshm_rwlock *lock, struct cshm_waitable *out)
 {
-    *out = (struct cshm_waitable){&lock->shared->readers.park, is_readable, lock};
+    *out = cshm__at_park(&lock->shared->readers.park, is_readable, lock);
+}
+
+static int is_writable(const void *object)
+{
+    const cshm_rwlock *lock = object;
+    struct cshm_waitable mutex;
+    cshm_mutex_waitable(&lock->shared->writer, &mutex);
+    return mutex.is_ready(mutex.object) != 0 &&
+           (!somebody_reads(lock) || (reclaim(lock) && !somebody_reads(lock)));
+}
+
+void cshm_rwlock_writable(const cshm_rwlock *lock, struct cshm_waitable out[2])
+{
+    cshm_mutex_waitable(&lock->shared->writer, &out[0]);
+    out[0].is_ready = is_writable;
+    out[0].object = lock;
+    out[1] = cshm__at_park(&lock->shared->drained.park, is_writable, lock);
 }

@@ -139,6 +139,6 @@ int cshm_semaphore_waitable(const cshm_semaphore *semaphore, struct cshm_waitabl
     if (bound_of(shared) == 0) {
         return -EPROTO;
     }
-    *out = (struct cshm_waitable){&shared->line.park, is_ready, shared};
+    *out = cshm__at_park(&shared->line.park, is_ready, shared);
     return 0;
 }

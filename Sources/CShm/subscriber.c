@@ -488,5 +488,5 @@ static int has_item(const void *object)
 
 void cshm_subscriber_items(cshm_subscriber *subscriber, struct cshm_waitable *out)
 {
-    *out = (struct cshm_waitable){&subscriber->broadcast->shared->items.park, has_item, subscriber};
+    *out = cshm__at_park(&subscriber->broadcast->shared->items.park, has_item, subscriber);
 }

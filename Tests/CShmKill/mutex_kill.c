@@ -59,6 +59,27 @@ static int acquire_in_vain(struct world *world)
     return cshm_mutex_acquire_until(mutex_of(world), cshm_now_ns() + 30 * MILLISECOND);
 }
 
+static int try_acquire_woken(struct world *world)
+{
+    return cshm_mutex_try_acquire_woken(mutex_of(world));
+}
+
+/* Waits at the word of a mutex that another holds, in vain. */
+static int wait_without_blocking(struct world *world)
+{
+    struct cshm_waitable waitable;
+    cshm_mutex_waitable(mutex_of(world), &waitable);
+    return cshm_wait_any(&waitable, 1, cshm_now_ns() + 30 * MILLISECOND);
+}
+
+static int hand_on(struct world *world)
+{
+    struct cshm_waitable waitable;
+    cshm_mutex_waitable(mutex_of(world), &waitable);
+    cshm_hand_on(&waitable);
+    return -ETIMEDOUT;
+}
+
 static int repair(struct world *world)
 {
     return cshm_mutex_repair(mutex_of(world));
@@ -271,6 +292,17 @@ const struct scenario mutex_scenarios[] = {
      .setup = make_held,
      .operate = acquire_in_vain,
      .check = check_timed_out},
+    {.name = "try_acquire_woken",
+     .setup = make_mutex,
+     .operate = try_acquire_woken,
+     .recover = succeed_and_tell,
+     .check = check_acquired,
+     .meanwhile = try_meanwhile},
+    {.name = "wait_without_blocking",
+     .setup = make_held,
+     .operate = wait_without_blocking,
+     .check = check_timed_out},
+    {.name = "hand_on", .setup = make_held, .operate = hand_on, .check = check_timed_out},
     {.name = "try_acquire_of_the_unrecoverable",
      .setup = break_mutex,
      .operate = try_acquire,

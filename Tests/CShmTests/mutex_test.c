@@ -5,8 +5,10 @@
  */
 #include "support.h"
 
+#include <linux/futex.h>
 #include <pthread.h>
 
+#include <cshm/bell.h>
 #include <cshm/mutex.h>
 
 #include "layout.h"
@@ -201,6 +203,147 @@ static void two_processes(void)
     CHECK_EQ(*count, 2 * ROUNDS);
 }
 
+/* ---- waiting without blocking ---- */
+
+static uint32_t word_of(const cshm_mutex *mutex)
+{
+    const struct cshm_mutex_shared *shared = (const struct cshm_mutex_shared *)(const void *)mutex;
+    return (uint32_t)__atomic_load_n(&shared->native.__data.__lock, __ATOMIC_SEQ_CST);
+}
+
+static int acquire_without_blocking(cshm_mutex *mutex, int64_t deadline)
+{
+    struct cshm_waitable waitable;
+    cshm_mutex_waitable(mutex, &waitable);
+    int status = cshm_mutex_try_acquire(mutex);
+    while (status == -EAGAIN) {
+        if (cshm_wait_any(&waitable, 1, deadline) == -ETIMEDOUT) {
+            return -ETIMEDOUT;
+        }
+        status = cshm_mutex_try_acquire_woken(mutex);
+    }
+    return status;
+}
+
+static pid_t start_waiter(cshm_mutex *mutex, int expected)
+{
+    pid_t child = fork();
+    if (child == 0) {
+        CHECK_EQ(acquire_without_blocking(mutex, after(30 * SECOND)), expected);
+        if (expected >= 0) {
+            /* Whoever else may wait is woken by the release. */
+            CHECK(word_of(mutex) == ((uint32_t)gettid() | FUTEX_WAITERS));
+            CHECK(expected == 0 || cshm_mutex_repair(mutex) == 0);
+            CHECK_EQ(cshm_mutex_release(mutex), 0);
+        }
+        _exit(0);
+    }
+    return child;
+}
+
+static void wait_until_asked_for(const cshm_mutex *mutex)
+{
+    while ((word_of(mutex) & FUTEX_WAITERS) == 0) {
+        sched_yield();
+    }
+}
+
+static void waiter_is_called(void)
+{
+    cshm_mutex *mutex = make_mutex();
+    struct cshm_waitable waitable;
+    cshm_mutex_waitable(mutex, &waitable);
+    cshm_bell *bell = NULL;
+    CHECK_EQ(cshm_bell_create(&bell), 0);
+    CHECK_EQ(cshm_bell_arm(bell, &waitable), -EINVAL);
+    cshm_bell_close(bell);
+    CHECK_EQ(cshm_wait_any(&waitable, 1, 0), 0);
+    CHECK_EQ(cshm_mutex_try_acquire_woken(mutex), 0);
+    CHECK_EQ(cshm_mutex_try_acquire_woken(mutex), -EDEADLK);
+    CHECK_EQ(cshm_mutex_release(mutex), 0);
+    CHECK_EQ(word_of(mutex), 0);
+    CHECK_EQ(cshm_mutex_try_acquire(mutex), 0);
+    int64_t deadline = after(30 * MILLISECOND);
+    CHECK_EQ(cshm_wait_any(&waitable, 1, deadline), -ETIMEDOUT);
+    CHECK(cshm_now_ns() >= deadline);
+    CHECK_EQ(cshm_mutex_release(mutex), 0);
+    CHECK_EQ(cshm_mutex_try_acquire(mutex), 0);
+    pid_t child = start_waiter(mutex, 0);
+    wait_until_asked_for(mutex);
+    CHECK_EQ(cshm_mutex_release(mutex), 0);
+    expect_success(child);
+    CHECK_EQ(word_of(mutex), 0);
+}
+
+static void hand_on_wakes(void)
+{
+    cshm_mutex *mutex = make_mutex();
+    struct cshm_waitable waitable;
+    cshm_mutex_waitable(mutex, &waitable);
+    cshm_hand_on(&waitable); /* free: nobody to be told, and its word stays */
+    CHECK_EQ(word_of(mutex), 0);
+    CHECK_EQ(cshm_mutex_try_acquire(mutex), 0);
+    cshm_hand_on(&waitable); /* held: the release wakes */
+    CHECK(word_of(mutex) == ((uint32_t)gettid() | FUTEX_WAITERS));
+    CHECK_EQ(cshm_mutex_release(mutex), 0);
+}
+
+static void killed_holder_calls(void)
+{
+    cshm_mutex *mutex = make_mutex();
+    _Atomic uint32_t *held = shared_memory(4096);
+    pid_t holder = fork();
+    if (holder == 0) {
+        CHECK_EQ(cshm_mutex_try_acquire(mutex), 0);
+        atomic_store(held, 1);
+        for (;;) {
+            pause();
+        }
+    }
+    wait_until_set(held, 1);
+    pid_t child = start_waiter(mutex, 1);
+    wait_until_asked_for(mutex);
+    kill_child(holder);
+    expect_success(child);
+    die_holding(mutex);
+    CHECK_EQ(cshm_mutex_try_acquire(mutex), 1);
+    child = start_waiter(mutex, -ENOTRECOVERABLE);
+    wait_until_asked_for(mutex);
+    CHECK_EQ(cshm_mutex_release(mutex), 0);
+    expect_success(child);
+}
+
+/* By slices of 25 ms it would take longer than any test may. */
+static void both_kinds_of_process(void)
+{
+    enum { ROUNDS = 5000 };
+    cshm_mutex *mutex = make_mutex();
+    volatile uint64_t *count = shared_memory(4096);
+    pid_t children[4];
+    for (int i = 0; i < 4; i++) {
+        children[i] = fork();
+        if (children[i] == 0) {
+            for (int round = 0; round < ROUNDS; round++) {
+                int64_t deadline = after(50 * SECOND);
+                CHECK_EQ(i % 2 == 0 ? acquire_without_blocking(mutex, deadline)
+                                    : cshm_mutex_acquire_until(mutex, deadline),
+                         0);
+                *count = *count + 1;
+                if (round % 8 == 0) {
+                    sched_yield();
+                }
+                CHECK_EQ(cshm_mutex_release(mutex), 0);
+            }
+            _exit(0);
+        }
+    }
+    for (int i = 0; i < 4; i++) {
+        expect_success(children[i]);
+    }
+    CHECK_EQ(*count, 4 * ROUNDS);
+    CHECK_EQ(word_of(mutex), 0);
+}
+
 const struct test mutex_tests[] = {
     {"checks_who_in_a_process_acquires_and_releases_and_does_not_time_out_early", checks},
     {"refuses_bytes_that_are_none", no_mutex},
@@ -210,5 +353,9 @@ const struct test mutex_tests[] = {
     {"tells_of_the_end_of_a_thread_that_held_it", dead_thread},
     {"tells_of_the_death_of_a_process_that_held_it", dead_holder},
     {"excludes_two_processes", two_processes},
+    {"calls_a_process_that_waits_without_blocking", waiter_is_called},
+    {"hands_a_wake_on_that_nobody_had_use_for", hand_on_wakes},
+    {"calls_who_waits_without_blocking_when_its_holder_is_killed", killed_holder_calls},
+    {"excludes_processes_that_block_and_that_do_not", both_kinds_of_process},
     {NULL, NULL},
 };

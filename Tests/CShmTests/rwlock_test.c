@@ -460,9 +460,23 @@ static void killed_waiting_writer(void)
     cshm_rwlock_close(lock);
 }
 
+static int acquire_write_without_blocking(cshm_rwlock *lock, int64_t deadline)
+{
+    struct cshm_waitable writable[2];
+    cshm_rwlock_writable(lock, writable);
+    int status = cshm_rwlock_try_acquire_write(lock);
+    while (status == -EAGAIN && cshm_wait_any(writable, 2, deadline) >= 0) {
+        status = cshm_rwlock_try_acquire_write_woken(lock);
+    }
+    return status;
+}
+
 static void write_one(cshm_rwlock *lock, struct scene *scene)
 {
-    int status = cshm_rwlock_acquire_write_until(lock, after(20 * SECOND));
+    static uint32_t turns;
+    int64_t deadline = after(20 * SECOND);
+    int status = turns++ % 2 == 0 ? cshm_rwlock_acquire_write_until(lock, deadline)
+                                  : acquire_write_without_blocking(lock, deadline);
     CHECK(status == 0 || status == 1);
     if (status == 1) {
         scene->second = scene->first;

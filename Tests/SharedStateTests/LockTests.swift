@@ -424,7 +424,7 @@ struct AsyncLockTests {
         }
         try await withThrowingTaskGroup(of: Void.self) { group in
             for _ in 0..<25 {
-                group.addTask {
+                group.addTask(executorPreference: OwnThreads.shared) {
                     try await lock.withLock(timeout: long) { holder in
                         let inherited = holder.inheritedFromDead
                         #expect(!inherited && lock.owner == getpid())

@@ -80,16 +80,20 @@ struct PipeDescriptorTests {
         let pipe = try SharedPipe.simplex(of: SharedDescriptor.self)
         let wire = Wire()
         let sender = try SharedPipe.simplex(of: SharedDescriptor.self)
-        let child = try ChildProcess.start(pipe.receiver, sender.sender) { receiver, sender in
+        let hasSent = try Queue<Bool>()
+        let child = try ChildProcess.start(pipe.receiver, sender.sender, hasSent) {
+            receiver, sender, hasSent in
             let wire = Wire()
             try sender.send(wire.far)
             try sender.send(wire.far)
+            try hasSent.put(true)
             _ = try receiver.poll(timeout: nil)
             pause()
         }
         // Three of them, none of which is ever received.
         for _ in 0..<3 { try pipe.sender.send(wire.far, timeout: long) }
         #expect(try sender.receiver.receive(timeout: long).number >= 0)
+        #expect(try hasSent.get(timeout: long))
         try child.kill()
         #expect(try child.join(timeout: long) == .signalled(SIGKILL))
         close(wire.far.take())

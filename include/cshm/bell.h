@@ -67,6 +67,9 @@ struct cshm_waitable {
     int (*is_ready)(const void *object);
     /** What to ask it of. */
     const void *object;
+    /** Whether `park` is the word of a mutex (cshm/mutex.h), which wakes as that does, and has no
+     *  room for bells. */
+    uint32_t is_mutex;
 };
 
 /** A descriptor of this process's. */
@@ -85,7 +88,7 @@ CSHM_EXPORT int cshm_bell_descriptor(const cshm_bell *bell);
  * Has the bell rung when the waitable may have become ready.
  *
  * @returns 1 (it is ready now; the bell may ring all the same), 0 (armed), -EUSERS (CSHM_BELLS_MAX
- *          others of living processes are), -EINVAL (this parking word has no room for bells).
+ *          others of living processes are), -EINVAL (it has no room for bells).
  *          Thread-safe, process-safe.
  */
 CSHM_EXPORT CSHM_MUST_CHECK int cshm_bell_arm(cshm_bell *bell,
@@ -124,6 +127,9 @@ CSHM_EXPORT void cshm_bell_unwatch(cshm_bell *bell, cshm_region *region);
  */
 CSHM_EXPORT CSHM_MUST_CHECK int cshm_wait_any(const struct cshm_waitable *waitables, uint32_t count,
                                               int64_t deadline_ns);
+
+/** Wakes another one who waits there, by whom was woken and has no use for it. Async-signal-safe. */
+CSHM_EXPORT void cshm_hand_on(const struct cshm_waitable *waitable);
 
 CSHM_END_DECLS
 

@@ -22,11 +22,27 @@
  * with the mutex held, once: the data may be half written; repair it and call cshm_mutex_repair(). A
  * release without that makes every later acquire -ENOTRECOVERABLE. A stopped holder is alive:
  * waiters wait. A waiter that is killed with the wake in its hands delays others by 25 ms at most.
+ *
+ * Waiting without blocking
+ * ------------------------
+ * Who must not block its thread waits for several things at once, by cshm_wait_any(), and then tries
+ * in the thread that the mutex is to belong to:
+ *
+ *     int status = cshm_mutex_try_acquire(mutex);
+ *     while (status == -EAGAIN) {
+ *         cshm_mutex_waitable(mutex, &waitable);
+ *         (void)cshm_wait_any(&waitable, 1, deadline);
+ *         status = cshm_mutex_try_acquire_woken(mutex);
+ *     }
+ *
+ * It then waits in the mutex's own word, as pthread's waiters do: a holder's release, and the kernel at
+ * its death, wakes either kind, one at a time.
  */
 #ifndef CSHM_MUTEX_H
 #define CSHM_MUTEX_H
 
 #include "base.h"
+#include "bell.h"
 
 CSHM_BEGIN_DECLS
 
@@ -75,6 +91,15 @@ CSHM_EXPORT CSHM_MUST_CHECK int cshm_mutex_try_acquire(cshm_mutex *mutex);
  *          unless it has to wait.
  */
 CSHM_EXPORT CSHM_MUST_CHECK int cshm_mutex_acquire_until(cshm_mutex *mutex, int64_t deadline_ns);
+
+/** What to wait for before a try: that nobody holds it. No bell can be armed for it. */
+CSHM_EXPORT void cshm_mutex_waitable(const cshm_mutex *mutex, struct cshm_waitable *out);
+
+/**
+ * As cshm_mutex_try_acquire(), by who was woken at the waitable, or on behalf of it: others who wait
+ * are woken in their turn, when the mutex is released. At most one system call.
+ */
+CSHM_EXPORT CSHM_MUST_CHECK int cshm_mutex_try_acquire_woken(cshm_mutex *mutex);
 
 /** Declares the data whole again after an acquire that returned 1. @returns 0 or -EINVAL. */
 CSHM_EXPORT int cshm_mutex_repair(cshm_mutex *mutex);

@@ -120,6 +120,9 @@ CSHM_EXPORT int cshm_rwlock_release_read(cshm_rwlock *lock, uint32_t cell);
  */
 CSHM_EXPORT CSHM_MUST_CHECK int cshm_rwlock_try_acquire_write(cshm_rwlock *lock);
 
+/** The same by who was woken at a place of cshm_rwlock_writable(), so that others are woken, too. */
+CSHM_EXPORT CSHM_MUST_CHECK int cshm_rwlock_try_acquire_write_woken(cshm_rwlock *lock);
+
 /** As cshm_rwlock_try_acquire_write(), waiting; -ETIMEDOUT in the place of -EAGAIN. */
 CSHM_EXPORT CSHM_MUST_CHECK int cshm_rwlock_acquire_write_until(cshm_rwlock *lock,
                                                                 int64_t deadline_ns);
@@ -144,6 +147,10 @@ CSHM_EXPORT void cshm_rwlock_describe(const cshm_rwlock *lock, struct cshm_rwloc
 
 /** What to wait for before a try to read: that no living writer has it or wants it. */
 CSHM_EXPORT void cshm_rwlock_readable(const cshm_rwlock *lock, struct cshm_waitable *out);
+
+/** What to wait for, both at once, before a try to write: that nobody writes, and that nobody reads.
+ * Meanwhile readers and other writers go first. A look asks whether the readers are dead. */
+CSHM_EXPORT void cshm_rwlock_writable(const cshm_rwlock *lock, struct cshm_waitable out[2]);
 
 CSHM_END_DECLS
 

@@ -150,7 +150,7 @@ private final class Choice: Sendable {
                 tryAll(from: start)
             }
             // What this thread was woken for may be in another channel than the one it took from.
-            for branch in branches { branch.place.wakeOne() }
+            for branch in branches { branch.place.handOn() }
         }
         return try result(status)
     }

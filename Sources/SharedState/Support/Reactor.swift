@@ -38,16 +38,24 @@ internal final class Reactor: Sendable {
         case anyone
     }
 
-    /// A parking word.
+    /// A parking word, or a mutex's.
     ///
     /// Whoever waits there keeps it mapped, by what its attempt captures.
     @safe
     struct Place: Equatable, Sendable {
         fileprivate nonisolated(unsafe) let park: UnsafeMutablePointer<cshm_park>
+        private let isMutex: UInt32
         fileprivate let order: Order
 
         init(_ park: UnsafeMutablePointer<cshm_park>, _ order: Order = .inTurn) {
+            unsafe self.init(park, isMutex: 0, order)
+        }
+
+        private init(
+            _ park: UnsafeMutablePointer<cshm_park>, isMutex: UInt32, _ order: Order
+        ) {
             unsafe self.park = park
+            self.isMutex = isMutex
             self.order = order
         }
 
@@ -55,15 +63,20 @@ internal final class Reactor: Sendable {
         init(_ order: Order = .inTurn, _ fill: (UnsafeMutablePointer<cshm_waitable>) -> Void) {
             var waitable = unsafe cshm_waitable()
             unsafe fill(&waitable)
-            unsafe self.init(waitable.park, order)
+            unsafe self.init(waitable, order)
+        }
+
+        init(_ waitable: cshm_waitable, _ order: Order = .inTurn) {
+            unsafe self.init(waitable.park, isMutex: waitable.is_mutex, order)
         }
 
         /// The same parking word, for those who do not wait for their turn.
-        var forAnyone: Place { unsafe Place(park, .anyone) }
+        var forAnyone: Place { unsafe Place(park, isMutex: isMutex, .anyone) }
 
         /// Hands a wake on that may have been spent on one who had no use for it.
-        func wakeOne() {
-            unsafe cshm_park_wake_one(park)
+        func handOn() {
+            var waitable = unsafe waitable(asking: nil, of: nil)
+            unsafe cshm_hand_on(&waitable)
         }
 
         /// Wakes everybody who waits there.
@@ -73,11 +86,14 @@ internal final class Reactor: Sendable {
 
         /// What C waits for: the answer of `isReady` to `object`, which the caller keeps.
         func waitable(
-            asking isReady: @escaping @convention(c) (UnsafeRawPointer?) -> Int32,
-            of object: AnyObject
+            asking isReady: (@convention(c) (UnsafeRawPointer?) -> Int32)?,
+            of object: AnyObject?
         ) -> cshm_waitable {
-            unsafe cshm_waitable(
-                park: park, is_ready: isReady, object: Unmanaged.passUnretained(object).toOpaque())
+            let object = unsafe object.map {
+                unsafe UnsafeRawPointer(Unmanaged.passUnretained($0).toOpaque())
+            }
+            return unsafe cshm_waitable(
+                park: park, is_ready: isReady, object: object, is_mutex: isMutex)
         }
 
         static func == (a: Self, b: Self) -> Bool {
@@ -103,15 +119,17 @@ internal final class Reactor: Sendable {
 
     /// As ``wait(at:until:attempt:)``, at several places, each with an attempt of its own; one of them
     /// succeeds.
+    ///
+    /// With `isNext` it goes before those that wait already.
     static func wait(
-        at places: [(Place, @Sendable () -> Int32)], until deadline: Int64
+        at places: [(Place, @Sendable () -> Int32)], until deadline: Int64, isNext: Bool = false
     ) async throws -> Int32 {
         let wait = Wait()
         let answer = await withTaskCancellationHandler {
             await withCheckedContinuation { continuation in
                 guard wait.begin(continuation) else { return }
                 for (place, attempt) in places {
-                    add(Waiter(wait, until: deadline, attempt), at: place)
+                    add(Waiter(wait, until: deadline, isNext: isNext, attempt), at: place)
                 }
             }
         } onCancel: {
@@ -132,6 +150,16 @@ internal final class Reactor: Sendable {
 
     private let lines = Mutex<[Line]>([])
     private let bell = Bell()
+
+    /// Has the attempts at a place made again, though nothing has happened there.
+    static func lookAgain(at place: Place) {
+        let reactors = all.withLock { $0 }
+        for reactor in reactors where reactor.hasLine(at: place) { reactor.bell.ring() }
+    }
+
+    private func hasLine(at place: Place) -> Bool {
+        lines.withLock { lines in lines.contains { $0.place == place } }
+    }
 
     private static func add(_ waiter: Waiter, at place: Place) {
         let (reactor, mustStart) = all.withLock { all in
@@ -283,7 +311,7 @@ private final class Bell: Sendable {
                 let bell = unsafe Unmanaged<Bell>.fromOpaque(object).takeUnretainedValue()
                 return bell.isRung.load(ordering: .sequentiallyConsistent) ? 1 : 0
             },
-            object: Unmanaged.passUnretained(self).toOpaque())
+            object: Unmanaged.passUnretained(self).toOpaque(), is_mutex: 0)
     }
 }
 
@@ -309,7 +337,7 @@ private final class Line: Sendable {
 
     func add(_ waiter: Waiter, _ bell: Bell) {
         state.withLock { state in
-            state.waiters.append(waiter)
+            state.waiters.insert(waiter, at: waiter.isNext ? 0 : state.waiters.count)
             state.earliest = min(state.earliest, waiter.deadline)
         }
         waiter.enter(bell)
@@ -338,10 +366,18 @@ private final class Line: Sendable {
     private func serveInTurn() -> Bool {
         var hasServed = false
         while let waiter = state.withLock({ $0.waiters.first }), isOver(waiter) {
-            state.withLock { _ = $0.waiters.removeFirst() }
+            remove(waiter)
             hasServed = true
         }
         return hasServed
+    }
+
+    /// Almost always the first; but another may have come before it.
+    private func remove(_ waiter: Waiter) {
+        state.withLock { state in
+            guard let index = state.waiters.firstIndex(where: { $0 === waiter }) else { return }
+            state.waiters.remove(at: index)
+        }
     }
 
     private func serveAll() -> Bool {
@@ -381,7 +417,7 @@ private final class Line: Sendable {
     }
 
     private func passOn() {
-        place.wakeOne()
+        place.handOn()
     }
 }
 
@@ -467,12 +503,17 @@ private final class Waiter: Sendable {
     }
 
     let deadline: Int64
+    let isNext: Bool
     private let wait: Wait
     private let attempt: @Sendable () -> Int32
 
-    init(_ wait: Wait, until deadline: Int64, _ attempt: @escaping @Sendable () -> Int32) {
+    init(
+        _ wait: Wait, until deadline: Int64, isNext: Bool,
+        _ attempt: @escaping @Sendable () -> Int32
+    ) {
         self.wait = wait
         self.deadline = deadline
+        self.isNext = isNext
         self.attempt = attempt
     }
 

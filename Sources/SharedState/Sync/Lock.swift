@@ -15,20 +15,21 @@ internal import CShm
 public final class Lock: Sendable, Codable {
     internal let object: SharedObject
     @usableFromInline internal nonisolated(unsafe) let address: UnsafeMutableRawPointer
+    private let callers: Callers
 
     internal var mutex: UnsafeMutablePointer<cshm_mutex> {
         unsafe address.assumingMemoryBound(to: cshm_mutex.self)
     }
 
-    internal init(_ object: SharedObject) throws(SharedStateError) {
-        self.object = object
-        unsafe address = UnsafeMutableRawPointer(try Mutexes.open(object, recursive: false))
+    internal convenience init(_ object: SharedObject) throws(SharedStateError) {
+        unsafe self.init(inside: object, at: try Mutexes.open(object, recursive: false))
     }
 
     /// A lock that is part of another object; its end is the end of that.
     internal init(inside object: SharedObject, at mutex: UnsafeMutablePointer<cshm_mutex>) {
         self.object = object
         unsafe address = UnsafeMutableRawPointer(mutex)
+        unsafe callers = Callers { unsafe cshm_mutex_waitable(mutex, $0) }
     }
 
     /// Makes a lock, free.
@@ -115,9 +116,6 @@ public final class Lock: Sendable, Codable {
 
     /// Runs `body` while holding the lock, which it acquires without holding a thread.
     ///
-    /// A lock's holder wakes threads and no tasks: a task that waits looks for itself, after 50 µs
-    /// and then more and more seldom, up to every 5 ms.
-    ///
     /// - Parameters:
     ///   - timeout: The longest wait; `nil` waits without limit.
     ///   - body: What to do. It cannot `await`.
@@ -126,11 +124,19 @@ public final class Lock: Sendable, Codable {
     public func withLock<Result>(
         timeout: Duration? = nil, _ body: (borrowing Holder) throws -> Result
     ) async throws -> Result {
-        var again = LookAgain(until: SharedState.deadline(after: timeout))
-        repeat {
-            if let result = try withLockIfAvailable({ Ran(try body($0)) }) { return result.value }
-        } while try await again.wait()
-        throw SharedStateError(.timedOut, "the time-out passed first")
+        defer { withExtendedLifetime(self) {} }
+        let until = SharedState.deadline(after: timeout)
+        var status = tryAcquire()
+        var isNext = false
+        while status == Answer.wouldWait {
+            try await callers.wait(until: until, isNext: isNext, keeping: self)
+            status = unsafe cshm_mutex_try_acquire_woken(mutex)
+            callers.hasTried(status)
+            isNext = true
+        }
+        if status < 0 { try fail(status) }
+        let holder = unsafe Holder(address: address, inheritedFromDead: status != 0)
+        return try body(holder)
     }
 
     // What the inlined code calls.
@@ -278,35 +284,5 @@ internal enum Mutexes {
     /// For an error's text: who has it.
     static func describe(_ mutex: UnsafeMutablePointer<cshm_mutex>) -> String {
         unsafe owner(mutex).map { "a lock held by \($0)" } ?? "a lock"
-    }
-}
-
-/// A result that is there, even if it is `nil`.
-internal struct Ran<Value> {
-    let value: Value
-
-    init(_ value: Value) { self.value = value }
-}
-
-/// How a task waits for what wakes no tasks: it looks again, more and more seldom.
-internal struct LookAgain {
-    private let deadline: Int64
-    private var pause: Int64 = 50_000
-
-    init(until deadline: Int64) {
-        self.deadline = deadline
-    }
-
-    /// Waits, without holding a thread.
-    ///
-    /// - Returns: Whether to look again.
-    /// - Throws: `CancellationError`.
-    mutating func wait() async throws -> Bool {
-        try Task.checkCancellation()
-        let now = cshm_now_ns()
-        guard now < deadline else { return false }
-        try await Task.sleep(for: .nanoseconds(min(pause, deadline - now)))
-        pause = min(2 * pause, 5_000_000)
-        return true
     }
 }

@@ -20,13 +20,16 @@ internal import CShm
 public final class ReadWriteLock: Sendable, Codable {
     private let object: SharedObject
     private nonisolated(unsafe) let lock: OpaquePointer
+    private let writers: Callers
 
     private init(_ object: SharedObject) throws(SharedStateError) {
         var opened: OpaquePointer?
         try unsafe check(
             cshm_rwlock_open(object.region.pointer, object.offset, &opened), "cshm_rwlock_open")
-        unsafe lock = opened.unsafelyUnwrapped
+        let lock = unsafe opened.unsafelyUnwrapped
+        unsafe self.lock = lock
         self.object = object
+        unsafe writers = Callers(2) { unsafe cshm_rwlock_writable(lock, $0) }
     }
 
     /// Makes a lock, free.
@@ -142,14 +145,22 @@ public final class ReadWriteLock: Sendable, Codable {
         let until = deadline(after: timeout)
         while true {
             try Task.checkCancellation()
-            if let result = try withReadLockIfAvailable({ Ran(try body()) }) { return result.value }
+            var cell: UInt32 = 0
+            let status = unsafe cshm_rwlock_try_acquire_read(lock, &cell)
+            if status != Answer.wouldWait {
+                try check(status, "cshm_rwlock_try_acquire_read")
+                defer { _ = unsafe cshm_rwlock_release_read(lock, cell) }
+                return try body()
+            }
             // Waits until it looks as if it could be had, and then tries on its own thread.
-            let waitable = unsafe Readable(lock)
-            let place = unsafe Reactor.Place(.anyone) { unsafe cshm_rwlock_readable(lock, $0) }
-            let status = try await Reactor.wait(at: place, until: until) { [self] in
+            var native = unsafe cshm_waitable()
+            unsafe cshm_rwlock_readable(lock, &native)
+            let waitable = unsafe Waitable(native: native)
+            let place = unsafe Reactor.Place(native, .anyone)
+            let called = try await Reactor.wait(at: place, until: until) { [self] in
                 withExtendedLifetime(self) { waitable.isReady ? 0 : Answer.wouldWait }
             }
-            try check(status, "cshm_rwlock_try_acquire_read")
+            try check(called, "cshm_rwlock_try_acquire_read")
         }
     }
 
@@ -191,8 +202,7 @@ public final class ReadWriteLock: Sendable, Codable {
 
     /// Runs `body` while writing, which it begins without holding a thread.
     ///
-    /// A task that waits to write looks for itself, after 50 µs and then more and more seldom, up to
-    /// every 5 ms; meanwhile readers and other writers go first.
+    /// Until it has the lock, readers and other writers go first.
     ///
     /// - Parameters:
     ///   - timeout: The longest wait; `nil` waits without limit.
@@ -202,13 +212,19 @@ public final class ReadWriteLock: Sendable, Codable {
     public func withWriteLock<Result>(
         timeout: Duration? = nil, _ body: (borrowing WriteHolder) throws -> Result
     ) async throws -> Result {
-        var again = LookAgain(until: deadline(after: timeout))
-        repeat {
-            if let result = try withWriteLockIfAvailable({ Ran(try body($0)) }) {
-                return result.value
-            }
-        } while try await again.wait()
-        throw SharedStateError(.timedOut, "the time-out passed first")
+        defer { withExtendedLifetime(self) {} }
+        let until = deadline(after: timeout)
+        var status = unsafe cshm_rwlock_try_acquire_write(lock)
+        var isNext = false
+        while status == Answer.wouldWait {
+            try await writers.wait(until: until, isNext: isNext, keeping: self)
+            status = unsafe cshm_rwlock_try_acquire_write_woken(lock)
+            writers.hasTried(status)
+            isNext = true
+        }
+        try check(status, "cshm_rwlock_try_acquire_write")
+        let holder = unsafe WriteHolder(lock: lock, inheritedFromDead: status == Answer.inherited)
+        return try body(holder)
     }
 
     // MARK: Looking
@@ -257,18 +273,4 @@ public final class ReadWriteLock: Sendable, Codable {
             _ = unsafe cshm_rwlock_release_write(lock)
         }
     }
-}
-
-/// Whether a lock can be read, as C says.
-@safe
-private struct Readable: Sendable {
-    private nonisolated(unsafe) let waitable: cshm_waitable
-
-    init(_ lock: OpaquePointer) {
-        var waitable = unsafe cshm_waitable()
-        unsafe cshm_rwlock_readable(lock, &waitable)
-        unsafe self.waitable = waitable
-    }
-
-    var isReady: Bool { unsafe waitable.is_ready(waitable.object) != 0 }
 }

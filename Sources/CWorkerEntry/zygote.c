@@ -26,11 +26,11 @@
 
 #if defined(__has_feature)
 #if __has_feature(thread_sanitizer)
-#define HAS_RUNTIME_THREADS 1 /* the sanitizer's own thread, which it stops round a fork */
+#define RUNTIME_THREADS 1 /* the sanitizer's own thread, which it stops round a fork */
 #endif
 #endif
-#ifndef HAS_RUNTIME_THREADS
-#define HAS_RUNTIME_THREADS 0
+#ifndef RUNTIME_THREADS
+#define RUNTIME_THREADS 0
 #endif
 
 #define KILL_ROUNDS 5000 /* of a millisecond each */
@@ -217,12 +217,9 @@ static void reap(void)
 
 static bool has_other_threads(void)
 {
-    if (HAS_RUNTIME_THREADS) {
-        return false;
-    }
     struct stat status;
     /* The links of this directory: two, and one for each thread. */
-    return stat("/proc/self/task", &status) == 0 && status.st_nlink > 3;
+    return stat("/proc/self/task", &status) == 0 && status.st_nlink > 3 + RUNTIME_THREADS;
 }
 
 static bool has_room(void)

@@ -44,6 +44,7 @@ struct cshm_region {
     struct cshm_span *spans;
     int share;               /* passed to others, never locked */
     int life;                /* locked, never passed; -1 when this process has not joined */
+    bool is_read_only;       /* mapped so, and never joined */
     _Atomic uint64_t stamp;  /* 0 when this process has not joined */
     _Atomic int64_t told_ns; /* when a bell last told this process of a death */
     pthread_mutex_t sweep_lock;
@@ -54,6 +55,8 @@ struct cshm_region {
 /* ---- kernel.c: everything that asks the kernel, save mapping ---- */
 int cshm__futex_wait(uint32_t *word, uint32_t seen, int64_t deadline_ns);
 int cshm__futex_wake(uint32_t *word, int count);
+/* Whether a thread of this process holds a robust mutex that lies there. */
+bool cshm__holds_mutex(const void *from, uint64_t size);
 int cshm__commit(int fd, uint64_t offset, uint64_t length);
 int cshm__lock_byte(int fd, uint32_t index);
 void cshm__unlock_byte(int fd, uint32_t index);

@@ -5,6 +5,7 @@
  */
 #include "internal.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/futex.h>
@@ -18,6 +19,7 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/timerfd.h>
+#include <sys/uio.h>
 #include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
@@ -68,6 +70,62 @@ int cshm__futex_wake(uint32_t *word, int count)
     long woken = syscall(SYS_futex, word, FUTEX_WAKE, count, NULL, NULL, 0);
     errno = saved;
     return (int)woken;
+}
+
+/* ---- the kernel's lists of robust mutexes: of those that a thread holds, to be walked at its end ---- */
+
+/* Memory of this process that may be gone by now. */
+static bool peek(uintptr_t from, void *to, size_t size)
+{
+    struct iovec local = {to, size};
+    struct iovec remote = {(void *)from, size}; /* NOLINT(performance-no-int-to-ptr) */
+    return process_vm_readv(getpid(), &local, 1, &remote, 1, 0) == (ssize_t)size;
+}
+
+static bool list_leads_into(pid_t thread, uintptr_t from, uint64_t size)
+{
+    struct robust_list_head *place = NULL;
+    struct robust_list_head head;
+    size_t length = 0;
+    if (syscall(SYS_get_robust_list, thread, &place, &length) != 0 || place == NULL ||
+        length != sizeof head || !peek((uintptr_t)place, &head, sizeof head)) {
+        return false;
+    }
+    uintptr_t entry = (uintptr_t)head.list_op_pending & ~(uintptr_t)1;
+    if (entry - from < size) {
+        return true;
+    }
+    entry = (uintptr_t)head.list.next & ~(uintptr_t)1;
+    for (uint32_t i = 0; i < ROBUST_LIST_LIMIT && entry != (uintptr_t)place; i++) {
+        struct robust_list node;
+        if (entry - from < size) {
+            return true;
+        }
+        if (!peek(entry, &node, sizeof node)) {
+            return false;
+        }
+        entry = (uintptr_t)node.next & ~(uintptr_t)1;
+    }
+    return false;
+}
+
+bool cshm__holds_mutex(const void *from, uint64_t size)
+{
+    int saved = errno;
+    bool found = false;
+    DIR *threads = opendir("/proc/self/task");
+    if (threads == NULL) {
+        found = list_leads_into(0, (uintptr_t)from, size); /* this thread's, at least */
+    } else {
+        struct dirent *entry;
+        while (!found && (entry = readdir(threads)) != NULL) {
+            pid_t thread = (pid_t)strtol(entry->d_name, NULL, 10);
+            found = thread > 0 && list_leads_into(thread, (uintptr_t)from, size);
+        }
+        closedir(threads);
+    }
+    errno = saved;
+    return found;
 }
 
 /* The limit a memory cgroup leaves us, best effort: fallocate beyond it ends in the OOM killer. */

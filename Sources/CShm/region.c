@@ -143,7 +143,7 @@ static int check_header(const struct cshm_header *header, const struct stat *fil
 }
 
 /* Maps a file whose header was checked; takes the descriptor over. */
-static int map_file(int fd, const struct cshm_header *header, cshm_region **out)
+static int map_file(int fd, const struct cshm_header *header, int protection, cshm_region **out)
 {
     pthread_once(&fork_handler_once, install_fork_handler);
     cshm__let_be_interrupted();
@@ -153,8 +153,7 @@ static int map_file(int fd, const struct cshm_header *header, cshm_region **out)
         close(fd);
         return -ENOMEM;
     }
-    void *base =
-        mmap(NULL, header->capacity, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd, 0);
+    void *base = mmap(NULL, header->capacity, protection, MAP_SHARED | MAP_NORESERVE, fd, 0);
     if (base == MAP_FAILED) {
         int status = -errno;
         close(fd);
@@ -171,6 +170,7 @@ static int map_file(int fd, const struct cshm_header *header, cshm_region **out)
     region->spans = (struct cshm_span *)(void *)(region->base + header->spans_offset);
     region->share = fd;
     region->life = -1;
+    region->is_read_only = (protection & PROT_WRITE) == 0;
     pthread_mutex_init(&region->sweep_lock, NULL);
     cshm__heap_after_fork(region);
     pthread_mutex_lock(&all_regions_lock);
@@ -216,7 +216,7 @@ static int fill_file(int fd, const struct cshm_header *header, cshm_region **out
         close(fd);
         return status;
     }
-    status = map_file(fd, header, out);
+    status = map_file(fd, header, PROT_READ | PROT_WRITE, out);
     if (status == 0) {
         memcpy((*out)->base, header, sizeof *header);
         cshm__heap_init(*out);
@@ -313,7 +313,7 @@ static int read_header(int fd, struct cshm_header *header)
     return check_header(header, &file);
 }
 
-static int map_descriptor(int fd, cshm_region **out)
+static int map_descriptor(int fd, int protection, cshm_region **out)
 {
     struct cshm_header header;
     int status = read_header(fd, &header);
@@ -321,29 +321,40 @@ static int map_descriptor(int fd, cshm_region **out)
         close(fd);
         return status;
     }
-    return map_file(fd, &header, out);
+    return map_file(fd, &header, protection, out);
 }
 
-int cshm_region_open(const char *name, cshm_region **out)
+static int map_named(const char *name, int protection, cshm_region **out)
 {
     char path[CSHM_NAME_MAX + 16];
-    cshm_region *region = NULL;
     int status = path_of(name, path);
     if (status != 0) {
         return status;
     }
-    int fd = open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+    int access = (protection & PROT_WRITE) != 0 ? O_RDWR : O_RDONLY;
+    int fd = open(path, access | O_CLOEXEC | O_NOFOLLOW);
     if (fd < 0) {
         return errno == ELOOP ? -EBADMSG : -errno;
     }
-    status = map_descriptor(fd, &region);
+    return map_descriptor(fd, protection, out);
+}
+
+int cshm_region_open(const char *name, cshm_region **out)
+{
+    cshm_region *region = NULL;
+    int status = map_named(name, PROT_READ | PROT_WRITE, &region);
     return status == 0 ? join_or_close(region, out) : status;
+}
+
+int cshm_region_open_read_only(const char *name, cshm_region **out)
+{
+    return map_named(name, PROT_READ, out);
 }
 
 int cshm_region_map(int descriptor, cshm_region **out)
 {
     int fd = fcntl(descriptor, F_DUPFD_CLOEXEC, 3);
-    return fd < 0 ? -errno : map_descriptor(fd, out);
+    return fd < 0 ? -errno : map_descriptor(fd, PROT_READ | PROT_WRITE, out);
 }
 
 int cshm_region_attach(int descriptor, cshm_region **out)
@@ -358,14 +369,20 @@ int cshm_region_join(cshm_region *region)
     if (cshm_participant_self(region) != 0) {
         return -EALREADY;
     }
+    if (region->is_read_only) {
+        return -EROFS;
+    }
     if (region->header.pid_namespace != cshm__pid_namespace()) {
         return -EXDEV; /* forked into another, where process and thread ids are others' */
     }
     return cshm__participant_join(region);
 }
 
-void cshm_region_close(cshm_region *region)
+int cshm_region_close(cshm_region *region)
 {
+    if (cshm__holds_mutex(region->base, region->header.capacity)) {
+        return -EBUSY;
+    }
     pthread_mutex_lock(&all_regions_lock);
     cshm_region **link = &all_regions;
     while (*link != NULL && *link != region) {
@@ -381,6 +398,7 @@ void cshm_region_close(cshm_region *region)
     close(region->share);
     pthread_mutex_destroy(&region->sweep_lock);
     free(region);
+    return 0;
 }
 
 int cshm_region_descriptor(const cshm_region *region)

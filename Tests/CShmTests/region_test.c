@@ -6,9 +6,16 @@
 #include "support.h"
 
 #include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 
+#include <cshm/directory.h>
+#include <cshm/heap.h>
+#include <cshm/mutex.h>
 #include <cshm/participant.h>
+#include <cshm/value.h>
 
 #include "layout.h"
 
@@ -190,6 +197,95 @@ static void damaged(void)
     cshm_region_close(region);
 }
 
+static void read_only(void)
+{
+    char text[64];
+    const char *name = unique("read-only", text);
+    struct cshm_type type = {cshm_type_tag("point"), 8, 8, 8};
+    struct cshm_directory_entry entry;
+    cshm_region *writer = NULL;
+    cshm_region *reader = NULL;
+    cshm_value *view = NULL;
+    uint64_t place = 0;
+    uint64_t seen = 0;
+    uint64_t number = 41;
+    CHECK_EQ(cshm_region_open_read_only(name, &reader), -ENOENT);
+    CHECK_EQ(cshm_region_create_named(name, NULL, &writer), 0);
+    CHECK_EQ(cshm_value_create(writer, &type, &number, &place), 0);
+    CHECK_EQ(cshm_directory_add(writer, "number", CSHM_KIND_VALUE, type.tag, place), 0);
+    CHECK_EQ(cshm_region_open_read_only(name, &reader), 0);
+    struct cshm_region_info info;
+    cshm_region_describe(reader, &info);
+    CHECK_EQ(info.participants, 1);
+    CHECK_EQ(cshm_region_join(reader), -EROFS);
+    CHECK_EQ(cshm_directory_find(reader, "number", &entry), 0);
+    CHECK_EQ(cshm_value_open(reader, entry.offset, &type, &view), 0);
+    CHECK_EQ(cshm_value_load(view, &seen), 0);
+    CHECK_EQ(seen, 41);
+    cshm_value *own = NULL;
+    CHECK_EQ(cshm_value_open(writer, place, &type, &own), 0);
+    number = 42;
+    CHECK_EQ(cshm_value_store_until(own, &number, INT64_MAX), 0);
+    CHECK_EQ(cshm_value_load(view, &seen), 0);
+    CHECK_EQ(seen, 42);
+    CHECK_EQ(cshm_value_store_until(view, &number, INT64_MAX), -ECHILD);
+    CHECK_EQ(cshm_heap_allocate(reader, 64, &place), -ECHILD);
+    cshm_value_close(view);
+    cshm_value_close(own);
+    pid_t child = fork();
+    if (child == 0) {
+        signal(SIGSEGV, SIG_DFL);
+        *(volatile uint64_t *)cshm_heap_pointer(reader, entry.offset, 8) = 1;
+        _exit(0);
+    }
+    int status = 0;
+    CHECK_EQ(waitpid(child, &status, 0), child);
+    CHECK(WIFSIGNALED(status) || WEXITSTATUS(status) != 0); /* a sanitizer exits instead */
+    CHECK_EQ(cshm_region_close(reader), 0);
+    CHECK_EQ(cshm_region_close(writer), 0);
+    CHECK_EQ(cshm_region_remove(name), 0);
+    CHECK_EQ(cshm_region_remove(name), -ENOENT);
+}
+
+struct holding {
+    cshm_mutex *mutex;
+    _Atomic uint32_t held;
+    _Atomic uint32_t done;
+};
+
+static void *hold_for_a_while(void *context)
+{
+    struct holding *holding = context;
+    CHECK_EQ(cshm_mutex_try_acquire(holding->mutex), 0);
+    atomic_store(&holding->held, 1);
+    wait_until_set(&holding->done, 1);
+    CHECK_EQ(cshm_mutex_release(holding->mutex), 0);
+    return NULL;
+}
+
+static void mutex_held(void)
+{
+    cshm_region *region = make_region(1u << 20);
+    cshm_region *other = make_region(1u << 20);
+    struct holding holding = {0};
+    uint64_t place = 0;
+    pthread_t thread;
+    CHECK_EQ(cshm_heap_allocate(region, sizeof(cshm_mutex), &place), 0);
+    holding.mutex = cshm_heap_pointer(region, place, sizeof(cshm_mutex));
+    cshm_mutex_init(holding.mutex);
+    CHECK_EQ(cshm_mutex_try_acquire(holding.mutex), 0);
+    CHECK_EQ(cshm_region_close(other), 0); /* another region's is in nobody's way */
+    CHECK_EQ(cshm_region_close(region), -EBUSY);
+    CHECK_EQ(cshm_mutex_try_acquire(holding.mutex), -EDEADLK);
+    CHECK_EQ(cshm_mutex_release(holding.mutex), 0);
+    CHECK_EQ(pthread_create(&thread, NULL, hold_for_a_while, &holding), 0);
+    wait_until_set(&holding.held, 1);
+    CHECK_EQ(cshm_region_close(region), -EBUSY);
+    atomic_store(&holding.done, 1);
+    CHECK_EQ(pthread_join(thread, NULL), 0);
+    CHECK_EQ(cshm_region_close(region), 0);
+}
+
 const struct test region_tests[] = {
     {"is_created_described_and_attached_by_descriptor", attaches},
     {"has_a_bounded_capacity", bounds},
@@ -198,5 +294,7 @@ const struct test region_tests[] = {
     {"refuses_bad_names", bad_names},
     {"does_not_take_another_file_for_a_region", foreign},
     {"refuses_a_damaged_header", damaged},
+    {"is_read_without_joining_it", read_only},
+    {"is_not_closed_while_a_thread_holds_a_mutex_of_it", mutex_held},
     {NULL, NULL},
 };

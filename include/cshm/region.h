@@ -84,6 +84,19 @@ CSHM_EXPORT CSHM_MUST_CHECK int cshm_region_create_named(const char *name,
 CSHM_EXPORT CSHM_MUST_CHECK int cshm_region_open(const char *name, cshm_region **out);
 
 /**
+ * Maps the region of that name for reading, without joining it: nobody hears of it, and it leaves
+ * nothing behind. What is in the region may be freed meanwhile by those who own it.
+ *
+ * Only these may be called on the result, the others answer -ECHILD or crash: cshm_region_describe(),
+ * cshm_directory_find() and _list(), cshm_heap_pointer(), whose memory can be read only;
+ * cshm_value_open() and _load(), cshm_array_open(), cshm_atomic_check() and _load();
+ * cshm_region_close().
+ *
+ * @returns as cshm_region_open(), save -EUSERS.
+ */
+CSHM_EXPORT CSHM_MUST_CHECK int cshm_region_open_read_only(const char *name, cshm_region **out);
+
+/**
  * Joins an anonymous region by its share descriptor, which this call duplicates.
  *
  * @returns as cshm_region_open().
@@ -102,16 +115,19 @@ CSHM_EXPORT CSHM_MUST_CHECK int cshm_region_map(int descriptor, cshm_region **ou
  * Joins a region whose mapping was inherited by fork. Until then every call that needs a
  * participant answers -ECHILD in the child.
  *
- * @returns 0, -EALREADY (joined in this process), -EUSERS, -EXDEV (in another PID namespace), or the
- *          kernel's.
+ * @returns 0, -EALREADY (joined in this process), -EROFS (mapped for reading), -EUSERS, -EXDEV (in
+ *          another PID namespace), or the kernel's.
  */
 CSHM_EXPORT CSHM_MUST_CHECK int cshm_region_join(cshm_region *region);
 
 /**
- * Leaves and unmaps. Every object handle of the region must be closed before, and no lock of it
- * held. What this process allocated and did not share is freed.
+ * Leaves and unmaps. Every object handle of the region must be closed before. What this process
+ * allocated and did not share is freed.
+ *
+ * @returns 0, or -EBUSY: a thread of this process holds a mutex of the region (cshm/mutex.h), and would
+ *          crash in its next acquire of any; release it first. The region is then as it was.
  */
-CSHM_EXPORT void cshm_region_close(cshm_region *region);
+CSHM_EXPORT int cshm_region_close(cshm_region *region);
 
 /** The descriptor to pass to another process; owned by the region. Never lock it. */
 CSHM_EXPORT int cshm_region_descriptor(const cshm_region *region);

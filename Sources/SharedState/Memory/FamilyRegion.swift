@@ -32,6 +32,10 @@ internal enum FamilyRegion {
         }
     }
 
+    static func isShared(_ region: Region) -> Bool {
+        state.withLock { $0.region === region }
+    }
+
     /// The descriptor that a zygote is given.
     static func shareDescriptor() throws(SharedStateError) -> Int32 {
         unsafe cshm_region_descriptor(try shared().pointer)

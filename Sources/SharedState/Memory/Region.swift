@@ -1,25 +1,33 @@
 // SPDX-License-Identifier: Apache-2.0
 
 internal import CShm
+internal import Glibc
+internal import Synchronization
 
 /// A shared-memory region: one mapping in which queues, locks, values and dictionaries live.
 ///
 /// Most programs never name one: stand-alone objects live in the *family* region, made on first
-/// use and inherited by every worker.
+/// use and inherited by every worker. What Python calls `SharedMemory` is a named region with a
+/// ``SharedArray`` of bytes in it.
 ///
-/// - Processes: a named region is found by any program of the same user, C included.
+/// - Processes: a named region is found by any program of the same user, C included; ``ReadOnlyRegion``
+///   looks into one without joining it. Send it like any value: an anonymous one crosses to who has
+///   it open, and through a ``SharedPipe``.
 /// - Threads, tasks: safe.
 /// - Death: an anonymous region ends with the last process of the family. A named one stays until
 ///   ``remove(_:)``. See `cshm/region.h`.
 @safe
-public final class Region: Sendable {
-    internal nonisolated(unsafe) let pointer: OpaquePointer
+public final class Region: Sendable, Codable {
+    private nonisolated(unsafe) let mapping: OpaquePointer
     /// The name it was made or opened under; `nil` for an anonymous region.
     public let name: String?
     internal let identity: RegionIdentity
+    /// Objects of this process in it.
+    private let objects = Atomic(0)
+    private let isClosed = Atomic(false)
 
     private init(_ pointer: OpaquePointer, name: String?) {
-        unsafe self.pointer = pointer
+        unsafe mapping = pointer
         self.name = name
         self.identity = unsafe RegionIdentity(pointer)
     }
@@ -78,6 +86,26 @@ public final class Region: Sendable {
         RegionTable.register(self)
     }
 
+    /// The region a sent handle names: the one that is open here, or else it is opened.
+    ///
+    /// - Throws: `notFound` (its name was taken away, or is another's by now; or it has none, and did
+    ///   not come through a ``SharedPipe``), and as ``init(opening:)``.
+    public convenience init(from decoder: any Decoder) throws {
+        let place = try RegionPlace(from: decoder)
+        self.init(existing: try place.region())
+    }
+
+    /// Sends the region: its identity, and its name or descriptor.
+    public func encode(to encoder: any Encoder) throws {
+        try RegionPlace(self).encode(to: encoder)
+    }
+
+    /// For C, as long as it is open.
+    internal var pointer: OpaquePointer {
+        precondition(!isClosed.load(ordering: .acquiring), "the region was closed")
+        return unsafe mapping
+    }
+
     /// To be sent to who does not find the region otherwise.
     internal var descriptor: Int32 { unsafe cshm_region_descriptor(pointer) }
 
@@ -90,8 +118,41 @@ public final class Region: Sendable {
     }
 
     deinit {
-        unsafe cshm_region_close(pointer)
+        if !isClosed.load(ordering: .acquiring) { unsafe cshm_region_close(mapping) }
     }
+
+    /// Leaves the region and unmaps it, now and not when the last reference goes.
+    ///
+    /// Afterwards nothing can be made or opened in it (`closed`), and its own properties stop the
+    /// program. Nobody may use it meanwhile. Idempotent.
+    ///
+    /// - Throws: `inUse` (queues, locks and the like of this process are in it: let go of those first;
+    ///   or a thread holds a mutex of it: release that first), `invalidArgument` (it is the family's).
+    ///   It is then as it was.
+    public func close() throws(SharedStateError) {
+        if isClosed.load(ordering: .acquiring) { return }
+        if FamilyRegion.isShared(self) {
+            throw SharedStateError(
+                .invalidArgument, "the family's region stays open as long as its processes")
+        }
+        let count = objects.load(ordering: .acquiring)
+        guard count == 0 else {
+            throw SharedStateError(
+                .inUse, "\(count) objects of this process are in the region; let go of them first",
+                errno: EBUSY)
+        }
+        let status = unsafe cshm_region_close(mapping)
+        guard status == 0 else {
+            throw SharedStateError(
+                .inUse, "a thread holds a mutex of the region; release it first", errno: -status)
+        }
+        isClosed.store(true, ordering: .releasing)
+        RegionTable.forget(self)
+    }
+
+    /// One more object of this process is in it; one fewer.
+    internal func addObject() { objects.add(1, ordering: .relaxed) }
+    internal func removeObject() { objects.subtract(1, ordering: .releasing) }
 
     /// Takes a region's name away; those who have it open keep it.
     ///
@@ -129,6 +190,10 @@ public final class Region: Sendable {
     ///
     /// - Throws: `incompatible` (damaged bytes).
     public func names() throws(SharedStateError) -> [String] {
+        unsafe try Self.names(in: pointer)
+    }
+
+    internal static func names(in pointer: OpaquePointer) throws(SharedStateError) -> [String] {
         var names: [String] = []
         let status = unsafe withUnsafeMutablePointer(to: &names) { names in
             unsafe cshm_directory_list(
@@ -171,12 +236,16 @@ public final class Region: Sendable {
     /// The region asked for, or the family's.
     internal static func orFamily(_ region: Region?) throws(SharedStateError) -> Region {
         guard let region else { return try FamilyRegion.shared() }
+        guard !region.isClosed.load(ordering: .acquiring) else {
+            throw SharedStateError(.closed, "the region was closed; open it again")
+        }
         return region
     }
 
     private static func options(_ capacity: Int?) throws(SharedStateError) -> cshm_region_options {
-        guard (capacity ?? 0) >= 0 else {
-            throw SharedStateError(.invalidArgument, "a region's capacity cannot be negative")
+        guard (capacity ?? 1) > 0 else {
+            throw SharedStateError(
+                .invalidArgument, "a region's capacity is 1 MiB to 1 TiB, not \(capacity ?? 0)")
         }
         return cshm_region_options(capacity: UInt64(capacity ?? 0))
     }
@@ -200,6 +269,57 @@ internal struct RegionIdentity: Hashable, Sendable {
     }
 }
 
+/// A class whose initialiser may answer with an object that is there already.
+internal protocol Existing {}
+
+extension Existing {
+    init(existing: Self) { self = existing }
+}
+
+extension Region: Existing {}
+
+/// What is sent when a region is.
+internal struct RegionPlace: Codable, Hashable, Sendable {
+    private let high: UInt64
+    private let low: UInt64
+    private let name: String?
+    /// The region's own descriptor, if it is needed to find it and can be sent along.
+    private let descriptor: Baggage.Claim?
+
+    init(_ region: Region) throws(SharedStateError) {
+        high = region.identity.high
+        low = region.identity.low
+        name = region.name
+        descriptor = try region.isFound ? nil : Baggage.add(region.descriptor)
+    }
+
+    func region() throws(SharedStateError) -> Region {
+        let identity = RegionIdentity(high: high, low: low)
+        if let region = try RegionTable.find(identity) { return region }
+        if let name { return try Self.open(name, identity) }
+        guard let descriptor, let number = try Baggage.take(descriptor) else {
+            throw SharedStateError(
+                .notFound,
+                "the handle belongs to a region this process has not opened; open it first, or send "
+                    + "the handle through a SharedPipe")
+        }
+        defer { Glibc.close(number) }
+        return try Region(attaching: number)
+    }
+
+    private static func open(
+        _ name: String, _ identity: RegionIdentity
+    ) throws(SharedStateError) -> Region {
+        let region = try Region(opening: name)
+        guard region.identity == identity else {
+            throw SharedStateError(
+                .notFound,
+                "the handle's region \(name) was removed, and another one has its name now")
+        }
+        return region
+    }
+}
+
 /// The regions this process has open, so that a handle that arrives finds its own.
 internal enum RegionTable {
     private struct Entry {
@@ -209,6 +329,12 @@ internal enum RegionTable {
 
     static func register(_ region: Region) {
         open.withLock { $0[region.identity] = Entry(region: region) }
+    }
+
+    static func forget(_ region: Region) {
+        open.withLock { open in
+            if open[region.identity]?.region === region { open[region.identity] = nil }
+        }
     }
 
     static func find(_ identity: RegionIdentity) throws(SharedStateError) -> Region? {

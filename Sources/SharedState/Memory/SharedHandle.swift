@@ -1,35 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 
 internal import CShm
-internal import Glibc
 internal import Synchronization
 
 /// An object's place: what is sent when a handle is.
 internal struct ObjectPlace: Codable, Hashable, Sendable {
-    let regionHigh: UInt64
-    let regionLow: UInt64
+    private let place: RegionPlace
     let offset: UInt64
-    /// The region's own descriptor, if it is needed to find it and can be sent along.
-    private let descriptor: Baggage.Claim?
 
     init(_ region: Region, _ offset: UInt64) throws(SharedStateError) {
-        descriptor = try region.isFound ? nil : Baggage.add(region.descriptor)
-        self.regionHigh = region.identity.high
-        self.regionLow = region.identity.low
+        place = try RegionPlace(region)
         self.offset = offset
     }
 
     func region() throws(SharedStateError) -> Region {
-        let identity = RegionIdentity(high: regionHigh, low: regionLow)
-        if let region = try RegionTable.find(identity) { return region }
-        guard let descriptor, let number = try Baggage.take(descriptor) else {
-            throw SharedStateError(
-                .notFound,
-                "the handle belongs to a region this process has not opened; open it first, or send "
-                    + "the handle through a SharedPipe")
-        }
-        defer { close(number) }
-        return try Region(attaching: number)
+        try place.region()
     }
 }
 
@@ -46,6 +31,11 @@ internal final class SharedObject: Sendable {
         self.region = region
         self.offset = offset
         self.sent = Atomic(sent)
+        region.addObject()
+    }
+
+    deinit {
+        region.removeObject()
     }
 
     /// Gives a new object its name; it then lives as long as its region.

@@ -38,6 +38,8 @@ public struct SharedStateError: Error, Hashable, Sendable, CustomStringConvertib
         case tooManyUsers
         /// A party of the barrier is missing: one timed out, died or gave up.
         case broken
+        /// What is to be closed is still used by this process (`EBUSY`).
+        case inUse
         /// The object was cancelled or closed, or the pool shut down (`ECANCELED`).
         case closed
         /// ^C came, and the pool was told to cancel its work then.

@@ -57,11 +57,11 @@ ctest-tsan: build/cshm-tests-tsan ## run the C tests of one process under Thread
 ctest-kill: build/cshm-kill ## kill and stop processes at every store to shared memory
 	build/cshm-kill $(TESTS)
 
-# The C tests have runs of their own above. Deaths and stops of whole processes, and a lock that tasks
-# hand on between processes, are tested without sanitizers only: these catch signals, keep memory, and
-# have made such tests wait for ever. lld, as gold warns of each local symbol of ASan's.
+# The C tests have runs of their own above. Deaths and stops of whole processes are tested without
+# sanitizers only: these catch signals, keep memory, and have made such tests wait for ever. lld, as
+# gold warns of each local symbol of ASan's.
 UNSANITIZED := --skip CSuiteTests --skip PoolDeathTests --skip ProcessDeathTests \
-    --skip 'bodies that await exclude' --skip 'want of memory' --skip 'what a killed process sent'
+    --skip 'want of memory'
 
 test-asan: ## run the Swift tests under AddressSanitizer, leaks included
 	LSAN_OPTIONS=suppressions=$(CURDIR)/Tests/leaks.supp:print_suppressions=0 \

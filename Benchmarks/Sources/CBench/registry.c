@@ -22,6 +22,10 @@ extern const struct bench_channel bench_map_get, bench_map_set, bench_map_mix95,
 extern const struct bench_channel bench_map_of_8_get, bench_map_of_8_set;
 extern const struct bench_channel bench_map_of_64_get, bench_map_of_64_set;
 extern const struct bench_channel bench_map_of_256_get, bench_map_of_256_set;
+extern const struct bench_channel bench_own_add, bench_value_load;
+extern const struct bench_channel bench_plain_copy, bench_value_change, bench_mutex_change,
+    bench_mutex_read;
+extern const struct bench_channel bench_array_read, bench_plain_read;
 
 const struct bench_channel *const bench_registry[] = {
     &bench_ping_pong,
@@ -60,6 +64,14 @@ const struct bench_channel *const bench_registry[] = {
     &bench_baton,
     &bench_rwlock_read,
     &bench_posix_rwlock,
+    &bench_own_add,
+    &bench_value_load,
+    &bench_plain_copy,
+    &bench_value_change,
+    &bench_mutex_change,
+    &bench_mutex_read,
+    &bench_array_read,
+    &bench_plain_read,
     &bench_map_get,
     &bench_map_set,
     &bench_map_mix95,

@@ -97,6 +97,28 @@ struct MeasureTests {
         #expect(try measure(probe).value > 0)
     }
 
+    @Test("what a dead holder had is the next waiter's, after a time between the single ones")
+    func deaths() throws {
+        for probe in Suites.holderDeaths.map(\.subject) {
+            let measured = try probe.measure(settings)
+            let times = try #require(measured.times)
+            #expect(measured.value >= Double(times.valueAtPercentile(0)) * 0.99)
+            #expect(measured.value <= Double(times.valueAtPercentile(100)) * 1.01)
+        }
+    }
+
+    @Test("numbers, values and arrays give figures that are checked", arguments: [1, 2])
+    func values(_ processes: UInt32) throws {
+        for name in ["own-add", "value-load", "value-change", "change-under-mutex", "array-read"] {
+            let probe = ChannelProbe(name).with {
+                $0.mode = .work
+                $0.processes = processes
+                $0.size = 8
+            }
+            #expect(try measure(probe).value > 0)
+        }
+    }
+
     @Test("a paced stream gives its single times")
     func paced() throws {
         let probe = ChannelProbe("queue-waiting").with { $0.mode = .paced(interval: 100_000) }

@@ -20,7 +20,7 @@ extension Suites {
         "sync/semaphore/uncontended/1", "sync/rwlock/read/1", "sync/event/test/1",
         "sync/lock/contended/2", "sync/lock/contended/8", "sync/condition/roundtrip/2",
         "sync/condition/hot-roundtrip/2", "sync/event/roundtrip/2", "sync/event/hot-roundtrip/2",
-        "sync/barrier/wait/2", "sync/barrier/wait/8",
+        "sync/barrier/wait/2", "sync/barrier/wait/8", "sync/lock/dead-holder/64",
         "pool/map-chunk1/8/2", "pool/map-auto/8/2", "pool/apply/8/1", "pool/apply-asleep/8/1",
         "pool/start-fresh/0/2", "process/start-join/0/1", "pool/argument/100000000/1",
         "pool/result/100000000/1", "pool/death-notice/67108864/1", "idle/cpu/0/pool",

@@ -4,8 +4,8 @@
 public enum Suites {
     /// All of them.
     public static let all: [Row] = [
-        floors, ring, queue, messages, swiftQueue, lanes, broadcast, sync, locks, map, swiftMap,
-        pool, process, idle, memory,
+        floors, ring, queue, messages, swiftQueue, lanes, broadcast, sync, locks, values,
+        holderDeaths, map, swiftMap, pool, process, idle, memory,
     ].flatMap { $0 }
 
     /// Those whose name contains one of some words.
@@ -22,7 +22,7 @@ public enum Suites {
     /// What no library can do better than.
     internal static let floorNames: Set = [
         "ping-pong", "futex", "cas-pair", "memcpy", "two-memcpy", "fork", "spawn", "atomic-add",
-        "key-and-value",
+        "key-and-value", "plain-copy", "plain-array", "waitid",
     ]
 
     /// Whether it is neither a floor nor another face of this library.

@@ -137,6 +137,31 @@ int bench_count_system_calls(const char *program, const char *operation, uint32_
 /** Whether the kernel knows a system call that this library, or a peer, can use; for an unknown name, no. */
 bool bench_kernel_has(const char *call);
 
+/** What a killed process held. */
+enum bench_death {
+    /** cshm/mutex.h. */
+    BENCH_DEATH_LOCK,
+    /** A robust process-shared pthread mutex. */
+    BENCH_DEATH_ROBUST,
+    /** cshm/baton.h. */
+    BENCH_DEATH_BATON,
+    /** The one of cshm/permits.h. */
+    BENCH_DEATH_PERMITS,
+    /** Nothing: waitid() sees that it has ended. */
+    BENCH_DEATH_SEEN,
+};
+
+/**
+ * Kills a holder while another process waits, again and again.
+ *
+ * @param resident  Bytes of memory that the holder has touched, besides what every process has.
+ * @param times     Receives the nanoseconds from the SIGKILL until the waiter has it.
+ * @param room      How many times fit.
+ * @returns how many times, at least 1, or a negated errno.
+ */
+int bench_deaths(enum bench_death kind, size_t resident, uint64_t duration_ns, uint64_t *times,
+                 uint32_t room);
+
 /** Whether the calling thread may run on that CPU. */
 bool bench_may_use(int32_t cpu);
 

@@ -6,7 +6,11 @@ import SharedState
 enum Costs {
     static func run() throws {
         let start = try nanoseconds(of: 20) {
-            for _ in 0..<20 { try ChildProcess.start { () in }.joinOrThrow() }
+            for _ in 0..<20 {
+                let child = try ChildProcess.start { () in }
+                try child.join()
+                try check([child])
+            }
         }
         line("worker start", start, "from start() to the end of join()")
 
@@ -22,7 +26,8 @@ enum Costs {
                 _ = try result(of: echo, from: back)
             }
         }
-        try echo.joinOrThrow()
+        try echo.join()
+        try check([echo])
         line("queue round trip", trip, "to another process and back")
 
         let pool = try Pool(workers: 2)
@@ -46,7 +51,7 @@ enum Costs {
             do {
                 return try queue.get(timeout: .milliseconds(250))
             } catch let error as SharedStateError where error.code == .timedOut {
-                if child.exitStatus != nil { try child.joinOrThrow() }
+                try check([child])
             }
         }
     }

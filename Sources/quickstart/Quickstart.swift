@@ -34,7 +34,8 @@ struct Quickstart {
                 }
             }
         }
-        for child in children { try child.joinOrThrow() }
+        for child in children { try child.join() }
+        try check(children)
         let count = counter.value
         print(
             "1 Lock       counter \(count)   "
@@ -54,7 +55,8 @@ struct Quickstart {
     static func queue() throws -> Bool {
         let queue = try Queue<Int>()
         let child = try ChildProcess.start(queue, 7) { queue, n in try queue.put(n * n) }
-        try child.joinOrThrow()
+        try child.join()
+        try check([child])
         let square = try queue.get()
         print("3 Queue      \(square)")
         return square == 49
@@ -67,7 +69,8 @@ struct Quickstart {
         let writer = try ChildProcess.start(dictionary) { dictionary in
             try dictionary.set("value1", forKey: "key1")
         }
-        try writer.joinOrThrow()
+        try writer.join()
+        try check([writer])
         let content = try dictionary.snapshot()
         print("4 Manager    \(content)")
         return content == ["key1": "value1"]
@@ -89,13 +92,12 @@ struct Quickstart {
     }
 }
 
-extension ChildProcess {
-    /// Waits for the end, which is an error unless the child did what it was to do: whoever waits
-    /// for a result of a child that was killed may wait for ever.
-    func joinOrThrow() throws {
-        let status = try join()
-        guard status == .exited(code: 0) else {
-            throw Problem(text: "child \(pid) died of \(status)")
+/// Throws unless all of these children, which have been joined, did what they were to do: whoever
+/// waits for a result of a child that was killed may wait for ever.
+func check(_ children: [ChildProcess]) throws {
+    for child in children {
+        if let status = child.exitStatus, status != .exited(code: 0) {
+            throw Problem(text: "child \(child.pid) died of \(status)")
         }
     }
 }

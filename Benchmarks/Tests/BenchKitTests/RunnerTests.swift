@@ -37,6 +37,22 @@ private final class Log: Sendable {
     func note(_ name: String) { names.withLock { $0.append(name) } }
 }
 
+/// Gives no figure in less than a second, and notes for how long it was asked.
+private final class Durations: Probe {
+    let name = "placement"
+    private let noted = Mutex<[Double]>([])
+
+    var asked: [Double] { noted.withLock { $0 } }
+
+    func reasonToSkip(_ settings: Settings) -> String? { nil }
+
+    func measure(_ settings: Settings) throws -> Measurement {
+        noted.withLock { $0.append(settings.duration) }
+        guard settings.duration >= 1 else { throw MeasurementFailure("nothing arrived") }
+        return Measurement(value: 100)
+    }
+}
+
 @Suite("Runner")
 struct RunnerTests {
     private let log = Log()
@@ -45,6 +61,15 @@ struct RunnerTests {
         Runner(
             Settings(repeats: repeats), peers: peers,
             placement: Script("placement", Array(repeating: 100, count: 100), Log()))
+    }
+
+    @Test("where the CPUs are is asked for longer before a row goes without a figure")
+    func busy() throws {
+        let durations = Durations()
+        let runner = Runner(Settings(repeats: 1), placement: durations)
+        let row = Row("a/b/8/1x1", .perSecond, "", Script("own", [10], log))
+        #expect(try runner.run(row).pingPong?.median == 100)
+        #expect(durations.asked == [0.01, 0.1, 1, 0.01, 0.1, 1])
     }
 
     @Test("a ratio divides figures of the same repeat")

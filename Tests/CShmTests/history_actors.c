@@ -40,6 +40,9 @@ static void reap(cshm_region *region, const struct scene *scene, struct history_
     struct history *history = scene->history;
     uint64_t killed = history_now(history);
     kill_child(child);
+    if (scene->settle != NULL) {
+        scene->settle(region, scene);
+    }
     history_close(history, log);
     if (scene->bury != NULL) {
         scene->bury(region, scene);

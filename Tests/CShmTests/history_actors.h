@@ -20,7 +20,10 @@ struct scene {
     uint64_t offset; /* of the object */
     uint64_t seed;
     int32_t turn; /* the next actor's log, from which its values follow */
-    /* What the director does when it has reaped one, before that death is over; or NULL. */
+    /* Or NULL: what the director does when it has reaped one, after which what that one had begun has
+     * taken effect or never will. */
+    void (*settle)(cshm_region *region, const struct scene *scene);
+    /* Or NULL: what it does then, before that death is over. */
     void (*bury)(cshm_region *region, const struct scene *scene);
 };
 

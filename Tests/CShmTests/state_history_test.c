@@ -30,6 +30,7 @@ enum { TAG = 5, LIST_MOST = 8, LIST_ROOM = 40 };
 struct subject {
     struct object object;
     uint64_t (*make)(cshm_region *region);
+    void (*settle)(cshm_region *region, const struct scene *scene);
     void (*use)(cshm_region *region, void *scene);
     /* Afterwards, with nobody left: what is there is read into the last log. Then destroys it. */
     void (*end)(cshm_region *region, struct scene *scene, struct history_log *last);
@@ -42,7 +43,7 @@ static void under_kills(const struct subject *subject)
     struct tally tally = {0};
     uint64_t before = blocks_in_use(region);
     for (uint32_t i = 0; i < HISTORIES / 2; i++) {
-        struct scene scene = {.history = make_history()};
+        struct scene scene = {.history = make_history(), .settle = subject->settle};
         scene.offset = subject->make(region);
         direct(region, &scene, subject->use, &random);
         subject->end(region, &scene,
@@ -171,21 +172,29 @@ static void use_map(cshm_region *region, void *context)
     wait_for_the_end();
 }
 
+/* What the dead had committed takes effect when somebody has their shards. */
+static void settle_map(cshm_region *region, const struct scene *scene)
+{
+    cshm_map *map = NULL;
+    CHECK_EQ(cshm_map_open(region, scene->offset, TAG, &map), 0);
+    CHECK_EQ(cshm_map_freeze(map), 0);
+    cshm_map_thaw(map);
+    cshm_map_close(map);
+}
+
 static void end_map(cshm_region *region, struct scene *scene, struct history_log *last)
 {
     cshm_map *map = NULL;
     CHECK_EQ(cshm_map_open(region, scene->offset, TAG, &map), 0);
     struct operation *operation = history_call(scene->history, last, GET, 0);
-    CHECK_EQ(cshm_map_freeze(map), 0); /* whatever the dead had committed */
     history_return(scene->history, operation, get_key(map));
-    cshm_map_thaw(map);
     cshm_map_destroy(map);
 }
 
 static void of_a_key(void)
 {
     static const struct subject subject = {
-        {.size = 8, .apply = apply_key}, make_map, use_map, end_map};
+        {.size = 8, .apply = apply_key}, make_map, settle_map, use_map, end_map};
     under_kills(&subject);
 }
 
@@ -314,8 +323,11 @@ static void end_list(cshm_region *region, struct scene *scene, struct history_lo
 
 static void of_a_list(void)
 {
-    static const struct subject subject = {
-        {.size = sizeof(struct sequence), .apply = apply_list}, make_list, use_list, end_list};
+    static const struct subject subject = {{.size = sizeof(struct sequence), .apply = apply_list},
+                                           make_list,
+                                           NULL,
+                                           use_list,
+                                           end_list};
     under_kills(&subject);
 }
 

@@ -40,6 +40,9 @@ int cshm_array_create(cshm_region *region, const struct cshm_type *type, uint64_
         return status == -EINVAL ? -ENOSPC : status; /* larger than the region's capacity */
     }
     struct cshm_array_shared *shared = cshm_heap_pointer(region, place, extent);
+    if (shared == NULL) {
+        return -EPROTO;
+    }
     memset((void *)shared, 0, extent);
     cshm_mutex_init(&shared->mutex);
     shared->type = *type;

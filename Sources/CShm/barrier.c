@@ -60,6 +60,9 @@ int cshm_barrier_create(cshm_region *region, uint32_t parties, uint64_t *offset)
         return status;
     }
     struct cshm_barrier_shared *shared = cshm_heap_pointer(region, place, sizeof *shared);
+    if (shared == NULL) {
+        return -EPROTO;
+    }
     memset((void *)shared, 0, sizeof *shared);
     shared->parties = parties;
     shared->magic = MAGIC;

@@ -166,6 +166,9 @@ int cshm_board_create(cshm_region *region, uint32_t seats, uint64_t *place, cshm
         return status;
     }
     struct cshm_board_shared *shared = cshm_heap_pointer(region, offset, size_for(seats));
+    if (shared == NULL) {
+        return -EPROTO;
+    }
     memset(shared, 0, size_for(seats));
     shared->seats = seats;
     shared->rows = rows_for(seats);

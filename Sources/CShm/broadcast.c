@@ -99,6 +99,9 @@ int cshm_broadcast_create(cshm_region *region, const struct cshm_broadcast_optio
         return status;
     }
     struct cshm_broadcast_shared *shared = cshm_heap_pointer(region, place, plan.size);
+    if (shared == NULL) {
+        return -EPROTO;
+    }
     memset(shared, 0, plan.size);
     cshm_broadcast view;
     set_up(&view, region, shared, capacity, options->slot_size, publishers, subscribers,

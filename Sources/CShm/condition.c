@@ -69,6 +69,9 @@ int cshm_condition_create(cshm_region *region, uint32_t waiters, uint64_t *offse
         return status;
     }
     struct cshm_condition_shared *shared = cshm_heap_pointer(region, place, size_for(waiters));
+    if (shared == NULL) {
+        return -EPROTO;
+    }
     memset((void *)shared, 0, size_for(waiters));
     shared->waiters = waiters;
     shared->magic = MAGIC;

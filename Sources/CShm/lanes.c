@@ -44,6 +44,9 @@ int cshm_lanes_create(cshm_region *region, const struct cshm_lanes_options *opti
         return status;
     }
     struct cshm_lanes_shared *shared = cshm_heap_pointer(region, place, size_for(count));
+    if (shared == NULL) {
+        return -EPROTO;
+    }
     memset(shared, 0, size_for(count));
     shared->capacity = options->capacity;
     shared->slot_size = options->slot_size;

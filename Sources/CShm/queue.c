@@ -85,6 +85,9 @@ int cshm_queue_create(cshm_region *region, const struct cshm_queue_options *opti
         return status;
     }
     struct cshm_queue_shared *shared = cshm_heap_pointer(region, *offset, e.end);
+    if (shared == NULL) {
+        return -EPROTO;
+    }
     memset((void *)shared, 0, e.end);
     shared->capacity = options->capacity;
     shared->ring = e.ring;

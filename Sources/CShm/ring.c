@@ -105,6 +105,9 @@ int cshm_ring_create(cshm_region *region, uint32_t capacity, uint32_t slot_size,
         return status;
     }
     struct cshm_ring_shared *shared = cshm_heap_pointer(region, place, size);
+    if (shared == NULL) {
+        return -EPROTO;
+    }
     memset(shared, 0, size);
     shared->capacity = capacity;
     shared->slot_size = slot_size;

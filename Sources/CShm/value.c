@@ -104,6 +104,9 @@ int cshm_value_create(cshm_region *region, const struct cshm_type *type, const v
         return status;
     }
     struct cshm_value_shared *shared = cshm_heap_pointer(region, place, extent);
+    if (shared == NULL) {
+        return -EPROTO;
+    }
     memset((void *)shared, 0, extent);
     cshm_mutex_init(&shared->mutex);
     shared->type = *type;

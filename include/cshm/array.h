@@ -41,7 +41,7 @@ struct cshm_array {
  * @param type    What its elements are.
  * @param count   How many, from 0 on.
  * @param offset  Receives its place, to be given to cshm_heap_free() in the end.
- * @returns 0, -EINVAL (no such type), -ENOSPC, -ECHILD.
+ * @returns 0, -EINVAL (no such type), -ENOSPC, -ECHILD, -EPROTO.
  */
 CSHM_EXPORT CSHM_MUST_CHECK int cshm_array_create(cshm_region *region, const struct cshm_type *type,
                                                   uint64_t count, uint64_t *offset);

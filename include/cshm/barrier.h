@@ -87,7 +87,7 @@ struct cshm_barrier_info {
  *
  * @param parties  1 to CSHM_BARRIER_PARTIES_MAX.
  * @param offset   Receives its place.
- * @returns 0, -EINVAL, -ENOSPC, -ECHILD.
+ * @returns 0, -EINVAL, -ENOSPC, -ECHILD, -EPROTO.
  */
 CSHM_EXPORT CSHM_MUST_CHECK int cshm_barrier_create(cshm_region *region, uint32_t parties,
                                                     uint64_t *offset);

@@ -140,7 +140,7 @@ enum {
  *
  * @param seats   Workers at a time, 1 to CSHM_SEATS_MAX.
  * @param place   Receives where workers find it. It is shared: only cshm_board_destroy() ends it.
- * @returns 0, -EINVAL, -ENOSPC, -ECHILD, -ENOMEM.
+ * @returns 0, -EINVAL, -ENOSPC, -ECHILD, -ENOMEM, -EPROTO.
  */
 CSHM_EXPORT CSHM_MUST_CHECK int cshm_board_create(cshm_region *region, uint32_t seats,
                                                   uint64_t *place, cshm_board **out);

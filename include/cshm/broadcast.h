@@ -113,7 +113,7 @@ struct cshm_broadcast_message {
  *
  * @param options  The sizes; see there.
  * @param offset   Receives its place.
- * @returns 0, -EINVAL (an option out of range), -ENOSPC, -ECHILD.
+ * @returns 0, -EINVAL (an option out of range), -ENOSPC, -ECHILD, -EPROTO.
  */
 CSHM_EXPORT CSHM_MUST_CHECK int cshm_broadcast_create(cshm_region *region,
                                                       const struct cshm_broadcast_options *options,

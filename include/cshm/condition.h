@@ -66,7 +66,7 @@ struct cshm_condition_waiter {
  *
  * @param waiters  How many may wait at once, 1 to CSHM_CONDITION_WAITERS_MAX; 0 for 128.
  * @param offset   Receives its place.
- * @returns 0, -EINVAL, -ENOSPC, -ECHILD.
+ * @returns 0, -EINVAL, -ENOSPC, -ECHILD, -EPROTO.
  */
 CSHM_EXPORT CSHM_MUST_CHECK int cshm_condition_create(cshm_region *region, uint32_t waiters,
                                                       uint64_t *offset);

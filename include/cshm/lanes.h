@@ -110,7 +110,7 @@ struct cshm_lanes_message {
  *
  * @param options  The sizes; see there.
  * @param offset   Receives the place.
- * @returns 0, -EINVAL (an option out of range), -ENOSPC, -ECHILD.
+ * @returns 0, -EINVAL (an option out of range), -ENOSPC, -ECHILD, -EPROTO.
  */
 CSHM_EXPORT CSHM_MUST_CHECK int
 cshm_lanes_create(cshm_region *region, const struct cshm_lanes_options *options, uint64_t *offset);

@@ -152,7 +152,7 @@ struct cshm_queue_info {
 /**
  * Lays out a new queue as one heap block of this process's; share it with cshm_heap_share().
  *
- * @returns 0, -EINVAL (an option out of range), -ENOSPC, -ECHILD.
+ * @returns 0, -EINVAL (an option out of range), -ENOSPC, -ECHILD, -EPROTO.
  */
 CSHM_EXPORT CSHM_MUST_CHECK int
 cshm_queue_create(cshm_region *region, const struct cshm_queue_options *options, uint64_t *offset);

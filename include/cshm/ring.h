@@ -73,7 +73,7 @@ typedef struct cshm_ring cshm_ring;
  *                   share a cache line with what says that the message is there.
  * @param offset     Receives its place. It takes the capacity times the slot's size and 16, and some
  *                   KiB for the window.
- * @returns 0, -EINVAL, -ENOSPC, -ECHILD.
+ * @returns 0, -EINVAL, -ENOSPC, -ECHILD, -EPROTO.
  */
 CSHM_EXPORT CSHM_MUST_CHECK int cshm_ring_create(cshm_region *region, uint32_t capacity,
                                                  uint32_t slot_size, uint64_t *offset);

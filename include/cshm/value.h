@@ -51,7 +51,7 @@ typedef struct cshm_value cshm_value;
  * @param type     What it is.
  * @param initial  Its first bytes; NULL for zeroes.
  * @param offset   Receives its place.
- * @returns 0, -EINVAL (no such type), -ENOSPC, -ECHILD.
+ * @returns 0, -EINVAL (no such type), -ENOSPC, -ECHILD, -EPROTO.
  */
 CSHM_EXPORT CSHM_MUST_CHECK int cshm_value_create(cshm_region *region, const struct cshm_type *type,
                                                   const void *initial, uint64_t *offset);

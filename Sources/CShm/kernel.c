@@ -91,8 +91,11 @@ static bool list_leads_into(pid_t thread, uintptr_t from, uint64_t size)
         length != sizeof head || !peek((uintptr_t)place, &head, sizeof head)) {
         return false;
     }
+    /* glibc leaves it there when an acquire has timed out: the mutex's word says whether. */
     uintptr_t entry = (uintptr_t)head.list_op_pending & ~(uintptr_t)1;
-    if (entry - from < size) {
+    uint32_t word = 0;
+    if (entry - from < size && peek(entry + (uintptr_t)head.futex_offset, &word, sizeof word) &&
+        (word & FUTEX_TID_MASK) == (uint32_t)thread) {
         return true;
     }
     entry = (uintptr_t)head.list.next & ~(uintptr_t)1;
@@ -115,7 +118,7 @@ bool cshm__holds_mutex(const void *from, uint64_t size)
     bool found = false;
     DIR *threads = opendir("/proc/self/task");
     if (threads == NULL) {
-        found = list_leads_into(0, (uintptr_t)from, size); /* this thread's, at least */
+        found = list_leads_into(gettid(), (uintptr_t)from, size); /* this one's, at least */
     } else {
         struct dirent *entry;
         while (!found && (entry = readdir(threads)) != NULL) {

@@ -120,8 +120,8 @@ int cshm__post_receive(int socket, struct cshm__letter *out);
 void cshm__close(int fd);
 
 /* ---- mutex.c: the word of a mutex, for who does not block on it ---- */
-/* Has the holder wake somebody when it releases. @returns the word; nobody holds it if it names no
- * thread, and then nobody was asked to. */
+/* Has the holder wake somebody when it releases. @returns the word; if nobody holds it, nobody was
+ * asked to. */
 uint32_t cshm__mutex_announce(uint32_t *word);
 void cshm__mutex_hand_on(uint32_t *word);
 

@@ -179,6 +179,9 @@ static int drop_those_before(cshm_publisher *publisher, uint64_t position, uint6
         if (kept.since >= least) {
             break;
         }
+        if (cshm__is_end(broadcast, kept.word)) {
+            return 1; /* finished meanwhile: nothing is put there, and the bit has to stay */
+        }
         if (kept.since != kept.until) {
             status = raise_floor(publisher, from + 1, from + 1);
             publisher->refused = status == 0 ? 0 : from + 1;

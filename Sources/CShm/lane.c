@@ -314,15 +314,14 @@ int cshm_lane_put_until(cshm_lane *lane, const void *data, uint64_t length, int6
 static int has_room(const void *object)
 {
     const cshm_lane *lane = object;
-    struct cshm_waitable room;
-    cshm_ring_room(lane->ring, &room);
-    if (check_stream(lane) != 0) {
-        return 1;
-    }
     uint64_t from = atomic_load_explicit(&lane->room_from, memory_order_relaxed);
     /* acquire: [announce] of park.c wants no weaker a look */
     uint64_t head = atomic_load_explicit(&lane->shared->head, memory_order_acquire);
-    return room.is_ready(room.object) != 0 && (from == 0 || (int64_t)(head - from) >= 0);
+    uint64_t tail = atomic_load_explicit(&lane->shared->tail, memory_order_relaxed);
+    bool has_room = (int64_t)(tail - head) < (int64_t)lane->lanes->capacity &&
+                    (from == 0 || (int64_t)(head - from) >= 0);
+    /* The lanes' consumer, who need not have been at this ring yet. */
+    return has_room || check_stream(lane) != 0 || cshm_lane_consumer_is_gone(lane) != 0;
 }
 
 void cshm_lane_room(cshm_lane *lane, struct cshm_waitable *out)

@@ -287,8 +287,8 @@ CSHM_EXPORT CSHM_MUST_CHECK int cshm_lanes_get_until(cshm_lanes *lanes, void *da
 CSHM_EXPORT void cshm_lanes_items(cshm_lanes *lanes, struct cshm_waitable *out);
 
 /**
- * What a producer waits for: room in its lane, or the end; after a refusal for its byte limit, room
- * for as many bytes. Any thread may ask whether it is ready.
+ * What a producer waits for: room in its lane, the end, or the consumer's death; after a refusal
+ * for its byte limit, room for as many bytes. Any thread may ask whether it is ready.
  */
 CSHM_EXPORT void cshm_lane_room(cshm_lane *lane, struct cshm_waitable *out);
 

@@ -141,12 +141,14 @@ public final class Region: Sendable, Codable {
                 .inUse, "\(count) objects of this process are in the region; let go of them first",
                 errno: EBUSY)
         }
+        // Of several threads one closes it.
+        if isClosed.exchange(true, ordering: .acquiringAndReleasing) { return }
         let status = unsafe cshm_region_close(mapping)
         guard status == 0 else {
+            isClosed.store(false, ordering: .releasing)
             throw SharedStateError(
                 .inUse, "a thread holds a mutex of the region; release it first", errno: -status)
         }
-        isClosed.store(true, ordering: .releasing)
         RegionTable.forget(self)
     }
 

@@ -167,7 +167,14 @@ extension PoolCore {
             state.leaving += surplus
             return surplus
         }
-        for _ in 0..<surplus { try postLeave() }
+        for posted in 0..<surplus {
+            do throws(SharedStateError) {
+                try postLeave()
+            } catch {
+                state.withLock { $0.leaving -= surplus - posted }
+                throw error
+            }
+        }
     }
 
     /// Whoever claims it leaves, when it has done what it is at.

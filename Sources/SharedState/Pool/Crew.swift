@@ -114,10 +114,16 @@ internal final class Crew: Sendable {
         return turn > 0 && turn % 2 == 0
     }
 
-    /// Asks the worker in a seat to stop what it is at.
+    /// Asks the worker in a seat to stop what it is at, or ends its watcher, after which nothing is
+    /// stored any more: the watcher might miss its end.
     func cancel(_ turn: UInt64, in seat: Int) {
-        self[.cancelled, seat] = turn
-        unsafe cshm_atomic_notify(place(of: Number.cancelled.rawValue, seat))
+        let place = unsafe place(of: Number.cancelled.rawValue, seat)
+        var seen = self[.cancelled, seat]
+        repeat {
+            if seen == WorkerTask.over { return }
+        } while unsafe cshm_atomic_compare_exchange(
+            place, CSHM_UINT64, &seen, turn, CSHM_ACQ_REL, CSHM_ACQUIRE) == 0
+        unsafe cshm_atomic_notify(place)
     }
 
     /// Why a worker could not begin, if one could not: its initializer's error.

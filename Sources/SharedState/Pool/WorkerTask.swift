@@ -12,7 +12,8 @@ internal import Synchronization
 internal final class WorkerTask: Sendable {
     /// The highest bit of ``current``: the turn is being cancelled.
     private static let mark: UInt64 = 1 << 63
-    private static let over: UInt64 = .max
+    /// In the place of a turn: the watcher is to end.
+    static let over: UInt64 = .max
 
     let crew: Crew
     let seat: Int

@@ -66,7 +66,7 @@ extension PoolCore {
                 for group in 0..<batch.groups {
                     let (phase, worker) = batch.state(of: group)
                     if phase == Int32(CSHM_GROUP_CLAIMED) {
-                        stop(worker, keeping: batch.job, isFinal: isFinal, state)
+                        stop(worker, at: batch, group, isFinal: isFinal, state)
                     }
                 }
                 retire(batch, &state)

@@ -10,19 +10,28 @@ extension PoolCore {
     ///
     /// - Parameters:
     ///   - number: The worker's.
-    ///   - job: What it runs, which it may still look at.
+    ///   - batch: What it is at, whose job it may look at even afterwards.
+    ///   - group: The group of that.
     ///   - isFinal: Whether to end the worker if it goes on with it: by SIGTERM after the grace, by
     ///     SIGKILL after another.
     ///   - state: The pool's.
     func stop(
-        _ number: UInt32, keeping job: Job, isFinal: Bool = true, _ state: borrowing State
+        _ number: UInt32, at batch: PostedBatch, _ group: UInt32, isFinal: Bool = true,
+        _ state: borrowing State
     ) {
         guard let seat = state.seats.firstIndex(where: { $0?.number == number }) else { return }
-        let turn = crew.turn(of: seat)
-        crew.cancel(turn, in: seat)
+        var turn: UInt64
+        // If it is done with that, nothing is cancelled: it may be at something else by now.
+        repeat {
+            turn = crew.turn(of: seat)
+            let (phase, worker) = batch.state(of: group)
+            guard phase == Int32(CSHM_GROUP_CLAIMED), worker == number else { return }
+        } while crew.turn(of: seat) != turn
+        let (found, job) = (turn, batch.job)
+        crew.cancel(found, in: seat)
         if isFinal {
             afterGrace {
-                self.press(number, in: seat, at: turn, SIGTERM)
+                self.press(number, in: seat, at: found, SIGTERM)
                 withExtendedLifetime(job) {}
             }
         }

@@ -152,7 +152,7 @@ extension PoolCore {
 
     /// Gives up a task that a worker runs, which is to stop; it is the caller's to tell of it.
     func giveUp(_ batch: PostedBatch, _ worker: UInt32, _ state: inout State) {
-        stop(worker, keeping: batch.job, state)
+        stop(worker, at: batch, 0, state)
         batch.isTaken = true
         state.singles -= 1
         retire(batch, &state)
@@ -172,7 +172,7 @@ extension PoolCore {
                 .timedOut, "the task ran for longer than its deadline of \(limit) ns allows")
             guard let task = batch.task else {
                 batch.verdicts[group] = error
-                stop(worker, keeping: batch.job, state)
+                stop(worker, at: batch, group, state)
                 continue
             }
             guard !batch.isTaken else { continue }

@@ -250,6 +250,20 @@ int cshm_atomic_wait_until(cshm_atomic *atomic, enum cshm_atomic_type type, uint
     return cshm__await(&shared_of(atomic)->waiters.park, attempt, &wait, deadline_ns);
 }
 
+static void lie_down(void *context)
+{
+    (void)context;
+}
+
+void cshm_atomic_wait_watched(cshm_atomic *atomic, enum cshm_atomic_type type, uint64_t old)
+{
+    struct wait wait = {atomic, type, old};
+    if (attempt(&wait) == -EAGAIN) {
+        (void)cshm__await_watched(&shared_of(atomic)->waiters.park, attempt, lie_down, &wait,
+                                  INT64_MAX);
+    }
+}
+
 void cshm_atomic_notify(cshm_atomic *atomic)
 {
     atomic_thread_fence(memory_order_seq_cst); /* [announce] */

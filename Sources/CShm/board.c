@@ -16,6 +16,8 @@
  *             -> the poster loads the group's word (acquire), then the results
  *   [record]  a record is written, then `used` raised past it (release)
  *             -> the poster loads `used` (acquire), then the record
+ *   [look]    the bit of a post is set, then a looking worker's `looking` taken; the worker takes it
+ *             back, then looks at the bits (all seq_cst) -> it sees the post that counts on it
  *   [seat]    a seat is kept for a number (release) -> that worker's compare-and-swap (acq_rel), or
  *             the burial's, which keeps a worker out that was believed dead before it sat down
  */
@@ -411,13 +413,61 @@ void cshm_batch_shorten(cshm_batch *batch, uint32_t count)
     batch->groups = groups;
 }
 
-static void wake_workers(const cshm_board *board, int count)
+bool cshm__board_has_open(const cshm_board *board)
+{
+    for (uint32_t urgency = 0; urgency < CSHM_URGENCIES; urgency++) {
+        for (uint32_t row = 0; row < board->row_count; row++) {
+            /* seq_cst: [open], [look] */
+            if ((uint32_t)atomic_load_explicit(&board->rows[row].open[urgency],
+                                               memory_order_seq_cst) != 0) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+static bool somebody_sleeps(const cshm_board *board)
+{
+    return atomic_load_explicit((_Atomic uint32_t *)(void *)&board->shared->work.park.word,
+                                memory_order_relaxed) &
+           CSHM_PARK_CALLS;
+}
+
+static void wake_workers(const cshm_board *board)
 {
     cshm__publish_barrier();
-    if (atomic_load_explicit((_Atomic uint32_t *)(void *)&board->shared->work.park.word,
-                             memory_order_relaxed) &
-        CSHM_PARK_CALLS) {
-        cshm__park_wake(&board->shared->work.park, count);
+    if (somebody_sleeps(board)) {
+        cshm__park_wake(&board->shared->work.park, INT32_MAX);
+    }
+}
+
+/* Counts on workers that are awake and find nothing else to do, each for one group. @returns how
+ * many groups there are nobody for. */
+static uint32_t count_on_lookers(const cshm_board *board, uint32_t groups)
+{
+    for (uint32_t i = 0; i < board->seat_count && groups > 0; i++) {
+        uint32_t one = 1;
+        _Atomic uint32_t *looking = &board->seats[i].looking;
+        /* relaxed: a hint; seq_cst: [look] */
+        if (atomic_load_explicit(looking, memory_order_relaxed) == 1 &&
+            atomic_compare_exchange_strong_explicit(looking, &one, 0, memory_order_seq_cst,
+                                                    memory_order_relaxed)) {
+            groups--;
+        }
+    }
+    return groups;
+}
+
+static void call_workers(const cshm_board *board, uint32_t groups)
+{
+    cshm__publish_barrier();
+    if (!somebody_sleeps(board)) {
+        return;
+    }
+    uint32_t left = count_on_lookers(board, groups);
+    if (left > 0) {
+        cshm__park_wake(&board->shared->work.park, left == 1 ? 1 : INT32_MAX);
     }
 }
 
@@ -429,7 +479,7 @@ void cshm_board_post(cshm_board *board, cshm_batch *batch)
                           memory_order_release);
     hint_oldest(board, batch->post);
     open_post(board, batch->post, batch->urgency);
-    wake_workers(board, batch->groups > 1 ? INT32_MAX : 1);
+    call_workers(board, batch->groups);
 }
 
 void cshm_board_retire(cshm_board *board, cshm_batch *batch)
@@ -562,6 +612,7 @@ void cshm_board_seat(cshm_board *board, uint32_t seat, uint32_t worker)
     atomic_store_explicit(&kept->reading, 0, memory_order_relaxed);
     atomic_store_explicit(&kept->running, 0, memory_order_relaxed);
     atomic_store_explicit(&kept->since, 0, memory_order_relaxed);
+    atomic_store_explicit(&kept->looking, 0, memory_order_relaxed);
     atomic_store_explicit(&kept->stamp, CSHM_SEAT_KEPT(worker), memory_order_release); /* [seat] */
 }
 
@@ -583,6 +634,9 @@ int cshm_board_bury(cshm_board *board, uint32_t seat, uint32_t *element)
         }
     }
     atomic_store_explicit(&dead->reading, 0, memory_order_relaxed);
+    /* A post may have counted on it, or woken it: so others look. seq_cst: [look] */
+    atomic_store_explicit(&dead->looking, 0, memory_order_seq_cst);
+    wake_workers(board);
     uint64_t running = atomic_load_explicit(&dead->running, memory_order_acquire);
     *element = running > CSHM_BATCH_MAX ? 0 : (uint32_t)running;
     return 0;
@@ -633,7 +687,7 @@ void cshm_board_reopen(cshm_board *board, cshm_batch *batch, uint32_t group, uin
     /* A worker may raise it past the group once more; it looks at all of them before it gives up. */
     atomic_store_explicit(&shared_of(batch)->next, 0, memory_order_seq_cst);
     open_post(board, batch->post, batch->urgency);
-    wake_workers(board, INT32_MAX);
+    wake_workers(board);
 }
 
 /* ---- waiting ---- */
@@ -641,13 +695,55 @@ void cshm_board_reopen(cshm_board *board, cshm_batch *batch, uint32_t group, uin
 void cshm_board_close(cshm_board *board)
 {
     atomic_store_explicit(&board->shared->closed, 1, memory_order_seq_cst);
-    wake_workers(board, INT32_MAX);
+    wake_workers(board);
+}
+
+struct attendance {
+    cshm_board *board;
+    int (*attempt)(void *context);
+    void *context;
+    bool has_slept;
+};
+
+static int attempt_await(void *context)
+{
+    struct attendance *attendance = context;
+    return attendance->attempt(attendance->context);
+}
+
+/* Whoever was woken for a post, or counted on, may have been stopped since, or killed. */
+static bool call_again(void *context)
+{
+    struct attendance *attendance = context;
+    if (attendance->has_slept && somebody_sleeps(attendance->board) &&
+        cshm__board_has_open(attendance->board)) {
+        cshm__park_wake(&attendance->board->shared->work.park, INT32_MAX);
+    }
+    attendance->has_slept = true;
+    return false;
 }
 
 int cshm_board_await(cshm_board *board, int (*attempt)(void *context), void *context,
                      int64_t deadline_ns)
 {
-    return cshm__await(&board->shared->progress.park, attempt, context, deadline_ns);
+    int status = attempt(context);
+    if (status != -EAGAIN) {
+        return status;
+    }
+    struct attendance attendance = {board, attempt, context, false};
+    return cshm__await_peer(&board->shared->progress.park, attempt_await, call_again, &attendance,
+                            deadline_ns);
+}
+
+static int all_are_done(void *context)
+{
+    const cshm_batch *batch = context;
+    return cshm_batch_ready(batch, 0) == batch->groups ? 0 : -EAGAIN;
+}
+
+int cshm_batch_spin(const cshm_board *board, const cshm_batch *batch)
+{
+    return cshm__await_awake(&board->shared->progress.park, all_are_done, (void *)batch) == 0;
 }
 
 void cshm_board_ring(cshm_board *board)

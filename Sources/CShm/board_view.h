@@ -71,6 +71,8 @@ bool cshm__batch_view(const cshm_region *region, uint64_t place, struct batch_vi
 uint64_t cshm__sheet_own(const cshm_region *region, const struct batch_view *view, uint32_t group);
 /* A sheet by its place, or NULL. */
 struct cshm_sheet *cshm__sheet_at(const cshm_region *region, uint64_t place, uint64_t *room);
+/* Whether any post is said to have groups that are FREE. */
+bool cshm__board_has_open(const cshm_board *board);
 int cshm__board_view(cshm_region *region, uint64_t place, cshm_board **out);
 
 #endif /* CSHM_BOARD_VIEW_H */

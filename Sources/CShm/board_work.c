@@ -201,6 +201,7 @@ int cshm_board_try_claim(cshm_board *board, struct cshm_lease *out)
 struct claim {
     cshm_board *board;
     struct cshm_lease *out;
+    bool lies; /* down to sleep: nobody may count on it until it is woken */
 };
 
 static int attempt_claim(void *context)
@@ -221,13 +222,63 @@ static bool poster_is_dead(void *context)
 
 int cshm_board_claim_until(cshm_board *board, struct cshm_lease *out, int64_t deadline_ns)
 {
-    struct claim claim = {board, out};
+    struct claim claim = {board, out, false};
     int status = cshm_board_try_claim(board, out);
     if (status != -EAGAIN) {
         return status;
     }
     return cshm__await_peer(&board->shared->work.park, attempt_claim, poster_is_dead, &claim,
                             deadline_ns);
+}
+
+/* ---- waiting, watched ---- */
+
+static bool something_is_open(const cshm_board *board)
+{
+    if (atomic_load_explicit(&board->shared->closed, memory_order_acquire) != 0) {
+        return true;
+    }
+    return cshm__board_has_open(board);
+}
+
+/* Whoever was promised that this one looks is served by the look that follows. */
+static int attempt_look(void *context)
+{
+    struct claim *claim = context;
+    cshm_board *board = claim->board;
+    if (!something_is_open(board)) {
+        return -EAGAIN;
+    }
+    /* seq_cst: [look] */
+    (void)atomic_exchange_explicit(&board->seat->looking, 0, memory_order_seq_cst);
+    int status = cshm_board_try_claim(board, claim->out);
+    if (status == -EAGAIN && !claim->lies) {
+        atomic_store_explicit(&board->seat->looking, 1, memory_order_seq_cst); /* [look] */
+    }
+    return status;
+}
+
+static void lie_down(void *context)
+{
+    struct claim *claim = context;
+    claim->lies = true;
+    /* Keeps no batch from being freed meanwhile. */
+    claim->board->view.shared = NULL;
+    atomic_store_explicit(&claim->board->seat->reading, 0, memory_order_release);
+    /* seq_cst: [look] */
+    (void)atomic_exchange_explicit(&claim->board->seat->looking, 0, memory_order_seq_cst);
+}
+
+int cshm_board_claim_watched(cshm_board *board, struct cshm_lease *out, int64_t deadline_ns)
+{
+    struct claim claim = {board, out, false};
+    int status = cshm_board_try_claim(board, out);
+    if (status != -EAGAIN) {
+        return status;
+    }
+    atomic_store_explicit(&board->seat->looking, 1, memory_order_seq_cst); /* [look] */
+    return cshm__await_watched(&board->shared->work.park, attempt_look, lie_down, &claim,
+                               deadline_ns);
 }
 
 /* ---- running ---- */

@@ -189,6 +189,13 @@ int cshm__await(struct cshm_park *park, int (*attempt)(void *context), void *con
  * wait: -EPIPE, after one more attempt. */
 int cshm__await_peer(struct cshm_park *park, int (*attempt)(void *context),
                      bool (*is_over)(void *context), void *context, int64_t deadline_ns);
+/* As cshm__await(), without looking every now and then: for a waiter that somebody
+ * watches, who wakes it if a wake may have died with a process. The first attempt is the caller's.
+ * `lie_down` is called before the last look before a sleep, when wakers see that it is announced. */
+int cshm__await_watched(struct cshm_park *park, int (*attempt)(void *context),
+                        void (*lie_down)(void *context), void *context, int64_t deadline_ns);
+/* The part of cshm__await() that is spent awake: -EAGAIN when it would sleep. */
+int cshm__await_awake(struct cshm_park *park, int (*attempt)(void *context), void *context);
 /* How long cshm__await() spins and yields at most, in this process; 0 parks at once. */
 extern _Atomic int64_t cshm__patience_ns;
 

@@ -426,7 +426,8 @@ struct cshm_seat {
     _Atomic uint64_t reading; /* a batch that must not be freed, or 0 */
     _Atomic uint64_t running; /* 1 + the element it runs; 0 if none since it claimed */
     _Atomic int64_t since;    /* when it claimed, if that batch is timed */
-    uint8_t pad[CSHM_LINE - 32];
+    _Atomic uint32_t looking; /* 1 while it will look for one more post before it sleeps */
+    uint8_t pad[CSHM_LINE - 36];
 };
 
 #define CSHM_SEAT_KEPT(worker) (UINT64_C(1) << 63 | (uint32_t)(worker))

@@ -88,18 +88,22 @@ void cshm__park_arm(cshm_park *park)
     (void)cshm__park_interrupt();
 }
 
-int cshm_park_wait(cshm_park *park, uint32_t seen, int64_t deadline_ns)
+static int sleep_for_a_slice(cshm_park *park, uint32_t seen, int64_t deadline_ns, int64_t slice)
 {
     int64_t now = cshm_now_ns();
     if (now >= deadline_ns) {
         return -ETIMEDOUT;
     }
     /* relaxed: stored by this thread, in prepare */
-    int64_t slice =
-        atomic_load_explicit(&is_unseen, memory_order_relaxed) ? UNSEEN_SLICE_NS : SLICE_NS;
+    slice = atomic_load_explicit(&is_unseen, memory_order_relaxed) ? UNSEEN_SLICE_NS : slice;
     (void)cshm__futex_wait(&park->word, seen,
                            deadline_ns - now > slice ? now + slice : deadline_ns);
     return 0;
+}
+
+int cshm_park_wait(cshm_park *park, uint32_t seen, int64_t deadline_ns)
+{
+    return sleep_for_a_slice(park, seen, deadline_ns, SLICE_NS);
 }
 
 /* Bells that were rung, and sleepers of whom nobody is left, need not be called again. */
@@ -236,28 +240,103 @@ int cshm__await(struct cshm_park *park, int (*attempt)(void *context), void *con
     return status == -EAGAIN ? cshm__await_peer(park, attempt, NULL, context, deadline_ns) : status;
 }
 
-/* The first attempt was the caller's, who saved a call where it succeeded. */
-int cshm__await_peer(struct cshm_park *park, int (*attempt)(void *context),
-                     bool (*is_over)(void *context), void *context, int64_t deadline_ns)
+/* Without slices: somebody else sees to it that no wake is missing, whoever dies. */
+static int wait_watched(cshm_park *park, int (*attempt)(void *), void (*lie_down)(void *),
+                        void *context, int64_t deadline)
+{
+    for (;;) {
+        uint32_t seen = cshm_park_prepare(park);
+        lie_down(context);
+        int status = attempt(context);
+        if (status == -EAGAIN) {
+            status = sleep_for_a_slice(park, seen, deadline, INT64_MAX);
+            if (status == 0) {
+                status = attempt(context);
+            }
+        }
+        if (status != -EAGAIN) {
+            return status;
+        }
+    }
+}
+
+/* How a wait sleeps, when spinning and yielding were in vain. */
+struct sleep {
+    bool (*is_over)(void *context);
+    void (*lie_down)(void *context); /* not NULL: it is a watched one */
+    int64_t deadline;
+};
+
+/* @returns -EAGAIN when there is no sense in staying awake any longer; `start` is when pausing was
+ * over, 0 if it was enough. */
+static int wait_awake(struct habit *habit, int (*attempt)(void *context), void *context,
+                      int64_t deadline, int64_t *start)
 {
     int64_t patience = atomic_load_explicit(&cshm__patience_ns, memory_order_relaxed);
-    struct habit *habit = habit_of(park);
     habit->waits++;
     if (patience != 0 && pausing_pays(habit)) {
         int status = wait_pausing(attempt, context);
         if (status != -EAGAIN) {
             habit->late = 0;
             habit->usual_ns -= habit->usual_ns / 8;
+            *start = 0;
             return status;
         }
         habit->late += habit->late < LATE ? 1 : 0;
     }
-    int64_t start = cshm_now_ns();
     patience = habit->usual_ns > LONG_NS ? min_of(patience, SHORT_PATIENCE_NS) : patience;
-    int status = wait_yielding(attempt, context, min_of(deadline_ns, start + patience));
-    if (status == -EAGAIN) {
-        status = wait_asleep(park, attempt, is_over, context, deadline_ns);
-    }
+    *start = cshm_now_ns();
+    return wait_yielding(attempt, context, min_of(deadline, *start + patience));
+}
+
+static void learn(struct habit *habit, int64_t start)
+{
     habit->usual_ns += (min_of(cshm_now_ns() - start, 4 * LONG_NS) - habit->usual_ns) / 8;
+}
+
+int cshm__await_awake(struct cshm_park *park, int (*attempt)(void *context), void *context)
+{
+    int status = attempt(context);
+    if (status != -EAGAIN) {
+        return status;
+    }
+    int64_t start = 0;
+    struct habit *habit = habit_of(park);
+    status = wait_awake(habit, attempt, context, INT64_MAX, &start);
+    if (status != -EAGAIN && start != 0) {
+        learn(habit, start); /* else the wait that follows will */
+    }
     return status;
+}
+
+static int await(struct cshm_park *park, int (*attempt)(void *context), void *context,
+                 const struct sleep *sleep)
+{
+    struct habit *habit = habit_of(park);
+    int64_t start = 0;
+    int status = wait_awake(habit, attempt, context, sleep->deadline, &start);
+    if (status == -EAGAIN) {
+        status = sleep->lie_down != NULL
+                     ? wait_watched(park, attempt, sleep->lie_down, context, sleep->deadline)
+                     : wait_asleep(park, attempt, sleep->is_over, context, sleep->deadline);
+    }
+    if (start != 0) {
+        learn(habit, start);
+    }
+    return status;
+}
+
+/* The first attempt was the caller's, who saved a call where it succeeded. */
+int cshm__await_peer(struct cshm_park *park, int (*attempt)(void *context),
+                     bool (*is_over)(void *context), void *context, int64_t deadline_ns)
+{
+    struct sleep sleep = {.is_over = is_over, .deadline = deadline_ns};
+    return await(park, attempt, context, &sleep);
+}
+
+int cshm__await_watched(struct cshm_park *park, int (*attempt)(void *context),
+                        void (*lie_down)(void *context), void *context, int64_t deadline_ns)
+{
+    struct sleep sleep = {.lie_down = lie_down, .deadline = deadline_ns};
+    return await(park, attempt, context, &sleep);
 }

@@ -429,6 +429,12 @@ static int claim_in_vain(struct world *world)
     return cshm_board_claim_until(scene.worker, &scene.lease, cshm_now_ns() + 30 * MILLISECOND);
 }
 
+static int look_in_vain(struct world *world)
+{
+    (void)world;
+    return cshm_board_claim_watched(scene.worker, &scene.lease, cshm_now_ns() + 30 * MILLISECOND);
+}
+
 /* All is done, but for the bit that says so. */
 static void make_used_up(struct world *world)
 {
@@ -502,6 +508,13 @@ static void be_poster_to_sleepers(struct world *world)
 {
     make_board(world);
     (void)cshm_park_prepare(&scene.poster->shared->work.park);
+}
+
+/* The survivor's worker is awake and finds nothing: it is counted on, not woken. */
+static void be_poster_to_a_looker(struct world *world)
+{
+    be_poster_to_sleepers(world);
+    atomic_store(&scene.poster->seats[OTHER_SEAT].looking, 1);
 }
 
 static void be_poster_of_one(struct world *world)
@@ -907,12 +920,20 @@ const struct scenario board_scenarios[] = {
      .prepare = sit_down,
      .operate = claim_in_vain,
      WORKER_DIES(.check = check_in_vain)},
+    {.name = "look_in_vain",
+     .setup = make_used_up,
+     .prepare = sit_down,
+     .operate = look_in_vain,
+     WORKER_DIES(.check = check_in_vain)},
 
     {.name = "create", .setup = start_anew, .operate = create, .check = check_created},
     {.name = "post",
      POSTER_DIES(.prepare = be_poster, .operate = draft_and_post, .check = check_all_posted)},
     {.name = "post_to_sleepers",
      POSTER_DIES(.prepare = be_poster_to_sleepers, .operate = draft_and_post,
+                 .check = check_all_posted)},
+    {.name = "post_to_a_looker",
+     POSTER_DIES(.prepare = be_poster_to_a_looker, .operate = draft_and_post,
                  .check = check_all_posted)},
     {.name = "post_shortened",
      POSTER_DIES(.prepare = be_poster, .operate = shorten_and_post, .check = check_short_posted)},

@@ -237,6 +237,7 @@ static const struct fact facts[] = {
     FIELD(cshm_seat, reading, 8),
     FIELD(cshm_seat, running, 16),
     FIELD(cshm_seat, since, 24),
+    FIELD(cshm_seat, looking, 32),
     SIZE(cshm_batch_shared, 144),
     FIELD(cshm_batch_shared, magic, 0),
     FIELD(cshm_batch_shared, count, 4),

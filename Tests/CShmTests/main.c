@@ -43,6 +43,7 @@
     X(ring)          \
     X(ring_order)    \
     X(board)         \
+    X(board_idle)    \
     X(queue)         \
     X(token)         \
     X(queue_pack)    \

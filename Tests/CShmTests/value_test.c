@@ -320,7 +320,11 @@ static void answer(cshm_region *region, void *context)
     cshm_atomic *atomic = context;
     (void)region;
     for (uint64_t i = 0; i < WRITES; i++) {
-        CHECK_EQ(cshm_atomic_wait_until(atomic, CSHM_INT32, 2 * i, after(30 * SECOND)), 0);
+        if (i % 2 == 0) {
+            CHECK_EQ(cshm_atomic_wait_until(atomic, CSHM_INT32, 2 * i, after(30 * SECOND)), 0);
+        } else {
+            cshm_atomic_wait_watched(atomic, CSHM_INT32, 2 * i);
+        }
         cshm_atomic_store(atomic, CSHM_INT32, 2 * i + 2, CSHM_RELEASE);
         cshm_atomic_notify(atomic);
     }

@@ -273,6 +273,26 @@ struct PoolTests {
         #expect(try pool.apply { unsafe getenv("SHAREDSTATE_HOOK") != nil })
     }
 
+    @Test(arguments: [Pool.Mode.processes, .inline])
+    func `long arrays come and go whole and in their order`(mode: Pool.Mode) throws {
+        let pool = try Pool(mode, workers: 1)
+        let bytes = (0..<100_000).map { UInt8(truncatingIfNeeded: $0 &* 7) }
+        let words = (0..<50_000).map { UInt64($0) &* 0x9e37_79b9_7f4a_7c15 }
+        let nested = [bytes, [], [1], bytes]
+        let body: @Sendable (Int, [UInt8], String, [UInt64], [[UInt8]]) -> [[UInt64]] = {
+            [[UInt64($0)], $1.map(UInt64.init), $2.utf8.map(UInt64.init), $3]
+                + $4.map { $0.map(UInt64.init) }
+        }
+        let expected = body(1, bytes, "between", words, nested)
+        #expect(try pool.apply(1, bytes, "between", words, nested, body: body) == expected)
+        let future = try pool.submit(1, bytes, "between", words, nested, body: body)
+        #expect(try future.value(timeout: .seconds(60)) == expected)
+        // Others come first: it is pending, and then posted.
+        let others = try (0..<500).map { try pool.submit($0) { $0 } }
+        #expect(try pool.apply(1, bytes, "between", words, nested, body: body) == expected)
+        #expect(try others.map { try $0.value(timeout: .seconds(60)) } == Array(0..<500))
+    }
+
     @Test func `a pool works inside a worker`() throws {
         let pool = try Pool(workers: 2)
         let sums = try pool.map([3, 4], chunkSize: 1) { n in

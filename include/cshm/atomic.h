@@ -101,6 +101,13 @@ CSHM_EXPORT CSHM_MUST_CHECK int cshm_atomic_wait_until(cshm_atomic *atomic,
                                                        enum cshm_atomic_type type, uint64_t old,
                                                        int64_t deadline_ns);
 
+/**
+ * As cshm_atomic_wait_until(), for ever, and woken by nothing but a notification: for a waiter that
+ * does not outlive the one that notifies, nor waits beside others of whom one might die.
+ */
+CSHM_EXPORT void cshm_atomic_wait_watched(cshm_atomic *atomic, enum cshm_atomic_type type,
+                                          uint64_t old);
+
 /** Wakes those who wait, after a change of any order. No system call if nobody sleeps. */
 CSHM_EXPORT void cshm_atomic_notify(cshm_atomic *atomic);
 

@@ -46,8 +46,15 @@
  *   worker, its record committed            the element has its outcome, though it is still named
  *   worker, after DONE                      as if it lived; the poster may have to be told
  *   poster                                  the workers' waiting ends with -EPIPE
+ *   worker, woken for a post, or counted on its groups stay FREE; the burial wakes everybody
+ *   poster, before it woke anybody          those of cshm_board_claim_watched() sleep, until what
+ *                                           ends them with their poster does
  * The poster finds all of it by cshm_board_bury(), which believes in no death but the kernel's.
- * A worker that is stopped holds its group, and one batch. Nobody else waits for it.
+ * A worker that is stopped holds its group, and one batch. Nobody else waits for it; for a post
+ * that it was woken for, whoever is in cshm_board_await() wakes the others, after 25 ms.
+ *
+ * A post wakes a sleeping worker only if no other one is awake that has nothing to do: such a one
+ * says so in its seat, and the poster takes that word from it, once for each group.
  */
 #ifndef CSHM_BOARD_H
 #define CSHM_BOARD_H
@@ -239,6 +246,9 @@ CSHM_EXPORT void cshm_board_close(cshm_board *board);
 CSHM_EXPORT CSHM_MUST_CHECK int cshm_board_await(cshm_board *board, int (*attempt)(void *context),
                                                  void *context, int64_t deadline_ns);
 
+/** Looks for a while, awake, whether all groups of a batch are done. Thread-safe. @returns 1 or 0. */
+CSHM_EXPORT int cshm_batch_spin(const cshm_board *board, const cshm_batch *batch);
+
 /** Makes every cshm_board_await() of this board ask once more. Thread-safe. */
 CSHM_EXPORT void cshm_board_ring(cshm_board *board);
 
@@ -269,6 +279,16 @@ CSHM_EXPORT CSHM_MUST_CHECK int cshm_board_try_claim(cshm_board *board, struct c
  *  is dead). */
 CSHM_EXPORT CSHM_MUST_CHECK int cshm_board_claim_until(cshm_board *board, struct cshm_lease *out,
                                                        int64_t deadline_ns);
+
+/**
+ * As cshm_board_claim_until(), and asleep until there is something to claim: it does not look for a
+ * dead poster. For a worker that dies with its poster (PR_SET_PDEATHSIG), and whose poster buries
+ * dead workers and, while it has posted anything, is in cshm_board_await().
+ *
+ * @returns 0, -ETIMEDOUT, -ECANCELED (the board is closed), -EPROTO (damaged), -EINVAL (no seat).
+ */
+CSHM_EXPORT CSHM_MUST_CHECK int cshm_board_claim_watched(cshm_board *board, struct cshm_lease *out,
+                                                         int64_t deadline_ns);
 
 /** Names the element of the lease that is run from now on. */
 CSHM_EXPORT void cshm_board_run(cshm_board *board, uint32_t element);

@@ -156,8 +156,9 @@ internal final class Crew: Sendable {
 
     /// Waits until another turn than this one is to be cancelled.
     func awaitCancel(in seat: Int, after turn: UInt64) -> UInt64 {
-        _ = unsafe cshm_atomic_wait_until(
-            place(of: Number.cancelled.rawValue, seat), CSHM_UINT64, turn, .max)
+        // The kernel ends this process with the pool's, which alone notifies.
+        unsafe cshm_atomic_wait_watched(
+            place(of: Number.cancelled.rawValue, seat), CSHM_UINT64, turn)
         return self[.cancelled, seat]
     }
 

@@ -64,23 +64,31 @@ internal final class CallSite<each Argument, Result: Sendable>: Sendable {
 
     /// What the task returned, or why it did not.
     func decode(_ outcome: consuming SingleTask.Outcome) -> Swift.Result<Result, any Error> {
+        let outcome = consume outcome
+        return Swift.Result { try value(of: outcome) }
+    }
+
+    /// What the task returned; throws why it did not.
+    func value(of outcome: consuming SingleTask.Outcome) throws -> Result {
         switch consume outcome {
         case .failed(let error):
-            return .failure(error)
+            throw error
         case .record(.thrown, let bytes, let pid):
-            return .failure(unsafe SharedStateError.thrown(bytes, index: 0, pid: pid))
+            throw unsafe SharedStateError.thrown(bytes, index: 0, pid: pid)
         case .record(.value, let bytes, _):
-            return Swift.Result {
-                var reader = unsafe ByteReader(bytes)
-                return try result.decode(from: &reader)
-            }
+            var reader = unsafe ByteReader(bytes)
+            return try result.decode(from: &reader)
         }
     }
 
     func encode(_ values: repeat each Argument) throws -> [UInt8] {
         var writer = ByteWriter()
-        repeat try (each arguments).encode(each values, into: &writer)
+        try encode(repeat each values, into: &writer)
         return writer.bytes
+    }
+
+    func encode(_ values: repeat each Argument, into writer: inout ByteWriter) throws {
+        repeat try (each arguments).encode(each values, into: &writer)
     }
 }
 

@@ -130,8 +130,16 @@ public final class Pool: Sendable {
         body: @escaping @Sendable (repeat each Argument) throws -> Result
     ) throws -> Result {
         let site = try site(of: body)
-        let input = try site.encode(repeat each arguments)
-        return try begin(site, input, options, isAwaited: true).value(timeout: nil)
+        var input = ByteWriter(keepsPieces: true)
+        try site.encode(repeat each arguments, into: &input)
+        var form = JobForm(kind: .call)
+        form.retries = UInt8(clamping: options.retries)
+        guard let batch = try core.call(site.job, form, try options.checked(), input) else {
+            return try begin(site, input.flattened, options, isAwaited: true).value(timeout: nil)
+        }
+        defer { core.end(batch) }
+        try core.wait(for: batch)
+        return try site.value(of: core.outcome(of: batch))
     }
 
     /// As the one that blocks; cancelling the task that awaits it cancels the work.

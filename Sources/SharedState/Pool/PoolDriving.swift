@@ -11,12 +11,14 @@ extension PoolCore {
             pump()
             return isDone() ? 0 : Answer.wouldWait
         }
-        let mustGoOn = state.withLock { state in
-            state.drivers -= 1
-            return state.drivers == 0 && state.hasWork
-        }
-        if mustGoOn { wakeCollector() }
+        stopDriving()
         try check(status, "cshm_board_await")
+    }
+
+    /// Leaves what is still to be done to the other drivers, or to the pool's own thread.
+    func stopDriving() {
+        state.withLock { $0.drivers -= 1 }
+        if mustCollect { wakeCollector() }
     }
 
     func rest(until deadline: Int64, _ attempt: () -> Int32) -> Int32 {

@@ -29,24 +29,35 @@ extension PoolCore {
     func post(
         _ task: SingleTask, _ input: [UInt8], _ state: inout State
     ) throws(SharedStateError) {
+        var writer = ByteWriter()
+        writer.bytes = input
+        _ = try post(task.job, task.form, task.options, task, writer, &state)
+        state.singles += 1
+    }
+
+    /// `task` is told of the outcome; it is `nil` if a caller waits for it.
+    func post(
+        _ job: Job, _ form: JobForm, _ options: TaskOptions, _ task: SingleTask?,
+        _ input: ByteWriter, _ state: inout State
+    ) throws(SharedStateError) -> PostedBatch? {
         var shape = cshm_batch_shape()
-        shape.job = task.job.offset
-        shape.tag = task.form.tag
+        shape.job = job.offset
+        shape.tag = form.tag
         shape.count = 1
         shape.group = 1
         shape.input_size = UInt64(input.count)
         shape.sheet = 96
-        shape.urgency = task.options.urgency.rawValue
-        shape.timed = task.options.limit == nil ? 0 : 1
+        shape.urgency = options.urgency.rawValue
+        shape.timed = options.limit == nil ? 0 : 1
         var made: UnsafeMutablePointer<cshm_batch>?
         try unsafe check(cshm_board_draft(board, &shape, &made), "cshm_board_draft", "a task")
-        guard let made = unsafe made else { return }
-        unsafe made.pointee.input.copyMemory(from: input, byteCount: input.count)
-        let batch = unsafe PostedBatch(
-            made, job: task.job, options: task.options, task: task, base: 0)
+        guard let made = unsafe made else { return nil }
+        unsafe input.copy(to: made.pointee.input)
+        let batch = unsafe PostedBatch(made, job: job, options: options, task: task, base: 0)
+        batch.isSingle = true
         add(batch, &state)
-        state.singles += 1
         unsafe cshm_board_post(board, made)
+        return batch
     }
 
     /// As many pending tasks as there is room for.
@@ -85,10 +96,10 @@ extension PoolCore {
         guard found else {
             return .failed(SharedStateError(.incompatible, "a task's result is damaged"))
         }
-        let pid = pid(of: batch.state(of: 0).worker)
+        let kind = RecordKind(rawValue: unsafe record.kind) ?? .thrown
+        let pid = kind == .value ? 0 : pid(of: batch.state(of: 0).worker)
         return unsafe .record(
-            RecordKind(rawValue: record.kind) ?? .thrown,
-            UnsafeRawBufferPointer(start: record.data, count: Int(record.length)), pid: pid)
+            kind, UnsafeRawBufferPointer(start: record.data, count: Int(record.length)), pid: pid)
     }
 
     /// Tells a task of its failure, on another thread, as a lock is held.
@@ -133,7 +144,7 @@ extension PoolCore {
                     failLater(next.task, error)
                 }
             }
-            for batch in state.live where batch.task != nil && !batch.isTaken {
+            for batch in state.live where batch.isSingle && !batch.isTaken {
                 batch.verdict = error
                 if unsafe cshm_batch_drop(batch.pointer, 0) != 0 { batch.verdict = nil }
             }

@@ -121,12 +121,13 @@ internal struct PoolWorker {
             turn += 1
             task.begin(turn)
             let idle = orders.idleTime == 0 ? Int64.max : deadline(in: orders.idleTime)
-            let status = unsafe cshm_board_claim_until(board, &lease, idle)
-            if status == -EPIPE || status == -ECANCELED || status == -ETIMEDOUT {
+            // The kernel ends it with the pool's process, whose drivers look after what is posted.
+            let status = unsafe cshm_board_claim_watched(board, &lease, idle)
+            if status == -ECANCELED || status == -ETIMEDOUT {
                 _ = task.end()
                 return .over
             }
-            try check(status, "cshm_board_claim_until")
+            try check(status, "cshm_board_claim_watched")
             let since = task.works(turn, measures: orders.measures)
             let isLeaving = unsafe lease.tag == JobForm(kind: .leave).tag
             do {
@@ -162,15 +163,23 @@ internal struct PoolWorker {
     private mutating func record(
         _ element: UInt32, _ kind: RecordKind, _ bytes: [UInt8]
     ) throws {
+        var writer = ByteWriter()
+        writer.bytes = bytes
+        try record(element, kind, writer)
+    }
+
+    private mutating func record(
+        _ element: UInt32, _ kind: RecordKind, _ content: ByteWriter
+    ) throws {
         var room: UnsafeMutableRawPointer?
         let status = unsafe cshm_board_record(
-            board, &lease, element, kind.rawValue, UInt64(bytes.count), &room)
+            board, &lease, element, kind.rawValue, UInt64(content.count), &room)
         if status != 0 {
             let error = SharedStateError(status: status, "cshm_board_record", "a result")
             guard kind == .value else { throw error }
             return try fail(element, error)
         }
-        unsafe room?.copyMemory(from: bytes, byteCount: bytes.count)
+        if let room = unsafe room { unsafe content.copy(to: room) }
         unsafe cshm_board_commit(board, &lease)
     }
 
@@ -181,11 +190,11 @@ internal struct PoolWorker {
             start: lease.input, count: Int(lease.input_size))
         var attempts = form.retries
         while true {
-            var writer = ByteWriter()
+            var writer = ByteWriter(keepsPieces: true)
             do {
                 var reader = unsafe ByteReader(input)
                 try function.call(arguments: &reader, into: &writer)
-                return try record(0, .value, writer.bytes)
+                return try record(0, .value, writer)
             } catch {
                 if attempts == 0 { return try fail(0, error) }
                 attempts -= 1

@@ -42,7 +42,9 @@ internal final class PostedBatch: @unchecked Sendable {
     let base: Int
     /// Where it stands in the pool's list.
     var index = 0
-    /// A driver has it, to tell its task.
+    /// It is one task, which may have a caller who waits instead of ``task``.
+    var isSingle = false
+    /// A driver has it, to tell its task; or the caller.
     var isTaken = false
     /// Why it was dropped before anybody began it.
     var verdict: SharedStateError?

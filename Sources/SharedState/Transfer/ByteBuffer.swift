@@ -4,10 +4,79 @@
 ///
 /// Grows as needed; little-endian throughout.
 internal struct ByteWriter: Sendable {
-    /// Everything appended so far.
+    /// Everything appended so far, but for pieces.
     internal var bytes: [UInt8] = []
+    /// Large arrays that are copied once, to where all of it goes in the end.
+    private var pieces: [Piece] = []
+    private var keepsPieces = false
+
+    /// Sendable, unchecked: its array is of plain bits and this piece's own value.
+    @safe private struct Piece: @unchecked Sendable {
+        /// Bytes that come before it, other pieces aside.
+        let position: Int
+        let count: Int
+        let copy: (UnsafeMutableRawPointer) -> Void
+    }
+
+    private static let pieceSize = 1 << 16
 
     internal init() {}
+
+    /// - Parameter keepsPieces: Who has it asks for ``count``, and for the bytes by ``copy(to:)`` or
+    ///   ``flattened``.
+    internal init(keepsPieces: Bool) {
+        self.keepsPieces = keepsPieces
+    }
+
+    /// Bytes, pieces and all.
+    internal var count: Int { pieces.reduce(bytes.count) { $0 + $1.count } }
+
+    /// Writes it to memory that has room for it.
+    internal func copy(to memory: UnsafeMutableRawPointer) {
+        unsafe bytes.withUnsafeBytes { bytes in
+            var from = 0
+            var to = unsafe memory
+            for piece in pieces {
+                let before = unsafe bytes[from..<piece.position]
+                if let base = unsafe UnsafeRawBufferPointer(rebasing: before).baseAddress {
+                    unsafe to.copyMemory(from: base, byteCount: before.count)
+                }
+                unsafe to += before.count
+                unsafe piece.copy(to)
+                unsafe to += piece.count
+                from = piece.position
+            }
+            let rest = unsafe UnsafeRawBufferPointer(rebasing: bytes[from...])
+            if let base = rest.baseAddress {
+                unsafe to.copyMemory(from: base, byteCount: rest.count)
+            }
+        }
+    }
+
+    /// All of it as one array.
+    internal var flattened: [UInt8] {
+        if pieces.isEmpty { return bytes }
+        let count = count
+        return unsafe [UInt8](unsafeUninitializedCapacity: count) { memory, made in
+            if let base = memory.baseAddress { unsafe copy(to: base) }
+            made = count
+        }
+    }
+
+    /// Appends the bytes of an array of plain bits.
+    internal mutating func append<Element>(bitsOf array: [Element]) {
+        let size = array.count * MemoryLayout<Element>.stride
+        guard keepsPieces, size >= Self.pieceSize else {
+            return unsafe array.withUnsafeBytes { unsafe append(raw: $0) }
+        }
+        unsafe pieces.append(
+            Piece(position: bytes.count, count: size) { memory in
+                unsafe array.withUnsafeBytes { bytes in
+                    guard let base = bytes.baseAddress else { return }
+                    unsafe memory.copyMemory(from: base, byteCount: size)
+                }
+            })
+    }
 
     internal init(reservingCapacity capacity: Int) {
         bytes.reserveCapacity(capacity)

@@ -48,7 +48,7 @@ internal struct ArrayStrategy<Element>: ValueStrategy {
             return try plan.encode(sequence: value, into: &writer)
         }
         writer.append(count: value.count)
-        unsafe value.withUnsafeBytes { unsafe writer.append(raw: $0) }
+        writer.append(bitsOf: value)
     }
 
     internal func read(from reader: inout ByteReader) throws -> [Element] {

@@ -9,9 +9,15 @@
 
 #include "history.h"
 
+/* Sanitizers make them slow, and what they look for is in each. */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+enum { HISTORIES = 40 };
+#else
+enum { HISTORIES = 150 };
+#endif
+
 enum {
     ACTORS = 4,
-    HISTORIES = 150,
     DEATHS = 8, /* in each */
 };
 

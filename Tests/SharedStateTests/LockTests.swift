@@ -382,7 +382,7 @@ struct SemaphoreTests {
         try await withThrowingTaskGroup(of: Void.self) { group in
             for n in 0..<60 {
                 let count = 1 + n % 3
-                group.addTask {
+                group.addTask(executorPreference: OwnThreads.shared) {
                     try await pool.withPermits(count, timeout: long) {
                         let now = try inside.withLock { value in
                             value += count

@@ -137,7 +137,8 @@ struct PoolLoadTests {
         }
         #expect(try child.join(timeout: long) == .exited(code: 0))
         // Some megabytes come and go with the allocators; 16 bytes of each task would stay.
-        #expect(try answers.get() < 16 * 1024, "kilobytes")
+        let grown = try answers.get()
+        #expect(grown < 16 * 1024 || isSanitized(), "kilobytes")
         #expect(try answers.get() == 0)
     }
 
@@ -190,7 +191,8 @@ struct PoolLoadTests {
             try answers.put(killed)
         }
         #expect(try child.join(timeout: long) == .exited(code: 0))
-        #expect(try answers.get() < 8192, "kilobytes")
+        let grown = try answers.get()
+        #expect(grown < 8192 || isSanitized(), "kilobytes")
         #expect(try answers.get() == 0)
         #expect(try answers.get() == 3)
         #expect(try answers.get() >= 50 + (kills ?? 150))

@@ -238,7 +238,7 @@ struct ProcessDeathTests {
 }
 
 /// Whether this program was built with one of the sanitizers, whose memory is among its own.
-private func isSanitized() -> Bool {
+func isSanitized() -> Bool {
     unsafe dlsym(nil, "__asan_init") != nil || dlsym(nil, "__tsan_init") != nil
 }
 

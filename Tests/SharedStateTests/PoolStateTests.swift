@@ -153,12 +153,24 @@ struct PoolStateTests {
 
     @Test func `workers that wait leave by their exit hook when the pool is terminated`() throws {
         let notes = try Notes()
+        var options = notes.options
+        options.grace = .seconds(30)
         let pool = try Pool(
-            workers: 2, options: notes.options, initializer: { 0 },
+            workers: 2, options: options, initializer: { 0 },
             exitHook: { Notes.write("left after \($0)") })
+        // Both have begun: who has not has nothing to leave by.
+        var begun: Set<pid_t> = []
+        while begun.count < 2 {
+            begun = Set(
+                try pool.map(0..<2, chunkSize: 1) { _ in
+                    usleep(1000)
+                    return getpid()
+                })
+        }
         _ = try pool.apply(state: Int.self) { (uses: inout Int) in uses += 1 }
         pool.terminate()
-        while notes.lines.count < 2 { usleep(1000) }
+        let end = ContinuousClock.now + .seconds(60)
+        while notes.lines.count < 2, ContinuousClock.now < end { usleep(1000) }
         #expect(Set(notes.lines) == ["left after 0", "left after 1"])
     }
 }

@@ -121,7 +121,7 @@ static int start(const struct bench_shape *shape, struct server **out)
             *out = server;
             return 0;
         }
-        usleep(10000);
+        usleep(10000); /* until it listens, of which it tells nobody */
     }
     stop(server);
     return -ETIMEDOUT;

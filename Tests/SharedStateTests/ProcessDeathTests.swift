@@ -237,11 +237,6 @@ struct ProcessDeathTests {
     }
 }
 
-/// Whether this program was built with one of the sanitizers, whose memory is among its own.
-func isSanitized() -> Bool {
-    unsafe dlsym(nil, "__asan_init") != nil || dlsym(nil, "__tsan_init") != nil
-}
-
 /// `ProcessFixture family`, when all of it is there.
 private struct StubbornFamily {
     let program: Program

@@ -141,7 +141,7 @@ static bool wait_until_set(const uint32_t *flag, pid_t child)
             info.si_pid != 0) {
             return false;
         }
-        usleep(100);
+        usleep(100); /* the child may die instead, which no word tells */
     }
     return true;
 }

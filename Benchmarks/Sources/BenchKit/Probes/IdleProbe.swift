@@ -70,10 +70,11 @@ internal struct IdleProbe: Probe {
 
     /// What the others use, once they have fallen asleep.
     private func load(_ settings: Settings) -> Measurement {
-        Thread.sleep(forTimeInterval: 0.15)
+        Thread.sleep(forTimeInterval: 0.15)  // whoever spins before sleeping has stopped by then
         let clock = ContinuousClock()
         let start = clock.now
         let before = ProcessTree.usage()
+        // What is measured: doing nothing; some slices of 25 ms at least.
         Thread.sleep(forTimeInterval: max(0.3, settings.duration))
         let after = ProcessTree.usage()
         let seconds = (clock.now - start) / .seconds(1)

@@ -148,6 +148,7 @@ internal enum PoolProbe: Probe {
         let clock = ContinuousClock()
         let end = clock.now + .seconds(settings.duration)
         while clock.now < end || times.isEmpty {
+            // Until the workers have fallen asleep, where that is what is measured.
             if pause > 0 { Thread.sleep(forTimeInterval: pause) }
             let start = clock.now
             try once()

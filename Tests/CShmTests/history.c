@@ -45,9 +45,7 @@ void history_close(struct history *history, struct history_log *log)
 
 void history_died(struct history *history, struct history_log *log, uint64_t killed)
 {
-    if (history_is_full(log)) {
-        return; /* it was idle, and held nothing */
-    }
+    CHECK(atomic_load(&log->count) < HISTORY_LENGTH);
     struct operation *operation = history_call(history, log, DIE, 0);
     atomic_store(&operation->called, killed);
     history_return(history, operation, DONE);

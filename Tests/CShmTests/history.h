@@ -66,10 +66,10 @@ static inline uint64_t history_now(struct history *history)
     return atomic_fetch_add(&history->clock, 1) + 1;
 }
 
-/* Whether there is no room for two more: what is taken is given back. */
+/* Whether there is no room for three more: what is taken is given back, or its process dies with it. */
 static inline bool history_is_full(const struct history_log *log)
 {
-    return atomic_load(&log->count) + 2 > HISTORY_LENGTH;
+    return atomic_load(&log->count) + 3 > HISTORY_LENGTH;
 }
 
 /* The call. @returns the operation, for history_return(). */

@@ -60,10 +60,21 @@ int start_daemon()
     return got > 0 ? 0 : -EIO;
 }
 
+int end_daemon()
+{
+    int status = 0;
+    kill(daemon_pid, SIGTERM);
+    waitpid(daemon_pid, &status, 0);
+    return status;
+}
+
+// A daemon whose users were killed aborts when it wants to end them, and leaves its shared memory. The
+// next one takes that over, and having no users, ends well.
 void stop_daemon()
 {
-    kill(daemon_pid, SIGTERM);
-    waitpid(daemon_pid, nullptr, 0);
+    if (WIFSIGNALED(end_daemon()) && start_daemon() == 0) {
+        end_daemon();
+    }
 }
 
 int create(const struct bench_shape *shape, void **state)
@@ -104,7 +115,8 @@ void join()
     if (!joined) {
         // It greets on the standard output, which belongs to the figures.
         (void)!freopen("/dev/null", "w", stdout);
-        iox::log::LogManager::GetLogManager().SetDefaultLogLevel(iox::log::LogLevel::kOff);
+        iox::log::LogManager::GetLogManager().SetDefaultLogLevel(
+            iox::log::LogLevel::kOff, iox::log::LogLevelOutput::kHideLogLevel);
         std::string name = "bench" + std::to_string(getpid());
         iox::runtime::PoshRuntime::initRuntime(
             iox::RuntimeName_t(iox::cxx::TruncateToCapacity, name));

@@ -370,6 +370,12 @@ void cshm__heap_free_held(cshm_region *region, uint64_t offset)
     }
 }
 
+/* Not TAKEN either: that run was free, and is another's already, though the old holder is in it still. */
+static bool is_in_use(uint64_t state)
+{
+    return KIND(state) == CSHM_BLOCK_OWNED || KIND(state) == CSHM_BLOCK_LINKED;
+}
+
 /* A sweep may link a dead owner's block between the look at its state and its end; but only once. */
 void cshm__heap_free_from(cshm_region *region, uint64_t offset, const _Atomic uint64_t *holder)
 {
@@ -380,22 +386,45 @@ void cshm__heap_free_from(cshm_region *region, uint64_t offset, const _Atomic ui
     bool ended = false;
     for (int look = 0; look < 2 && !ended; look++) {
         uint64_t state = atomic_load_explicit(block.state, memory_order_acquire);
-        if (KIND(state) == CSHM_BLOCK_FREE ||
-            atomic_load_explicit(block.holder, memory_order_acquire) !=
-                cshm_heap_offset(region, (const void *)holder)) {
+        if (!is_in_use(state) || atomic_load_explicit(block.holder, memory_order_acquire) !=
+                                     cshm_heap_offset(region, (const void *)holder)) {
             return;
         }
         ended = end_block(region, &block, state);
     }
 }
 
+static bool is_held(const cshm_region *region, const struct block *block, uint64_t offset,
+                    const _Atomic uint64_t *holder)
+{
+    return block->start == offset &&
+           is_in_use(atomic_load_explicit(block->state, memory_order_acquire)) &&
+           atomic_load_explicit(block->holder, memory_order_acquire) ==
+               cshm_heap_offset(region, (const void *)holder);
+}
+
 bool cshm__heap_is_held(const cshm_region *region, uint64_t offset, const _Atomic uint64_t *holder)
 {
     struct block block;
-    return cshm__heap_find(region, offset, &block) && block.start == offset &&
-           KIND(atomic_load_explicit(block.state, memory_order_acquire)) != CSHM_BLOCK_FREE &&
-           atomic_load_explicit(block.holder, memory_order_acquire) ==
-               cshm_heap_offset(region, (const void *)holder);
+    return cshm__heap_find(region, offset, &block) && is_held(region, &block, offset, holder);
+}
+
+/* Of the block that an allocation of that size gets. */
+static uint64_t size_for(uint64_t size)
+{
+    uint32_t class = cshm__heap_class(size);
+    return class < CSHM_CLASSES ? CLASS_SIZE[class]
+                                : (size + CSHM_SPAN - 1) / CSHM_SPAN * CSHM_SPAN;
+}
+
+void *cshm__heap_again(cshm_region *region, uint64_t offset, const _Atomic uint64_t *holder,
+                       uint64_t size)
+{
+    struct block block;
+    return cshm__heap_find(region, offset, &block) && is_held(region, &block, offset, holder) &&
+                   size_for(size) == block.size
+               ? region->base + offset
+               : NULL;
 }
 
 void *cshm_heap_pointer(const cshm_region *region, uint64_t offset, uint64_t size)

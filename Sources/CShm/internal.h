@@ -65,6 +65,16 @@ uint64_t cshm__pid_namespace(void);
 uint64_t cshm__default_capacity(void);
 int cshm__random(void *bytes, size_t length);
 void cshm__pause(void);
+/* Asks for a line that is about to be changed, and that another CPU has. Read first, it would come
+ * twice: to be shared, and then to be this CPU's alone. The place need not be anybody's memory. */
+static inline void cshm__ask_to_write(const void *place)
+{
+#if defined(__x86_64__)
+    __asm__ volatile("prefetchw %0" : : "m"(*(const char *)place));
+#else
+    __builtin_prefetch(place, 1);
+#endif
+}
 /* {pid:32, thread:32} of the calling thread, without a system call but for its first. */
 uint64_t cshm__learn_thread(void);
 extern _Thread_local __attribute__((tls_model("initial-exec"))) uint64_t cshm__known_thread;
@@ -259,6 +269,10 @@ int cshm__heap_hold(cshm_region *region, uint64_t offset, const _Atomic uint64_t
 void cshm__heap_free_from(cshm_region *region, uint64_t offset, const _Atomic uint64_t *holder);
 /* Frees a block, also if a word names it that goes with it. */
 void cshm__heap_free_held(cshm_region *region, uint64_t offset);
+/* The bytes of a block that its holder word names, if an allocation of `size` bytes would get just such a
+ * one: to be used again instead of freed and allocated. Else NULL. */
+void *cshm__heap_again(cshm_region *region, uint64_t offset, const _Atomic uint64_t *holder,
+                       uint64_t size);
 /* Whether it is a block in use whose cell names that holder. */
 bool cshm__heap_is_held(const cshm_region *region, uint64_t offset, const _Atomic uint64_t *holder);
 /* The class of a block of that size; CSHM_CLASSES for large ones. */

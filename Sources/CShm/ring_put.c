@@ -78,21 +78,46 @@ static void begin_odd(cshm_ring *ring, uint64_t position)
                           memory_order_release); /* [publish] */
 }
 
+/* The block of the slot's last message, if one of that length would get just such a one; else it is
+ * freed, if there is one. */
+static void *old_block(cshm_ring *ring, _Atomic uint64_t *holder, uint64_t length)
+{
+    uint64_t block = atomic_load_explicit(holder, memory_order_relaxed); /* this producer's */
+    if (block == 0) {
+        return NULL;
+    }
+    void *bytes =
+        length > ring->slot_size ? cshm__heap_again(ring->region, block, holder, length) : NULL;
+    if (bytes == NULL) {
+        cshm__ring_clear_block(ring, holder);
+        ring->longs--;
+    }
+    return bytes;
+}
+
+/* Of the same length as the last one there, it is not stored: the line is the consumer's, too. */
+static void store_length(_Atomic uint64_t *place, uint64_t length)
+{
+    /* relaxed: [publish] comes after */
+    if (atomic_load_explicit(place, memory_order_relaxed) != length) {
+        atomic_store_explicit(place, length, memory_order_relaxed);
+    }
+}
+
 /* The slot of a message that has a length of its own, or whose slot may own a block. */
 static int claim_odd(cshm_ring *ring, uint64_t position, bool in_window, uint64_t length,
                      void **data)
 {
     _Atomic uint64_t *holder = cshm__ring_block(ring, position, in_window);
-    if (atomic_load_explicit(holder, memory_order_relaxed) != 0) {
-        cshm__ring_clear_block(ring, holder);
-        ring->longs--;
-    }
+    void *block = old_block(ring, holder, length);
     if (!in_window && !ring->odd && length != ring->slot_size) {
         begin_odd(ring, position);
     }
-    /* relaxed: [publish] comes after */
-    atomic_store_explicit(cshm__ring_length(ring, position, in_window), length,
-                          memory_order_relaxed);
+    store_length(cshm__ring_length(ring, position, in_window), length);
+    if (block != NULL) {
+        *data = block;
+        return 0;
+    }
     if (length > ring->slot_size) {
         return claim_block(ring, holder, length, data);
     }

@@ -245,6 +245,24 @@ static void be_producer_of_worn_slots(struct world *world)
     }
 }
 
+/* The same, and an allocation for the next message would get another. */
+static void be_producer_of_slots_of_another_size(struct world *world)
+{
+    enum { ANOTHER = 10 * sizeof(struct message) };
+    be_producer(world);
+    take_over(world, cshm_ring_become_consumer);
+    for (uint32_t i = 0; i < WINDOW; i++) {
+        void *place = NULL;
+        const void *data = NULL;
+        uint64_t length = 0;
+        CHECK_EQ(cshm_ring_try_claim(ring_of(world), ANOTHER, &place), 0);
+        memset(place, 0, ANOTHER);
+        cshm_ring_commit(ring_of(world));
+        CHECK_EQ(cshm_ring_try_peek(ring_of(world), &data, &length), 0);
+        cshm_ring_release(ring_of(world));
+    }
+}
+
 /* It has been in the window for long. */
 static void be_settled_producer(struct world *world)
 {
@@ -625,6 +643,13 @@ const struct scenario ring_scenarios[] = {
     {.name = "put_over_a_block",
      .setup = make_unowned_empty,
      .prepare = be_producer_of_worn_slots,
+     .operate = put_long,
+     .check = check_one,
+     .recover = succeed,
+     .pairs = 1},
+    {.name = "put_over_a_block_of_another_size",
+     .setup = make_unowned_empty,
+     .prepare = be_producer_of_slots_of_another_size,
      .operate = put_long,
      .check = check_one,
      .recover = succeed,

@@ -215,6 +215,34 @@ struct crowd {
     _Atomic uint64_t *exchange; /* blocks go from thread to thread through this */
 };
 
+/* A freed run keeps its last holder until the next one is stored. */
+static void taken(void)
+{
+    enum { SIZE = 100000 };
+    cshm_region *region = make_region(4u << 20);
+    uint64_t around = 0;
+    uint64_t place = 0;
+    CHECK_EQ(cshm_heap_allocate(region, 64, &around), 0);
+    _Atomic uint64_t *holder = cshm_heap_pointer(region, around, 8);
+    CHECK_EQ(cshm__heap_allocate_for(region, SIZE, holder, &place), 0);
+    atomic_store(holder, place);
+    cshm__heap_link(region, place);
+    CHECK(cshm__heap_again(region, place, holder, SIZE) != NULL);
+    CHECK(cshm__heap_again(region, place, holder, 2 * SIZE) == NULL);
+    CHECK(cshm__heap_again(region, place, holder, 64) == NULL);
+    /* Killed before it forgot it; and another is about to have it. */
+    cshm__heap_free_from(region, place, holder);
+    CHECK(cshm__heap_again(region, place, holder, SIZE) == NULL);
+    struct cshm_span *head = &region->spans[(place - region->header.heap_offset) / CSHM_SPAN];
+    uint64_t taken = (uint64_t)CSHM_BLOCK_TAKEN << 56 | cshm_participant_self(region);
+    atomic_store(&head->owner, taken);
+    CHECK(cshm__heap_again(region, place, holder, SIZE) == NULL);
+    CHECK(!cshm__heap_is_held(region, place, holder));
+    cshm__heap_free_from(region, place, holder);
+    CHECK_EQ(atomic_load(&head->owner), taken);
+    cshm_region_close(region);
+}
+
 static void *churn(void *context)
 {
     struct crowd *crowd = context;
@@ -376,6 +404,7 @@ const struct test heap_tests[] = {
     {"refuses_what_is_no_block", refuses},
     {"is_filled_emptied_and_filled_again", fills},
     {"gives_as_many_large_blocks_again", refills_large},
+    {"frees_nothing_that_another_is_about_to_have", taken},
     {"takes_back_the_blocks_of_a_killed_process", killed},
     {"loses_nothing_by_a_process_killed_anywhere", killed_anywhere},
     {"frees_what_a_killed_process_held_while_it_is_swept", freed_while_swept},

@@ -111,6 +111,48 @@ static void long_messages(void)
     cshm_region_close(region);
 }
 
+/* Claimed, put and taken. @returns where it lay. */
+static const void *carry(cshm_ring *ring, uint64_t length)
+{
+    void *room = NULL;
+    const void *data = NULL;
+    uint64_t received = 0;
+    CHECK_EQ(cshm_ring_try_claim(ring, length, &room), 0);
+    memset(room, (int)(length & 0xff), length);
+    cshm_ring_commit(ring);
+    CHECK_EQ(cshm_ring_try_peek(ring, &data, &received), 0);
+    CHECK(data == room && received == length);
+    cshm_ring_release(ring);
+    return data;
+}
+
+static void blocks_again(void)
+{
+    enum { SLOTS = 4 };
+    static const uint64_t lengths[] = {5000, 100000};
+    cshm_region *region = make_region(8u << 20);
+    uint64_t offset = 0;
+    cshm_ring *ring = make_both_ends(region, SLOTS, &offset);
+    for (uint32_t i = 0; i < 2; i++) {
+        const void *places[SLOTS];
+        for (uint32_t k = 0; k < SLOTS; k++) {
+            places[k] = carry(ring, lengths[i]);
+        }
+        uint64_t blocks = blocks_in_use(region);
+        for (uint32_t k = 0; k < 10 * SLOTS; k++) {
+            CHECK(carry(ring, lengths[i] + k) == places[k % SLOTS]);
+        }
+        CHECK(carry(ring, 2 * lengths[i]) != places[0]);
+        CHECK_EQ(blocks_in_use(region), blocks);
+        (void)carry(ring, 1);
+        CHECK_EQ(blocks_in_use(region), blocks - 1);
+        (void)carry(ring, lengths[i]);
+        (void)carry(ring, lengths[i]);
+    }
+    cshm_ring_destroy(ring);
+    cshm_region_close(region);
+}
+
 static void slot_sizes(void)
 {
     static const uint32_t sizes[] = {1, 8, 9, 24, 25, 56, 57, 64, 120, 121, 240, 4096, 65536};
@@ -691,6 +733,7 @@ static void crash(void)
 const struct test ring_tests[] = {
     {"is_first_in_first_out_and_full_at_exactly_its_capacity", fifo},
     {"carries_long_messages_in_place", long_messages},
+    {"uses_the_blocks_of_long_messages_again", blocks_again},
     {"keeps_messages_of_every_slot_size_apart", slot_sizes},
     {"puts_and_takes_batches_as_a_whole", batches},
     {"gives_each_role_to_one_at_a_time_and_none_to_a_forked_process", roles},

@@ -18,7 +18,8 @@
  * from outside, but by the time it takes.
  *
  * `head` counts messages released. A message up to the slot's size lies in the slot; a longer one in a
- * heap block that belongs to the slot. Messages of just the slot's size are the fastest: the others
+ * heap block that belongs to the slot, which keeps it for its next message of about that length.
+ * Messages of just the slot's size are the fastest: the others
  * have their length written beside them. Neither side ever does a read-modify-write.
  *
  * To put or to get, a handle needs the role: cshm_ring_become_producer(), _consumer(). A role has
@@ -41,7 +42,8 @@
  * If a process dies
  * -----------------
  *   producer, before the word, or tail              nothing was put, nor anything of a batch; the slot's
- *                                                   next use frees the block of a long message
+ *                                                   next use takes the block of a long message, or
+ *                                                   frees it
  *   producer, after it                              the message is put; who becomes the producer next
  *                                                   counts it
  *   consumer, before head                           its successor is given the message again

@@ -383,9 +383,13 @@ static bool look_for_deaths(void *context)
     return true;
 }
 
-/* Whoever notified may be about to release it. */
-static int acquire_again(cshm_mutex *mutex)
+/* Whoever notified may be about to release it. All that is touched next was the notifier's, and is asked
+ * for at once: the mutex, what it guards, if that lies behind it, and the place. */
+static int acquire_again(const struct cshm_condition_place *place, cshm_mutex *mutex)
 {
+    cshm__ask_to_write(mutex);
+    cshm__ask_to_write(mutex + 1);
+    cshm__ask_to_write(place);
     int status = cshm_mutex_try_acquire(mutex);
     for (uint32_t i = 0; status == -EAGAIN && i < TRIES; i++) {
         cshm__pause();
@@ -412,7 +416,7 @@ int cshm_condition_wait_until(cshm_condition *condition, cshm_mutex *mutex, int6
         if (waited == -EAGAIN) {
             waited = cshm__await_peer(&place->park, attempt, look_for_deaths, &wait, deadline_ns);
         }
-        status = wait.acquired ? wait.status : acquire_again(mutex);
+        status = wait.acquired ? wait.status : acquire_again(place, mutex);
         if (!leave(condition, mine) && status == 0) {
             return waited == -ETIMEDOUT ? -ETIMEDOUT : 0;
         }
@@ -441,6 +445,7 @@ int cshm_condition_await_until(cshm_condition *condition, cshm_mutex *mutex,
 
 int cshm_condition_notify(cshm_condition *condition, cshm_mutex *mutex, uint32_t count)
 {
+    cshm__ask_to_write(condition->places); /* of the first waiter, who often is the only one */
     int status = check_held(mutex);
     uint32_t done = 0;
     if (status != 0) {

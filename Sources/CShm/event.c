@@ -38,6 +38,7 @@ void cshm_event_init(cshm_event *event, enum cshm_event_kind kind)
 int cshm_event_set(cshm_event *event)
 {
     struct cshm_event_shared *shared = shared_of(event);
+    cshm__ask_to_write(shared); /* while what the caller stored is on its way */
     if (!is_event(shared)) {
         return -EPROTO;
     }
@@ -79,6 +80,8 @@ static int go_through(void *context)
     if (!is_set(shared)) {
         return -EAGAIN;
     }
+    /* What it tells of, if that lies behind it: while the state is taken, and not after that. */
+    __builtin_prefetch(shared + 1);
     return !shared->automatic || atomic_compare_exchange_strong_explicit(
                                      &shared->state, &set, 0, memory_order_acq_rel, /* [set] */
                                      memory_order_relaxed)

@@ -247,9 +247,10 @@ struct cshm_barrier_shared {
 struct cshm_condition_shared {
     uint32_t magic;
     uint32_t waiters;
-    _Atomic uint32_t used;    /* places from here on were never used */
-    _Atomic uint64_t tickets; /* given so far */
-    uint8_t pad[CSHM_LINE - 24];
+    _Atomic uint32_t used; /* places from here on were never used */
+    uint8_t pad0[CSHM_LINE - 12];
+    _Atomic uint64_t tickets; /* given so far; who notifies looks at the waiters' own only */
+    uint8_t pad1[CSHM_LINE - 8];
     struct cshm_park_line elsewhere; /* those who wait by bells */
 };
 
@@ -691,7 +692,7 @@ _Static_assert(sizeof(struct cshm_value_shared) == 3 * CSHM_LINE, "value: size")
 _Static_assert(sizeof(struct cshm_array_shared) == 2 * CSHM_LINE, "array: size");
 _Static_assert(sizeof(struct cshm_barrier_shared) == 3 * CSHM_LINE + 8 * CSHM_PARTICIPANTS_MAX,
                "barrier: size");
-_Static_assert(sizeof(struct cshm_condition_shared) == 2 * CSHM_LINE, "condition: size");
+_Static_assert(sizeof(struct cshm_condition_shared) == 3 * CSHM_LINE, "condition: size");
 _Static_assert(sizeof(struct cshm_condition_place) == 64, "condition's place: size");
 _Static_assert(sizeof(struct cshm_semaphore_shared) == sizeof(struct cshm_semaphore),
                "semaphore: size");

@@ -200,6 +200,7 @@ static __attribute__((noinline)) int acquire_watched(cshm_mutex *mutex, uint32_t
 int cshm_mutex_try_acquire(cshm_mutex *mutex)
 {
     struct cshm_mutex_shared *shared = shared_of(mutex);
+    cshm__ask_to_write(shared); /* before its kind is read */
     uint32_t magic = magic_of(shared);
     if (!is_mutex(magic)) {
         return -EPROTO;
@@ -211,6 +212,7 @@ int cshm_mutex_try_acquire(cshm_mutex *mutex)
 int cshm_mutex_acquire_until(cshm_mutex *mutex, int64_t deadline_ns)
 {
     struct cshm_mutex_shared *shared = shared_of(mutex);
+    cshm__ask_to_write(shared); /* before its kind is read */
     uint32_t magic = magic_of(shared);
     if (!is_mutex(magic)) {
         return -EPROTO;

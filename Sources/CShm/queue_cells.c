@@ -272,16 +272,6 @@ static bool exchange(struct cshm_queue *queue, uint32_t port, _Atomic uint64_t *
     return done;
 }
 
-/* The port's new hand was last read by a consumer: asked for now, it is here for the next put. */
-static void prepare_to_write(void *place)
-{
-#if defined(__x86_64__)
-    __asm__ volatile("prefetchw %0" : : "m"(*(const char *)place));
-#else
-    __builtin_prefetch(place, 1);
-#endif
-}
-
 int cshm__queue_push(struct cshm_queue *queue, const struct cshm_message *message)
 {
     uint32_t count = message->count;
@@ -321,7 +311,9 @@ int cshm__queue_push(struct cshm_queue *queue, const struct cshm_message *messag
         uint64_t wanted = word_of(queue, turn_of(queue, seen) + 1, before + count,
                                   cshm__queue_left(message), message->slot);
         if (exchange(queue, message->port, cell_at(queue, position), seen, wanted, 0)) {
-            prepare_to_write(cshm__queue_bytes_of(queue, slot_of(queue, seen)));
+            /* The port's new hand was last read by a consumer: asked for now, it is here for the next
+             * put. */
+            cshm__ask_to_write(cshm__queue_bytes_of(queue, slot_of(queue, seen)));
             advance(&queue->tail, &queue->shared->tail, position + 1);
             if (queue->pack != 1) {
                 atomic_store_explicit(&queue->put,

@@ -14,7 +14,8 @@
  * so look at what you wait for again, or use cshm_condition_await_until().
  *
  * All calls are made with one mutex, always the same, held by the calling thread, and held again
- * when they return.
+ * when they return. A waiter that goes on has the data soonest if they lie right behind the mutex: that
+ * cache line is fetched along with it.
  *
  * Who writes what
  * ---------------

@@ -10,7 +10,8 @@
  * -----
  * One word, set or not, and a parking word. Setting it lets waiters go on: all of them until it is
  * cleared (manual), or exactly one, who clears it in the same step (automatic). Setting what is set
- * changes nothing. To ask is one load.
+ * changes nothing. To ask is one load. What it tells of is there soonest if it lies right behind it:
+ * that cache line is fetched along with the event.
  *
  * Who writes what
  * ---------------

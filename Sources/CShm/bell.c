@@ -451,12 +451,21 @@ void cshm_hand_on(const struct cshm_waitable *waitable)
     }
 }
 
-/* Two wakes of two channels may both have been spent on this one sleeper: hand on those that the
- * caller is not told of. */
-static void hand_on(const struct cshm_waitable *waitables, uint32_t count, uint32_t taken)
+/* Whether a mutex was released, of which the wake may have been spent on this sleeper. */
+static bool is_released(const struct cshm_waitable *waitable, uint32_t seen)
 {
-    for (uint32_t i = taken + 1; i < count; i++) {
-        if (waitables[i].is_ready(waitables[i].object) != 0) {
+    return waitable->is_mutex && cshm__mutex_was_released(&waitable->park->word, seen);
+}
+
+/* Wakes of several words may all have been spent on this one sleeper: hands on those that the caller
+ * is not told of. A mutex that is free is of use to others also where it is not ready for the caller. */
+static void hand_on(const struct cshm_waitable *waitables, const uint32_t *seen, uint32_t count,
+                    int taken)
+{
+    for (int i = 0; i < (int)count; i++) {
+        if (i != taken &&
+            (is_released(&waitables[i], seen[i]) ||
+             (taken >= 0 && i > taken && waitables[i].is_ready(waitables[i].object) != 0))) {
             cshm_hand_on(&waitables[i]);
         }
     }
@@ -492,8 +501,8 @@ int cshm_wait_any(const struct cshm_waitable *waitables, uint32_t count, int64_t
                                  deadline_ns - now > slice ? now + slice : deadline_ns);
             found = first_ready(waitables, count);
         }
+        hand_on(waitables, seen, count, found);
         if (found >= 0) {
-            hand_on(waitables, count, (uint32_t)found);
             return found;
         }
     }

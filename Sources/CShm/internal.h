@@ -134,6 +134,8 @@ void cshm__close(int fd);
  * asked to. */
 uint32_t cshm__mutex_announce(uint32_t *word);
 void cshm__mutex_hand_on(uint32_t *word);
+/* Whether somebody had it when the word was `seen`, and nobody has it now. */
+bool cshm__mutex_was_released(const uint32_t *word, uint32_t seen);
 
 /* ---- bell.c ---- */
 static inline struct cshm_waitable

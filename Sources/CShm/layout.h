@@ -296,15 +296,30 @@ struct cshm_reader_cell {
     uint8_t pad[CSHM_LINE - 12];
 };
 
+/* Where a writer waits for its turn at the mutex. */
+struct cshm_writer_place {
+    _Atomic uint64_t owner;  /* {kind:16, stamp:48}, or 0 */
+    _Atomic uint64_t number; /* when it came, and its place: the lower goes first */
+    struct cshm_park park;   /* the writer sleeps here */
+    uint32_t pad[3];
+};
+
+#define CSHM_RWLOCK_PLACES 64u /* CSHM_RWLOCK_LINE_MAX */
+
 struct cshm_rwlock_shared {
     uint32_t magic;
     uint32_t cells;
-    _Atomic uint32_t state;   /* rwlock.c; who has the mutex writes it */
-    _Atomic uint32_t crowded; /* whether a reader ever found no cell */
-    uint8_t pad[CSHM_LINE - 16];
+    _Atomic uint32_t state;       /* rwlock.c; who has the mutex writes it */
+    _Atomic uint32_t crowded;     /* whether a reader ever found no cell */
+    _Atomic uint32_t places_used; /* no writer ever had a place from here on */
+    _Atomic uint32_t turns;       /* how often the mutex was acquired; who has it writes it */
+    uint8_t pad0[CSHM_LINE - 24];
     struct cshm_mutex writer;
     struct cshm_park_line readers; /* readers sleep here */
     struct cshm_park_line drained; /* the writer that waits for readers sleeps here */
+    struct cshm_park no_place;     /* writers that found no place sleep here */
+    uint8_t pad1[CSHM_LINE - 4];
+    struct cshm_writer_place line[CSHM_RWLOCK_PLACES];
     struct cshm_reader_cell cell[];
 };
 
@@ -699,7 +714,8 @@ _Static_assert(sizeof(struct cshm_semaphore_shared) == sizeof(struct cshm_semaph
 _Static_assert(sizeof(struct cshm_baton_shared) == 2 * CSHM_LINE, "baton: size");
 _Static_assert(sizeof(struct cshm_permits_shared) == 2 * CSHM_LINE, "permits: size");
 _Static_assert(sizeof(struct cshm_reader_cell) == CSHM_LINE, "reader's cell: size");
-_Static_assert(sizeof(struct cshm_rwlock_shared) == 4 * CSHM_LINE, "reader-writer lock: size");
+_Static_assert(sizeof(struct cshm_writer_place) == 32, "writer's place: size");
+_Static_assert(sizeof(struct cshm_rwlock_shared) == 21 * CSHM_LINE, "reader-writer lock: size");
 _Static_assert(sizeof(struct cshm_ring_shared) == 5 * CSHM_LINE, "ring: size");
 _Static_assert(sizeof(struct cshm_queue_shared) == 7 * CSHM_LINE, "queue: size");
 _Static_assert(sizeof(struct cshm_port) == CSHM_LINE, "port: size");
@@ -759,6 +775,7 @@ _Static_assert(ATOMIC_LLONG_LOCK_FREE == 2, "a lock-based atomic cannot cross pr
     X(cshm_baton_shared)      \
     X(cshm_permits_shared)    \
     X(cshm_reader_cell)       \
+    X(cshm_writer_place)      \
     X(cshm_rwlock_shared)     \
     X(cshm_ring_shared)       \
     X(cshm_queue_shared)      \

@@ -314,6 +314,14 @@ void cshm__mutex_hand_on(uint32_t *word)
     }
 }
 
+bool cshm__mutex_was_released(const uint32_t *word, uint32_t seen)
+{
+    /* relaxed: who is woken looks itself */
+    return is_held(seen) &&
+           !is_held(atomic_load_explicit((const _Atomic uint32_t *)(const void *)word,
+                                         memory_order_relaxed));
+}
+
 int cshm_mutex_try_acquire_woken(cshm_mutex *mutex)
 {
     for (;;) {

@@ -29,7 +29,7 @@
 #include <cshm/heap.h>
 #include <cshm/participant.h>
 
-#include "internal.h"
+#include "rwlock_line.h"
 
 enum {
     MAGIC = 0x72776c6b, /* "rwlk" */
@@ -503,6 +503,7 @@ static int write_with(cshm_rwlock *lock, int mutex_status, int64_t deadline_ns)
     if (mutex_status < 0) {
         return mutex_status;
     }
+    cshm__line_count(lock->shared);
     if (mutex_status == 1) {
         inherit(lock);
     }
@@ -530,8 +531,15 @@ int cshm_rwlock_acquire_write_until(cshm_rwlock *lock, int64_t deadline_ns)
     if (cshm__self(lock->region) == 0) {
         return -ECHILD;
     }
-    return write_with(lock, cshm_mutex_acquire_until(&lock->shared->writer, deadline_ns),
-                      deadline_ns == NO_WAIT ? 0 : deadline_ns);
+    int64_t deadline = deadline_ns == NO_WAIT ? 0 : deadline_ns;
+    int status = cshm__line_try(lock->shared);
+    if (status ==
+        -EAGAIN) { /* the writer before it may be waiting for this thread to read no more */
+        status = this_thread_reads(lock, cshm__self(lock->region), NO_CELL)
+                     ? -EDEADLK
+                     : cshm__line_acquire(lock->region, lock->shared, deadline);
+    }
+    return write_with(lock, status, deadline);
 }
 
 static bool this_thread_writes(const cshm_rwlock *lock)
@@ -586,7 +594,8 @@ int cshm_rwlock_downgrade(cshm_rwlock *lock, uint32_t *cell)
 void cshm_rwlock_describe(const cshm_rwlock *lock, struct cshm_rwlock_info *out)
 {
     struct cshm_mutex_info writer = {0};
-    struct cshm_rwlock_info info = {.readers_max = lock->cells};
+    struct cshm_rwlock_info info = {.readers_max = lock->cells,
+                                    .writers_waiting = cshm__line_length(lock->shared)};
     if (cshm_mutex_describe(&lock->shared->writer, &writer) == 0) {
         info.writer_pid = writer.holder_pid;
         info.writer_thread = writer.holder_thread;

@@ -133,6 +133,66 @@ static void make_waited_for(struct world *world)
     kill_after(world, wait_to_read);
 }
 
+/* ---- the writers' line ---- */
+
+static struct cshm_rwlock_shared *shared_of(const struct world *world)
+{
+    return cshm_heap_pointer(world->region, world->place[0], sizeof(struct cshm_rwlock_shared));
+}
+
+/* Lines up, as if long ago. */
+static void take_place(struct world *world, uint32_t place)
+{
+    struct cshm_rwlock_shared *shared = shared_of(world);
+    atomic_store(&shared->places_used, place + 1);
+    atomic_store(&shared->line[place].number, place);
+    atomic_store(&shared->line[place].owner, cshm_participant_self(world->region) | 2ull << 48);
+}
+
+static void take_first_place(struct world *world)
+{
+    take_place(world, 0);
+}
+
+static void make_line_of_the_dead(struct world *world)
+{
+    make_free(world);
+    kill_after(world, take_first_place);
+}
+
+/* The survivor is in line, and does not run. */
+static void make_line_of_the_idle(struct world *world)
+{
+    make_free(world);
+    take_first_place(world);
+}
+
+static void take_all_places(struct world *world)
+{
+    for (uint32_t place = 0; place < CSHM_RWLOCK_PLACES; place++) {
+        take_place(world, place);
+    }
+}
+
+static void make_full_line(struct world *world)
+{
+    make_written(world);
+    take_all_places(world);
+}
+
+static void make_full_line_of_the_dead(struct world *world)
+{
+    make_free(world);
+    kill_after(world, take_all_places);
+}
+
+static int wait_in_vain(struct world *world)
+{
+    struct cshm_waitable writable[2];
+    cshm_rwlock_writable(lock_of(world), writable);
+    return cshm_wait_any(writable, 2, cshm_now_ns() + 30 * MILLISECOND);
+}
+
 static int create(struct world *world)
 {
     uint64_t place = 0;
@@ -438,6 +498,39 @@ const struct scenario rwlock_scenarios[] = {
      .operate = write_in_vain,
      .check = check_still_read,
      .meanwhile = try_meanwhile},
+    {.name = "write_behind_the_dead",
+     .setup = make_line_of_the_dead,
+     .operate = acquire_write,
+     .recover = read_and_succeed,
+     .check = check_written,
+     .meanwhile = try_meanwhile,
+     .pairs = 2},
+    {.name = "write_behind_one_that_does_not_run",
+     .setup = make_line_of_the_idle,
+     .operate = acquire_write,
+     .recover = succeed,
+     .check = check_written,
+     .meanwhile = try_meanwhile},
+    {.name = "write_behind_many_of_the_dead",
+     .setup = make_full_line_of_the_dead,
+     .operate = acquire_write,
+     .recover = succeed,
+     .check = check_written,
+     .step = 16},
+    {.name = "line_up_in_vain",
+     .setup = make_written,
+     .operate = write_in_vain,
+     .check = check_still_written,
+     .meanwhile = try_meanwhile},
+    {.name = "line_up_without_a_place",
+     .setup = make_full_line,
+     .operate = write_in_vain,
+     .check = check_still_written,
+     .step = 16},
+    {.name = "wait_to_write_in_vain",
+     .setup = make_written,
+     .operate = wait_in_vain,
+     .check = check_still_written},
     {.name = "write_the_unrecoverable",
      .setup = break_it,
      .operate = acquire_write,

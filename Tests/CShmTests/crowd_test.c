@@ -209,11 +209,11 @@ static int open_lock(cshm_region *region, struct view *view)
     return cshm_rwlock_open(region, view->crowd->place, &view->lock);
 }
 
-/* One writes: among writers the lock is not fair, as cshm/rwlock.h says. */
-static int use_lock(struct view *view, int64_t deadline_ns)
+/* Writes, or reads. */
+static int use_lock(struct view *view, bool writes, int64_t deadline_ns)
 {
     uint32_t cell = 0;
-    if (view->number == 0) {
+    if (writes) {
         int status = cshm_rwlock_acquire_write_until(view->lock, deadline_ns);
         return status == 0 ? cshm_rwlock_release_write(view->lock) : status;
     }
@@ -221,9 +221,24 @@ static int use_lock(struct view *view, int64_t deadline_ns)
     return status == 0 ? cshm_rwlock_release_read(view->lock, cell) : status;
 }
 
+static int write_as_one_of_8(struct view *view, int64_t deadline_ns)
+{
+    return use_lock(view, view->number % 8 == 0, deadline_ns);
+}
+
 static void rwlock(void)
 {
-    crowd_round(&(struct subject){make_lock, open_lock, use_lock});
+    crowd_round(&(struct subject){make_lock, open_lock, write_as_one_of_8});
+}
+
+static int write_always(struct view *view, int64_t deadline_ns)
+{
+    return use_lock(view, true, deadline_ns);
+}
+
+static void writers(void)
+{
+    crowd_round(&(struct subject){make_lock, open_lock, write_always});
 }
 
 const struct test crowd_tests[] = {
@@ -231,6 +246,7 @@ const struct test crowd_tests[] = {
     {"of_64_processes_at_a_semaphore_starves_nobody", semaphore},
     {"of_64_processes_at_permits_starves_nobody", permits},
     {"of_64_processes_at_a_baton_starves_nobody", baton},
-    {"of_64_processes_at_a_rwlock_starves_nobody", rwlock},
+    {"of_8_writers_and_56_readers_at_a_rwlock_starves_nobody", rwlock},
+    {"of_64_writers_at_a_rwlock_starves_nobody", writers},
     {NULL, NULL},
 };

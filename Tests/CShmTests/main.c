@@ -33,6 +33,7 @@
     X(barrier)       \
     X(condition)     \
     X(rwlock)        \
+    X(rwlock_line)   \
     X(semaphore)     \
     X(permits)       \
     X(baton)         \

@@ -203,6 +203,8 @@ static void order(void)
     wait_for(lock, getpid(), 1, 1);
     CHECK_EQ(cshm_rwlock_try_acquire_read(lock, &again), 0);
     CHECK_EQ(cshm_rwlock_release_read(lock, again), 0);
+    CHECK_EQ(cshm_rwlock_acquire_write_until(lock, INT64_MAX),
+             -EDEADLK); /* that writer waits for us */
     CHECK_EQ(cshm_rwlock_release_read(lock, mine), 0);
     CHECK_EQ(pthread_join(threads[0], NULL), 0);
     CHECK_EQ(pthread_join(threads[1], NULL), 0);

@@ -16,13 +16,23 @@
  *
  * Nobody starves by the other kind: who comes to read while a writer wants the lock waits; a writer
  * that leaves hands the lock to all readers that wait, before the next writer may have it. So a writer
- * waits for the readers there are, and a reader for one writer. Among writers, and where there are
- * more readers than cells, it is not fair. A thread that reads may read again, even before a
- * writer that waits; one that reads and wants to write, or the other way round, is told -EDEADLK.
+ * waits for the readers there are, and a reader for one writer. Where there are more readers than
+ * cells, it is not fair. A thread that reads may read again, even before a writer that waits; one that
+ * reads and wants to write, or the other way round, is told -EDEADLK.
+ *
+ * Writers that wait line up, CSHM_RWLOCK_LINE_MAX of them; who finds no place waits for one, without
+ * order. Others may be faster for 10 ms. Who has waited for longer is *overdue*: the line goes in the
+ * order of its coming, and whoever comes to write lines up behind. So each other thread overtakes an
+ * overdue writer once at most, if it was about to acquire when that became overdue. Nobody waits for one
+ * who does not run: a writer that lets the lock be free for 20 ms, as a stopped one does, is passed
+ * over, and has its turn when it runs again. A try, and who was woken at cshm_rwlock_writable(), does
+ * not line up: it is before others where it finds the lock free, and may be overtaken without bound.
  *
  * Who writes what
  * ---------------
  *   state         who has the writers' mutex
+ *   a place in line  its writer; whoever is behind it says that it is passed over, or, if its writer is
+ *                 dead, frees it
  *   a free cell   any reader, by compare-and-swap
  *   a cell        its reader; a writer that hands over makes WAITING READING; if its reader is dead,
  *                 anybody frees it
@@ -31,6 +41,7 @@
  * -----------------
  *   a reader, anywhere              its cell has its stamp: a writer that waits for it, or a reader
  *                                   that finds no cell, asks the kernel, and frees it
+ *   a writer, in line               those behind it free its place, after at most 25 ms
  *   a writer, waiting for readers   the next writer has the mutex; readers that wait find it free,
  *                                   after at most 25 ms
  *   a writer, writing               the next writer's acquire returns 1: the data may be half written;
@@ -52,6 +63,8 @@ CSHM_BEGIN_DECLS
 enum {
     /** Readers at a time, at most. */
     CSHM_RWLOCK_READERS_MAX = 4096,
+    /** Writers in line, at most. */
+    CSHM_RWLOCK_LINE_MAX = 64,
 };
 
 /** A process's view of a lock. */
@@ -69,6 +82,8 @@ struct cshm_rwlock_info {
     uint32_t waiting;
     /** How many may read at a time. */
     uint32_t readers_max;
+    /** Places of writers in line. */
+    uint32_t writers_waiting;
     /** When the writer came, as cshm_mutex_info says it. */
     int64_t writer_since_ns;
 };

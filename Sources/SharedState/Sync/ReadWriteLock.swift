@@ -5,7 +5,8 @@ internal import CShm
 /// Any number of readers, or one writer: threads of any process of the family.
 ///
 /// Use it where readers hold it for long; for a few loads a ``Lock`` is as fast. Neither side starves:
-/// who comes to read while a writer waits is served after that writer, and before the next one.
+/// who comes to read while a writer waits is served after that writer, and before the next one. Writers
+/// that have waited for 10 ms go in the order of their coming; a stopped one is passed over.
 ///
 /// - Processes: safe; send it to a worker like any value.
 /// - Threads: safe. Writing belongs to a thread. A thread that reads may read again; one that reads
@@ -202,7 +203,7 @@ public final class ReadWriteLock: Sendable, Codable {
 
     /// Runs `body` while writing, which it begins without holding a thread.
     ///
-    /// Until it has the lock, readers and other writers go first.
+    /// Until it has the lock, readers and other writers go first; it does not line up.
     ///
     /// - Parameters:
     ///   - timeout: The longest wait; `nil` waits without limit.

@@ -100,8 +100,17 @@ void expect_linearizable(const struct history *history, const struct object *obj
     }
 }
 
+bool wants_more(struct tally *tally, uint32_t most)
+{
+    if (tally->end == 0) {
+        tally->end = after(20 * SECOND);
+    }
+    return tally->histories < most && (tally->unknown == 0 || cshm_now_ns() < tally->end);
+}
+
 void count(const struct history *history, struct tally *tally)
 {
+    tally->histories++;
     for (uint32_t i = 0; i < atomic_load(&history->logs); i++) {
         const struct history_log *log = &history->log[i];
         for (uint32_t k = 0; k < atomic_load(&log->count); k++) {
@@ -111,11 +120,11 @@ void count(const struct history *history, struct tally *tally)
     }
 }
 
-void expect_enough(const struct tally *tally, uint32_t histories)
+void expect_enough(const struct tally *tally)
 {
     fprintf(stderr, "%u histories, %llu operations, %u kills, %llu in the middle of one\n",
-            histories, (unsigned long long)tally->operations, histories * (DEATHS + ACTORS),
-            (unsigned long long)tally->unknown);
-    CHECK(tally->operations > 100 * histories);
+            tally->histories, (unsigned long long)tally->operations,
+            tally->histories * (DEATHS + ACTORS), (unsigned long long)tally->unknown);
+    CHECK(tally->operations > 100 * tally->histories);
     CHECK(tally->unknown > 0);
 }

@@ -34,6 +34,8 @@ struct scene {
 };
 
 struct tally {
+    int64_t end; /* when the histories that there are will do */
+    uint32_t histories;
     uint64_t operations;
     uint64_t unknown; /* in the middle of which somebody was killed */
 };
@@ -50,7 +52,11 @@ void direct(cshm_region *region, struct scene *scene, void (*act)(cshm_region *r
             uint64_t *random);
 
 void expect_linearizable(const struct history *history, const struct object *object);
+/* Whether one more history is wanted: as many as are asked for; where others have the CPUs, and each
+ * takes long, those that fit into a third of the test's time, once somebody was killed in the middle
+ * of an operation. */
+bool wants_more(struct tally *tally, uint32_t most);
 void count(const struct history *history, struct tally *tally);
-void expect_enough(const struct tally *tally, uint32_t histories);
+void expect_enough(const struct tally *tally);
 
 #endif /* CSHM_HISTORY_ACTORS_H */

@@ -496,11 +496,11 @@ static void queue_under_kills(const struct usage *how)
     uint64_t random = make_seed();
     struct tally tally = {0};
     usage = how;
-    for (uint32_t i = 0; i < how->histories; i++) {
+    while (wants_more(&tally, how->histories)) {
         int32_t capacity = how->least << next_random(&random) % 3;
         struct cshm_queue_options options = {.capacity = (uint32_t)capacity,
                                              .slot_size = 16,
-                                             .ports = 3 * ACTORS + 1 + i % DEATHS,
+                                             .ports = 3 * ACTORS + 1 + tally.histories % DEATHS,
                                              .pack = how->pack,
                                              .type_tag = TAG};
         struct object object = how->object(&capacity);
@@ -518,7 +518,7 @@ static void queue_under_kills(const struct usage *how)
         cshm_queue_destroy(queue);
         forget(scene.history);
     }
-    expect_enough(&tally, how->histories);
+    expect_enough(&tally);
     cshm_region_close(region);
 }
 

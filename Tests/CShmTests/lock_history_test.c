@@ -29,7 +29,7 @@ static void under_kills(const struct subject *subject)
     cshm_region *region = make_region(4u << 20);
     uint64_t random = make_seed();
     struct tally tally = {0};
-    for (uint32_t i = 0; i < HISTORIES / 2; i++) {
+    while (wants_more(&tally, HISTORIES / 2)) {
         struct scene scene = {.history = make_history(), .bury = subject->bury};
         scene.history->has_deaths = subject->has_deaths;
         scene.offset = subject->make(region);
@@ -40,7 +40,7 @@ static void under_kills(const struct subject *subject)
         count(scene.history, &tally);
         forget(scene.history);
     }
-    expect_enough(&tally, HISTORIES / 2);
+    expect_enough(&tally);
     cshm_region_close(region);
 }
 

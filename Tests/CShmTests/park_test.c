@@ -93,25 +93,30 @@ static void never_loses(void)
 
 /* ---- the sleeper pays: publishers that only store ---- */
 
-enum { LITMUS_ROUNDS = 50000, HANDOVERS = 200000 };
+/* Where others have the CPUs, the rounds that fit into LITMUS_TIME. */
+enum { LITMUS_ROUNDS = 50000, LITMUS_OVER = 1 << 30, HANDOVERS = 200000 };
+static const int64_t LITMUS_TIME = 20 * SECOND;
 
 struct litmus {
     cshm_park park;
     uint8_t pad0[124];
     _Atomic uint32_t condition;
     uint8_t pad1[124];
-    _Atomic uint32_t go;      /* rounds the sleeper has begun */
+    _Atomic uint32_t go;      /* rounds the sleeper has begun, or LITMUS_OVER */
     _Atomic uint32_t done;    /* rounds the publisher has ended */
     _Atomic uint32_t missing; /* whether the publisher did not see the bit */
 };
 
-static void spin_until(const _Atomic uint32_t *word, uint32_t value)
+static uint32_t spin_until(const _Atomic uint32_t *word, uint32_t least)
 {
-    for (uint32_t round = 0; atomic_load_explicit(word, memory_order_acquire) != value; round++) {
+    uint32_t value;
+    for (uint32_t round = 0; (value = atomic_load_explicit(word, memory_order_acquire)) < least;
+         round++) {
         if (round % 256 == 255) {
             sched_yield();
         }
     }
+    return value;
 }
 
 /* The first or the last of the CPUs that the test may use: the same one if there is only one. */
@@ -137,8 +142,7 @@ static void publish_rounds(cshm_region *region, void *context)
     uint64_t random = 1;
     (void)region;
     stay_on_cpu(true);
-    for (uint32_t i = 1; i <= LITMUS_ROUNDS; i++) {
-        spin_until(&litmus->go, i);
+    for (uint32_t i = 1; spin_until(&litmus->go, i) != LITMUS_OVER; i++) {
         /* At once, or at about the time of the waiter's look, which comes after its barrier. */
         int64_t start = after((int64_t)(next_random(&random) % 2 * (next_random(&random) % 16384)));
         while (cshm_now_ns() < start) {
@@ -161,9 +165,12 @@ static void litmus(void)
     uint64_t random = 2;
     uint32_t missed = 0;
     uint32_t late = 0;
+    uint32_t rounds = 0;
+    int64_t end = after(LITMUS_TIME);
     pid_t child = spawn(region, publish_rounds, litmus);
     stay_on_cpu(false);
-    for (uint32_t i = 1; i <= LITMUS_ROUNDS; i++) {
+    while (rounds < LITMUS_ROUNDS && cshm_now_ns() < end) {
+        uint32_t i = ++rounds;
         atomic_store_explicit((_Atomic uint32_t *)&litmus->park.word, 0, memory_order_seq_cst);
         atomic_store_explicit(&litmus->go, i, memory_order_release);
         for (uint64_t pause = next_random(&random) % 32; pause > 0; pause--) {
@@ -176,8 +183,9 @@ static void litmus(void)
         missed += !seen && missing;
         late += !seen;
     }
+    atomic_store_explicit(&litmus->go, LITMUS_OVER, memory_order_release);
     expect_success(child);
-    fprintf(stderr, "%u of %u rounds had the waiter look first\n", late, LITMUS_ROUNDS);
+    fprintf(stderr, "%u of %u rounds had the waiter look first\n", late, rounds);
     CHECK_EQ(missed, 0);
     cshm_region_close(region);
 }

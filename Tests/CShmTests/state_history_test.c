@@ -42,7 +42,7 @@ static void under_kills(const struct subject *subject)
     uint64_t random = make_seed();
     struct tally tally = {0};
     uint64_t before = blocks_in_use(region);
-    for (uint32_t i = 0; i < HISTORIES / 2; i++) {
+    while (wants_more(&tally, HISTORIES / 2)) {
         struct scene scene = {.history = make_history(), .settle = subject->settle};
         scene.offset = subject->make(region);
         direct(region, &scene, subject->use, &random);
@@ -54,7 +54,7 @@ static void under_kills(const struct subject *subject)
         CHECK(cshm_region_reap(region) >= 0);
         CHECK_EQ(blocks_in_use(region), before);
     }
-    expect_enough(&tally, HISTORIES / 2);
+    expect_enough(&tally);
     cshm_region_close(region);
 }
 

@@ -492,7 +492,9 @@ void cshm_board_retire(cshm_board *board, cshm_batch *batch)
     batch->next = board->retired;
     board->retired = batch;
     board->retired_count++;
-    board->retired_size += shared_of(batch)->input_size + shared_of(batch)->output_size;
+    struct cshm_batch_shared *shared = shared_of(batch);
+    board->retired_size += shared->input_size + shared->output_size +
+                           atomic_load_explicit(&shared->sheets, memory_order_relaxed);
     if (board->retired_count >= RETIRED_COUNT || board->retired_size >= RETIRED_SIZE) {
         free_retired(board);
     }

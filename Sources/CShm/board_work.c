@@ -6,8 +6,9 @@
  * Death after each store of a claim: the batch is named (the burial takes the name back); `running`
  * is 0 (nothing is claimed); the group is CLAIMED (nothing of it was begun); `since`; the hint
  * `next`. Of a record: its sheet is allocated for the word that is to name it (the sweep frees it);
- * named (the sweep links it; it goes with the group's sheets); linked; the record is written; `used`
- * is raised (it counts).
+ * named (the sweep links it; it goes with the group's sheets); linked; counted in the batch's
+ * `sheets` (not, and the batch may be freed later than others); the record is written; `used` is
+ * raised (it counts).
  */
 #include "board_view.h"
 
@@ -328,6 +329,8 @@ static int add_sheet(cshm_board *board, struct cshm_lease *lease, uint64_t size)
     sheet->room = room;
     atomic_store_explicit(holder, place, memory_order_release); /* [record] */
     cshm__heap_link(board->region, place);
+    /* relaxed: by it the poster frees soon what is large */
+    (void)atomic_fetch_add_explicit(&board->view.shared->sheets, room, memory_order_relaxed);
     lease->sheet = place;
     lease->room = room;
     return 0;

@@ -467,6 +467,8 @@ struct cshm_batch_shared {
     _Atomic uint32_t next; /* a hint: no group below it is FREE */
     uint32_t filled;       /* elements that there are; count is what there is room for */
     _Atomic uint64_t elapsed;
+    _Atomic uint64_t sheets; /* bytes of its sheets that are blocks */
+    uint64_t pad1;
 };
 
 struct cshm_group {
@@ -722,7 +724,7 @@ _Static_assert(sizeof(struct cshm_port) == CSHM_LINE, "port: size");
 _Static_assert(sizeof(struct cshm_board_shared) == 3 * CSHM_LINE, "board: size");
 _Static_assert(sizeof(struct cshm_board_row) == 3 * CSHM_LINE, "row: size");
 _Static_assert(sizeof(struct cshm_seat) == CSHM_LINE, "seat: size");
-_Static_assert(sizeof(struct cshm_batch_shared) == CSHM_LINE + 16, "batch: size");
+_Static_assert(sizeof(struct cshm_batch_shared) == CSHM_LINE + 32, "batch: size");
 _Static_assert(sizeof(struct cshm_group) == 16, "group: size");
 _Static_assert(sizeof(struct cshm_sheet) == 32, "sheet: size");
 _Static_assert(sizeof(struct cshm_record_shared) == 16, "record: size");

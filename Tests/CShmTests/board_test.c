@@ -497,9 +497,32 @@ static void many_long_records(void)
     cshm_region_close(region);
 }
 
+/* Of batches whose records are large, few are kept: there is room for five. */
+static void large_records_are_freed_soon(void)
+{
+    cshm_region *region = make_region(16 << 20);
+    uint64_t place = 0;
+    cshm_board *poster = NULL;
+    CHECK_EQ(cshm_board_create(region, 1, &place, &poster), 0);
+    cshm_board_seat(poster, 0, 1);
+    cshm_board *worker = sit(region, place, 0, 1);
+    struct cshm_lease lease;
+    for (int i = 0; i < 20; i++) {
+        cshm_batch *batch = post(poster, 1, 1, i % 2 == 0 ? 64 : 0, 1);
+        CHECK_EQ(cshm_board_try_claim(worker, &lease), 0);
+        record(worker, &lease, 3000000, true);
+        cshm_board_done(worker, &lease);
+        cshm_board_retire(poster, batch);
+    }
+    cshm_board_leave(worker);
+    cshm_board_destroy(poster);
+    cshm_region_close(region);
+}
+
 const struct test board_tests[] = {
     {"records_in_a_circle_are_an_error", circles_end},
     {"long_records_of_one_element_are_all_given_back", many_long_records},
+    {"large_records_are_freed_soon", large_records_are_freed_soon},
     {"each_group_is_claimed_once", claims},
     {"urgent_first_then_oldest", urgent_and_oldest_first},
     {"refuse_what_cannot_be", refusals},

@@ -319,9 +319,22 @@ int cshm_queue_try_put(cshm_queue *queue, const void *data, uint64_t length)
 
 int cshm_queue_put_until(cshm_queue *queue, const void *data, uint64_t length, int64_t deadline_ns)
 {
-    int status = cshm_queue_try_put(queue, data, length);
-    if (status == -EAGAIN) {
+    struct cshm_message message;
+    int status = cshm_queue_claim(queue, length, &message);
+    if (status == -EAGAIN) { /* the byte limit is reached */
         status = cshm_queue_put_many_until(queue, data, length, 1, deadline_ns);
+        return status == 1 ? 0 : status;
     }
-    return status == 1 ? 0 : status;
+    if (status != 0) {
+        return status;
+    }
+    memcpy(message.data, data, length);
+    status = cshm_queue_try_commit(queue, &message);
+    if (status == -EAGAIN) {
+        status = cshm_queue_commit_until(queue, &message, deadline_ns);
+    }
+    if (status != 0) {
+        cshm_queue_abort(queue, &message);
+    }
+    return status;
 }

@@ -70,21 +70,31 @@ internal final class CallSite<each Argument, Result: Sendable>: Sendable {
 
     /// What the task returned; throws why it did not.
     func value(of outcome: consuming SingleTask.Outcome) throws -> Result {
+        try unsafe withBytes(of: outcome) { bytes in
+            var reader = unsafe ByteReader(bytes)
+            return try result.decode(from: &reader)
+        }
+    }
+
+    /// Lends the bytes of what the task returned; throws why it did not.
+    func withBytes<Value>(
+        of outcome: consuming SingleTask.Outcome, _ body: (UnsafeRawBufferPointer) throws -> Value
+    ) throws -> Value {
         switch consume outcome {
         case .failed(let error):
             throw error
         case .record(.thrown, let bytes, let pid):
             throw unsafe SharedStateError.thrown(bytes, index: 0, pid: pid)
         case .record(.value, let bytes, _):
-            var reader = unsafe ByteReader(bytes)
-            return try result.decode(from: &reader)
+            return try unsafe body(bytes)
         }
     }
 
-    func encode(_ values: repeat each Argument) throws -> [UInt8] {
-        var writer = ByteWriter()
+    /// What a worker decodes; large arrays are copied when it is posted, and not before.
+    func encode(_ values: repeat each Argument) throws -> ByteWriter {
+        var writer = ByteWriter(keepsPieces: true)
         try encode(repeat each values, into: &writer)
-        return writer.bytes
+        return writer
     }
 
     func encode(_ values: repeat each Argument, into writer: inout ByteWriter) throws {

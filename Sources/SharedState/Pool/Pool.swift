@@ -130,16 +130,7 @@ public final class Pool: Sendable {
         body: @escaping @Sendable (repeat each Argument) throws -> Result
     ) throws -> Result {
         let site = try site(of: body)
-        var input = ByteWriter(keepsPieces: true)
-        try site.encode(repeat each arguments, into: &input)
-        var form = JobForm(kind: .call)
-        form.retries = UInt8(clamping: options.retries)
-        guard let batch = try core.call(site.job, form, try options.checked(), input) else {
-            return try begin(site, input.flattened, options, isAwaited: true).value(timeout: nil)
-        }
-        defer { core.end(batch) }
-        try core.wait(for: batch)
-        return try site.value(of: core.outcome(of: batch))
+        return try call(site, try site.encode(repeat each arguments), options)
     }
 
     /// As the one that blocks; cancelling the task that awaits it cancels the work.
@@ -241,8 +232,29 @@ public final class Pool: Sendable {
         }
     }
 
+    /// Posts a task for a caller who waits for it; see ``PoolCore/call(_:_:_:_:)``.
+    internal func post<each Argument: Sendable, Result: Sendable>(
+        _ site: CallSite<repeat each Argument, Result>, _ input: ByteWriter, _ options: TaskOptions
+    ) throws -> PostedBatch? {
+        var form = JobForm(kind: .call)
+        form.retries = UInt8(clamping: options.retries)
+        return try core.call(site.job, form, try options.checked(), input)
+    }
+
+    /// Posts a task and waits for it.
+    internal func call<each Argument: Sendable, Result: Sendable>(
+        _ site: CallSite<repeat each Argument, Result>, _ input: ByteWriter, _ options: TaskOptions
+    ) throws -> Result {
+        guard let batch = try post(site, input, options) else {
+            return try begin(site, input, options, isAwaited: true).value(timeout: nil)
+        }
+        defer { core.end(batch) }
+        try core.wait(for: batch)
+        return try site.value(of: core.outcome(of: batch))
+    }
+
     internal func begin<each Argument: Sendable, Result: Sendable>(
-        _ site: CallSite<repeat each Argument, Result>, _ input: [UInt8], _ options: TaskOptions,
+        _ site: CallSite<repeat each Argument, Result>, _ input: ByteWriter, _ options: TaskOptions,
         isAwaited: Bool
     ) throws -> Future<Result> {
         var form = JobForm(kind: .call)

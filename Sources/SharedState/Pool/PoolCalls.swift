@@ -44,19 +44,30 @@ extension PoolCore {
         if let failure { throw failure }
     }
 
-    /// Gives back a task that was posted by `call`, done or not.
+    /// Gives back a task that was posted by `call`, done or not, and drives no more.
     func end(_ batch: PostedBatch) {
+        leave(hasOthers: release(batch))
+    }
+
+    /// Drives no more, while the caller still has the task.
+    func leave(hasOthers: Bool) {
+        // It may not have driven, and nobody else did meanwhile.
+        if hasOthers { pump() }
+        stopDriving()
+        ring()
+    }
+
+    /// Gives back a task that was posted by `call`, done or not.
+    ///
+    /// - Returns: Whether others are on their way.
+    func release(_ batch: PostedBatch) -> Bool {
         batch.drop()
-        let hasOthers = state.withLock { state in
+        return state.withLock { state in
             if batch.losses.isEmpty { state.deathsInARow = 0 }
             retire(batch, &state)
             state.runs -= 1
             letGo(&state)
             return state.hasWork
         }
-        // It may not have driven, and nobody else did meanwhile.
-        if hasOthers { pump() }
-        stopDriving()
-        ring()
     }
 }

@@ -194,6 +194,8 @@ extension PoolCore {
         ) { _ in
             self.state.withLock { $0.leaving -= 1 }
         }
-        try submit(task, [0], isAwaited: false)
+        var input = ByteWriter()
+        input.append(byte: 0)
+        try submit(task, input, isAwaited: false)
     }
 }

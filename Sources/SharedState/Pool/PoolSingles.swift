@@ -8,7 +8,7 @@ extension PoolCore {
     ///
     /// The caller says whether it is about to drive.
     func submit(
-        _ task: SingleTask, _ input: [UInt8], isAwaited: Bool
+        _ task: SingleTask, _ input: ByteWriter, isAwaited: Bool
     ) throws(SharedStateError) {
         let mustWake = try state.withLock { (state) throws(SharedStateError) -> Bool in
             try state.checkOpen()
@@ -27,11 +27,9 @@ extension PoolCore {
     }
 
     func post(
-        _ task: SingleTask, _ input: [UInt8], _ state: inout State
+        _ task: SingleTask, _ input: ByteWriter, _ state: inout State
     ) throws(SharedStateError) {
-        var writer = ByteWriter()
-        writer.bytes = input
-        _ = try post(task.job, task.form, task.options, task, writer, &state)
+        _ = try post(task.job, task.form, task.options, task, input, &state)
         state.singles += 1
     }
 

@@ -9,7 +9,7 @@ extension PoolCore {
 
     struct Pending {
         let task: SingleTask
-        let input: [UInt8]
+        let input: ByteWriter
     }
 
     struct Exit {

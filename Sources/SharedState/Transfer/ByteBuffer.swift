@@ -22,8 +22,7 @@ internal struct ByteWriter: Sendable {
 
     internal init() {}
 
-    /// - Parameter keepsPieces: Who has it asks for ``count``, and for the bytes by ``copy(to:)`` or
-    ///   ``flattened``.
+    /// - Parameter keepsPieces: Who has it asks for ``count``, and for the bytes by ``copy(to:)``.
     internal init(keepsPieces: Bool) {
         self.keepsPieces = keepsPieces
     }
@@ -50,16 +49,6 @@ internal struct ByteWriter: Sendable {
             if let base = rest.baseAddress {
                 unsafe to.copyMemory(from: base, byteCount: rest.count)
             }
-        }
-    }
-
-    /// All of it as one array.
-    internal var flattened: [UInt8] {
-        if pieces.isEmpty { return bytes }
-        let count = count
-        return unsafe [UInt8](unsafeUninitializedCapacity: count) { memory, made in
-            if let base = memory.baseAddress { unsafe copy(to: base) }
-            made = count
         }
     }
 

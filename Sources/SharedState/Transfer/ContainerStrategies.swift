@@ -58,10 +58,7 @@ internal struct ArrayStrategy<Element>: ValueStrategy {
         let stride = MemoryLayout<Element>.stride
         let count = try reader.count(ofSize: stride)
         let raw = unsafe try reader.raw(count * stride)
-        return unsafe [Element](unsafeUninitializedCapacity: count) { memory, made in
-            unsafe UnsafeMutableRawBufferPointer(memory).copyMemory(from: raw)
-            made = count
-        }
+        return unsafe [Element](plainBytes: raw)
     }
 }
 

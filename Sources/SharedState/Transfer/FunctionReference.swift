@@ -80,6 +80,21 @@ internal struct FunctionReference: Sendable {
         try self.init(AsyncFunctionPack(body: body), AsyncEntryPack<repeat each A, R>.self)
     }
 
+    /// As ``init(pack:)``, of a function that reads an array where it lies, and takes other arguments.
+    internal init<Item: BitwiseCopyable & Sendable, each A, R>(
+        lent body: @escaping @Sendable (Span<Item>, repeat each A) throws -> R
+    ) throws(SharedStateError) {
+        try self.init(
+            SpanFunctionPack(body: body), SpanEntry<Item, repeat each A, R>.self)
+    }
+
+    /// As ``init(pack:)``, of a function whose array is to be read where its bytes are stored.
+    internal init<each A, Item: BitwiseCopyable & Sendable>(
+        lending body: @escaping @Sendable (repeat each A) throws -> [Item]
+    ) throws(SharedStateError) {
+        try self.init(ArrayFunctionPack(body: body), LendingEntry<repeat each A, Item>.self)
+    }
+
     /// What a task's type says is all there is to know.
     internal init<Task: PoolTask>(task: Task.Type) throws(SharedStateError) {
         try self.init(Function0<Bool>(body: { true }), TaskEntry<Task, Task.Output>.self)

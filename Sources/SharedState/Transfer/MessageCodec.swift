@@ -103,13 +103,10 @@ extension Array: PlainArray {
     }
 
     internal static func make(plainBytes: UnsafeRawBufferPointer) throws -> [Element] {
-        let (count, rest) = plainBytes.count.quotientAndRemainder(
-            dividingBy: MemoryLayout<Element>.stride)
-        guard rest == 0 else { throw SharedStateError.truncated }
-        return unsafe [Element](unsafeUninitializedCapacity: count) { memory, made in
-            unsafe UnsafeMutableRawBufferPointer(memory).copyMemory(from: plainBytes)
-            made = count
+        guard plainBytes.count.isMultiple(of: MemoryLayout<Element>.stride) else {
+            throw SharedStateError.truncated
         }
+        return unsafe [Element](plainBytes: plainBytes)
     }
 
     internal func withPlainBytes<Result>(

@@ -26,6 +26,11 @@ internal struct FunctionProbe: Probe {
         FunctionProbe("memcpy") { bench_memcpy(size, $0.durationInNanoseconds) }
     }
 
+    /// Copying into shared memory, and from there into memory that is new each time: bytes a second.
+    static func memoryCopyTwice(_ size: Int) -> FunctionProbe {
+        FunctionProbe("memcpy-twice-fresh") { bench_memcpy_twice(size, $0.durationInNanoseconds) }
+    }
+
     /// A process that ends at once, until it was waited for: nanoseconds.
     static let fork = FunctionProbe("fork") { bench_fork($0.durationInNanoseconds) }
 

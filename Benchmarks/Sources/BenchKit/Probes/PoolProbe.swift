@@ -15,6 +15,10 @@ internal enum PoolProbe: Probe {
     case argument(bytes: Int)
     /// Bytes a second of one long array as a result.
     case result(bytes: Int)
+    /// The same of an array that is lent to the worker, which reads a byte of each page.
+    case lentArgument(bytes: Int)
+    /// The same of a result that is lent to this process.
+    case lentResult(bytes: Int)
     /// Nanoseconds from the death of a worker, with so many bytes resident, to the error of its task.
     case death(resident: Int)
     /// Nanoseconds of `Pool(workers: 2)` until its first result.
@@ -36,6 +40,10 @@ internal enum PoolProbe: Probe {
             Measurement(value: Double(bytes) * 1e9 / (try Self.timeOfArgument(settings, bytes)))
         case .result(let bytes):
             Measurement(value: Double(bytes) * 1e9 / (try Self.timeOfResult(settings, bytes)))
+        case .lentArgument(let bytes):
+            Measurement(value: Double(bytes) * 1e9 / (try Self.timeOfLentArgument(settings, bytes)))
+        case .lentResult(let bytes):
+            Measurement(value: Double(bytes) * 1e9 / (try Self.timeOfLentResult(settings, bytes)))
         case .death(let resident): try Self.timesOfDeath(settings, resident)
         case .start: Measurement(value: try Self.timeOfStart(settings))
         case .process:
@@ -94,6 +102,31 @@ internal enum PoolProbe: Probe {
             guard try pool.apply(bytes, body: { Stock.bytes($0) }).count == bytes else {
                 throw MeasurementFailure("wrong result")
             }
+        }
+    }
+
+    private static func timeOfLentArgument(_ settings: Settings, _ bytes: Int) throws -> Double {
+        let pool = try Pool(workers: 1)
+        defer { pool.terminate() }
+        let argument = [UInt8](repeating: 7, count: bytes)
+        return try time(settings) {
+            guard try pool.apply(lending: argument, body: { sampled($0) }) == 7 * pages(bytes)
+            else {
+                throw MeasurementFailure("wrong result")
+            }
+        }
+    }
+
+    private static func timeOfLentResult(_ settings: Settings, _ bytes: Int) throws -> Double {
+        let pool = try Pool(workers: 1)
+        defer { pool.terminate() }
+        return try time(settings) {
+            let sum = try pool.withResult(of: bytes) {
+                Stock.bytes($0)
+            } reading: {
+                sampled($0)
+            }
+            guard sum == 7 * pages(bytes) else { throw MeasurementFailure("wrong result") }
         }
     }
 
@@ -156,6 +189,13 @@ internal enum PoolProbe: Probe {
         }
         return Statistics.median(times)
     }
+}
+
+private func pages(_ bytes: Int) -> Int { (bytes + 4095) / 4096 }
+
+/// The sum of a byte of each page.
+private func sampled(_ bytes: Span<UInt8>) -> Int {
+    stride(from: 0, to: bytes.count, by: 4096).reduce(0) { $0 + Int(bytes[$1]) }
 }
 
 /// What a worker has in stock, once made.

@@ -29,6 +29,8 @@ internal struct SwiftProbe: Probe {
         case batches
         /// `put` and `get` of an array of 1 MiB.
         case large
+        /// `withSlot` and `withNext` of 1 MiB, all of it written and read.
+        case inPlace
         /// `put` of a lane and `get` of lanes.
         case lanes
         /// `put` of a publisher and `get` of its one subscriber, lossless.
@@ -74,6 +76,13 @@ internal struct SwiftProbe: Probe {
                 try figures.put(try consumeLarge(queue))
             }
             try produceLarge(queue, for: span)
+        case .inPlace:
+            let queue = try Queue<[UInt64]>(capacity: 8)
+            child = try ChildProcess.start(queue, figures, cpu) { queue, figures, cpu in
+                _ = bench_pin(cpu)
+                try figures.put(try consumeInPlace(queue))
+            }
+            try produceInPlace(queue, for: span)
         case .lanes:
             let lanes = try Lanes<Line>(capacity: 1024)
             child = try ChildProcess.start(lanes, figures, cpu) { lanes, figures, cpu in
@@ -176,16 +185,53 @@ private func produceLarge(_ queue: Queue<[UInt8]>, for span: Duration) throws {
 }
 
 private func consumeLarge(_ queue: Queue<[UInt8]>) throws -> Double {
-    var last = try queue.get()
+    // A byte of the last message, and not all of it: the peers, too, have room for one.
+    var last = try queue.get().last
     let clock = ContinuousClock()
     let start = clock.now
     var count = 0
     while true {
         let message = try queue.get()
         if message.isEmpty { break }
-        guard message.count == 1 << 20, message.last == last.last.map({ $0 &+ 1 }) else { return 0 }
-        last = message
+        guard message.count == 1 << 20, message.last == last.map({ $0 &+ 1 }) else { return 0 }
+        last = message.last
         count += 1
     }
     return Double(count) / ((clock.now - start) / .seconds(1))
+}
+
+private let words = (1 << 20) / 8
+
+/// Each message is its number, again and again.
+private func produceInPlace(_ queue: Queue<[UInt64]>, for span: Duration) throws {
+    let clock = ContinuousClock()
+    let end = clock.now + span
+    var number: UInt64 = 0
+    while clock.now < end {
+        number += 1
+        try queue.withSlot(of: words) { $0.update(repeating: number) }
+    }
+    try queue.withSlot(of: words) { $0.update(repeating: .max) }
+}
+
+private func consumeInPlace(_ queue: Queue<[UInt64]>) throws -> Double {
+    func next() throws -> (first: UInt64, sum: UInt64) {
+        try queue.withNext { message in
+            guard message.count == words else { return (0, 0) }
+            var sum: UInt64 = 0
+            for n in message.indices { sum &+= message[n] }
+            return (message[0], sum)
+        }
+    }
+    guard try next().first == 1 else { return 0 }
+    let clock = ContinuousClock()
+    let start = clock.now
+    var number: UInt64 = 1
+    while true {
+        let (first, sum) = try next()
+        if first == .max { break }
+        number += 1
+        guard first == number, sum == number &* UInt64(words) else { return 0 }
+    }
+    return Double(number - 1) / ((clock.now - start) / .seconds(1))
 }

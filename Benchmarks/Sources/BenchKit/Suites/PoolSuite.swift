@@ -25,10 +25,26 @@ extension Suites {
         Row(
             "pool/argument/100000000/1", .bytesPerSecond, "100 MB as an argument of Pool.apply",
             PoolProbe.argument(bytes: 100_000_000),
+            against: [
+                FunctionProbe.memoryCopy(100_000_000), FunctionProbe.memoryCopyTwice(100_000_000),
+                python("argument", "100000000"),
+            ]),
+        Row(
+            "pool/argument-lent/100000000/1", .bytesPerSecond,
+            "100 MB that a worker reads in place, a byte of each page",
+            PoolProbe.lentArgument(bytes: 100_000_000),
             against: [FunctionProbe.memoryCopy(100_000_000), python("argument", "100000000")]),
         Row(
             "pool/result/100000000/1", .bytesPerSecond, "100 MB as its result",
             PoolProbe.result(bytes: 100_000_000),
+            against: [
+                FunctionProbe.memoryCopy(100_000_000), FunctionProbe.memoryCopyTwice(100_000_000),
+                python("result", "100000000"),
+            ]),
+        Row(
+            "pool/result-lent/100000000/1", .bytesPerSecond,
+            "100 MB of a worker's that are read in place, a byte of each page",
+            PoolProbe.lentResult(bytes: 100_000_000),
             against: [FunctionProbe.memoryCopy(100_000_000), python("result", "100000000")]),
         Row(
             "pool/death-notice/67108864/1", .nanoseconds,

@@ -29,6 +29,13 @@ extension Suites {
                 },
                 PythonProbe("python-queue", "mp_queue.py", "1048576"), fasterFifo("1048576", "1"),
             ]),
+        Row(
+            "swift-queue/in-place/1048576/1x1", .perSecond,
+            "Queue<[UInt64]>, all of 1 MiB written and read in place",
+            SwiftProbe("swift-queue", .inPlace),
+            against: [
+                PythonProbe("python-queue", "mp_queue.py", "1048576"), fasterFifo("1048576", "1"),
+            ]),
     ]
 
     private static func fasterFifo(_ size: String, _ batch: String) -> PythonProbe {

@@ -107,6 +107,9 @@ void bench_raise_priority(void);
 /** Bytes a second of copying `size` bytes within this process, for about `duration_ns`. */
 double bench_memcpy(size_t size, uint64_t duration_ns);
 
+/** The same, and from there into memory that is allocated for each copy and freed after it. */
+double bench_memcpy_twice(size_t size, uint64_t duration_ns);
+
 /** Nanoseconds of a fork() whose child ends at once, until it is waited for: the mean; 0 if it failed. */
 double bench_fork(uint64_t duration_ns);
 

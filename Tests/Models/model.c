@@ -14,23 +14,24 @@
 #include <time.h>
 
 /* The one list of models. */
-#define MODELS(X) \
-    X(park)       \
-    X(bell)       \
-    X(barrier)    \
-    X(condition)  \
-    X(rwlock)     \
-    X(semaphore)  \
-    X(permits)    \
-    X(queue)      \
-    X(lease)      \
-    X(tokens)     \
-    X(lanes)      \
-    X(ring)       \
-    X(broadcast)  \
-    X(slot)       \
-    X(map)        \
-    X(transaction)
+#define MODELS(X)  \
+    X(park)        \
+    X(bell)        \
+    X(barrier)     \
+    X(condition)   \
+    X(rwlock)      \
+    X(semaphore)   \
+    X(permits)     \
+    X(queue)       \
+    X(lease)       \
+    X(tokens)      \
+    X(lanes)       \
+    X(ring)        \
+    X(broadcast)   \
+    X(slot)        \
+    X(map)         \
+    X(transaction) \
+    X(look)
 
 #define DECLARE(noun) extern const struct model noun##_model;
 #define ENTRY(noun)   &noun##_model,

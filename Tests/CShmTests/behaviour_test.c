@@ -222,6 +222,58 @@ static void grandchild(void)
     cshm_region_close(region);
 }
 
+static void put_four_more(struct channel *channel)
+{
+    for (uint64_t n = 4; n < 8; n++) {
+        put_number(channel, n);
+    }
+}
+
+/* Four of the parent's and four of its child's; in lanes, each one's in their order. */
+static void expect_parent_then_child(struct channel *channel)
+{
+    const struct channel_kind *kind = channel->kind;
+    uint64_t next[2] = {0, 4};
+    uint64_t last = 0;
+    for (int n = 0; n < 8 && last < 7; n++) {
+        uint64_t value = take_number(channel);
+        CHECK(value < 8 && (kind->loses || value == next[value / 4]));
+        CHECK(kind->is_sorted_by_lane || n == 0 || value > last);
+        next[value / 4]++;
+        last = kind->is_sorted_by_lane ? 0 : value;
+    }
+    CHECK(kind->loses || (next[0] == 4 && next[1] == 8));
+}
+
+static void parent_then_child(void)
+{
+    cshm_region *region = make_region(2u << 20);
+    for (int i = 0; i < CHANNEL_KINDS; i++) {
+        const struct channel_kind *kind = &channel_kinds[i];
+        bool is_ring = kind == &channel_kinds[0]; /* whose producer must leave for another */
+        struct part part = {.kind = kind, .body = put_four_more};
+        CHECK_EQ(kind->create(region, &part.place), 0);
+        CHECK_EQ(cshm_heap_share(region, part.place), 0);
+        struct channel taking = channel_open(kind, region, part.place);
+        struct channel putting = channel_open(kind, region, part.place);
+        CHECK_EQ(kind->be_taker(&taking), 0);
+        CHECK_EQ(kind->be_putter(&putting), 0);
+        for (uint64_t n = 0; n < 4; n++) {
+            put_number(&putting, n);
+        }
+        if (is_ring) {
+            kind->close(&putting);
+        }
+        expect_success(spawn(region, play, &part));
+        expect_parent_then_child(&taking);
+        if (!is_ring) {
+            kind->close(&putting);
+        }
+        kind->destroy(&taking);
+    }
+    cshm_region_close(region);
+}
+
 /* ---- waiting ---- */
 
 static void ignore(int signal __attribute__((unused)))
@@ -352,6 +404,7 @@ static void mixed(void)
 const struct test behaviour_tests[] = {
     {"of_messages_keeps_their_boundaries_and_what_does_not_fit", boundaries},
     {"of_16_mib_between_processes", huge},
+    {"of_a_parent_that_puts_and_then_its_child_process_in_that_order", parent_then_child},
     {"of_a_process_that_ends_with_what_nobody_read", unread},
     {"of_a_grandchild_process_without_standard_streams", grandchild},
     {"of_waiting_processes_that_signals_interrupt", signals},

@@ -402,6 +402,7 @@ const struct channel_kind channel_kinds[CHANNEL_KINDS] = {
      CALLS(lanes),
      .be_taker = lanes_be_taker,
      .forked = -EPERM,
+     .is_sorted_by_lane = true,
      .has_tag = true,
      .ends_itself = true},
     {.name = "broadcast",

@@ -44,10 +44,11 @@ struct channel_kind {
     /* Both drop the ends that are in use, too. */
     void (*close)(struct channel *channel);
     void (*destroy)(struct channel *channel);
-    int forked;       /* what a child of fork, which does not have the parent's ends, is told */
-    bool loses;       /* when it is full; else a put would wait */
-    bool has_tag;     /* open refuses another */
-    bool ends_itself; /* when the last one that puts is gone */
+    int forked; /* what a child of fork, which does not have the parent's ends, is told */
+    bool loses; /* when it is full; else a put would wait */
+    bool is_sorted_by_lane; /* each putter's messages in their order; else all of them */
+    bool has_tag;           /* open refuses another */
+    bool ends_itself;       /* when the last one that puts is gone */
 };
 
 extern const struct channel_kind channel_kinds[];

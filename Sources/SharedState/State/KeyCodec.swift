@@ -4,13 +4,15 @@
 ///
 /// So a key crosses as the bits that it has in memory only if equal keys have the same: integers,
 /// floating-point numbers, enums without payload, and structs and tuples of such without padding.
-/// Others are encoded, as far as they are `Codable`.
+/// A `String` is its UTF-8. Others are encoded, as far as they are `Codable`.
 internal struct KeyCodec<Key>: Sendable {
     internal let isBits: Bool
+    private let isText: Bool
     private let strategy: any TransferStrategy
 
     internal init() throws(SharedStateError) {
         isBits = PlainBits.describe(Key.self) && hasUniqueBits(Key.self, depth: 0)
+        isText = Key.self == String.self
         strategy = try Self.strategy(isBits: isBits)
     }
 
@@ -33,10 +35,12 @@ internal struct KeyCodec<Key>: Sendable {
         if isBits {
             return try unsafe withUnsafeBytes(of: key) { unsafe try body($0) }
         }
+        if isText { return try unsafe Text.withBytes(of: key, body) }
         return try unsafe bytes(of: key).withUnsafeBytes { unsafe try body($0) }
     }
 
     internal func bytes(of key: Key) throws -> [UInt8] {
+        if isText { return unsafe Text.withBytes(of: key) { unsafe [UInt8]($0) } }
         var writer = ByteWriter()
         try unsafe withUnsafePointer(to: key) {
             try unsafe strategy.encode(UnsafeRawPointer($0), into: &writer)
@@ -45,6 +49,7 @@ internal struct KeyCodec<Key>: Sendable {
     }
 
     internal func decode(_ bytes: UnsafeRawBufferPointer) throws -> Key {
+        if isText { return try unsafe Text.decode(bytes) }
         var reader = unsafe ByteReader(bytes)
         return try unsafe withUnsafeTemporaryAllocation(of: Key.self, capacity: 1) { memory in
             guard let memory = memory.baseAddress else { throw SharedStateError.truncated }

@@ -97,6 +97,10 @@ public final class ManagedDictionary<Key: Hashable & Sendable, Value: Sendable>:
     @inlinable
     public subscript(key: Key) -> Value? {
         get throws {
+            if Key.self == String.self, Value.self == String.self {
+                let key = unsafe unsafeBitCast(key, to: String.self)
+                return unsafe unsafeBitCast(try core.text(of: key), to: Value?.self)
+            }
             guard _isPOD(Key.self), _isPOD(Value.self), isBits else { return try encodedValue(key) }
             return try unsafe withUnsafeTemporaryAllocation(of: Value.self, capacity: 1) { room in
                 let room = unsafe room.baseAddress.unsafelyUnwrapped
@@ -140,6 +144,11 @@ public final class ManagedDictionary<Key: Hashable & Sendable, Value: Sendable>:
     /// - Throws: `full`, `incompatible`, or what encoding throws; the dictionary is unchanged then.
     @inlinable
     public func set(_ value: Value, forKey key: Key) throws {
+        if Key.self == String.self, Value.self == String.self {
+            return try core.set(
+                unsafe unsafeBitCast(value, to: String.self),
+                of: unsafe unsafeBitCast(key, to: String.self))
+        }
         guard _isPOD(Key.self), _isPOD(Value.self), isBits else {
             return try setEncoded(value, key)
         }
@@ -332,16 +341,27 @@ extension ManagedDictionary where Value == Int {
     ///
     /// - Returns: The sum.
     /// - Throws: As ``set(_:forKey:)``.
+    @inlinable
     @discardableResult
     public func add(_ delta: Int, forKey key: Key) throws -> Int {
-        var before: Int64 = 0
-        try unsafe keyCodec.withBytes(of: key) { key in
-            _ = try unsafe core.confirm(
-                cshm_map_fetch_add(
-                    core.pointer, key.baseAddress, UInt64(key.count), Int64(delta), &before),
-                "cshm_map_fetch_add")
+        guard _isPOD(Key.self), isBits else { return try addEncoded(delta, key) }
+        var sum = 0
+        let status = unsafe withUnsafeBytes(of: key) {
+            unsafe core.add(
+                delta, $0.baseAddress.unsafelyUnwrapped, MemoryLayout<Key>.size, sum: &sum)
         }
-        return Int(before) &+ delta
+        if status < 0 { throw core.failure(status, "cshm_map_fetch_add") }
+        return sum
+    }
+
+    @usableFromInline
+    internal func addEncoded(_ delta: Int, _ key: Key) throws -> Int {
+        var sum = 0
+        let status = try unsafe keyCodec.withBytes(of: key) { key in
+            unsafe core.add(delta, key.baseAddress, key.count, sum: &sum)
+        }
+        if status < 0 { throw core.failure(status, "cshm_map_fetch_add") }
+        return sum
     }
 }
 

@@ -68,6 +68,36 @@ internal final class MapCore: Sendable {
     }
 
     @usableFromInline
+    internal func add(
+        _ delta: Int, _ key: UnsafeRawPointer?, _ keyLength: Int, sum: inout Int
+    ) -> Int32 {
+        var before: Int64 = 0
+        let status = unsafe cshm_map_fetch_add(
+            pointer, key, UInt64(keyLength), Int64(delta), &before)
+        sum = Int(before) &+ delta
+        return status
+    }
+
+    /// A text that is the value of a text.
+    @usableFromInline
+    internal func text(of key: String) throws -> String? {
+        var key = key
+        return try key.withUTF8 { key in
+            try unsafe withValue(of: UnsafeRawBufferPointer(key)) { try unsafe Text.decode($0) }
+        }
+    }
+
+    @usableFromInline
+    internal func set(_ text: String, of key: String) throws {
+        var (text, key) = (text, key)
+        try key.withUTF8 { key in
+            try text.withUTF8 {
+                try unsafe set(UnsafeRawBufferPointer(key), UnsafeRawBufferPointer($0))
+            }
+        }
+    }
+
+    @usableFromInline
     internal static var absent: Int32 { Answer.absent }
 
     /// Turns a status into an error.

@@ -181,11 +181,7 @@ internal struct ByteReader {
     }
 
     internal mutating func string() throws(SharedStateError) -> String {
-        let raw = unsafe try raw(count())
-        guard let text = unsafe String(validating: raw, as: UTF8.self) else {
-            throw SharedStateError(.incompatible, "the bytes are damaged: a string is not UTF-8")
-        }
-        return text
+        try unsafe Text.decode(try raw(count()))
     }
 
     internal mutating func prefixed() throws(SharedStateError) -> [UInt8] {

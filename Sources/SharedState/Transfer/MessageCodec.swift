@@ -3,10 +3,11 @@
 /// How the elements of a channel become its messages.
 ///
 /// Plain bits are a message of the element's stride. An array of plain bits is a message of its
-/// elements and nothing else, so that C reads it and so that it can be written in place. Everything
-/// else is encoded by its ``TransferPlan``.
+/// elements and nothing else, so that C reads it and so that it can be written in place; a `String` is
+/// its UTF-8 and nothing else. Everything else is encoded by its ``TransferPlan``.
 internal struct MessageCodec<Element>: Sendable {
     internal let isBits: Bool
+    private let isText: Bool
     /// The element as an array of plain bits, if it is one.
     private let array: (any (PlainArray & SendableMetatype).Type)?
     private let plan: TransferPlan<Element>
@@ -14,6 +15,7 @@ internal struct MessageCodec<Element>: Sendable {
     internal init() throws(SharedStateError) {
         plan = try TransferPlan<Element>.plan(for: Element.self)
         isBits = plan.isBits
+        isText = Element.self == String.self
         let type = Element.self as? any (PlainArray & SendableMetatype).Type
         array = type?.elementsArePlain == true ? type : nil
     }
@@ -30,7 +32,7 @@ internal struct MessageCodec<Element>: Sendable {
 
     /// Whether an element may name file descriptors, or handles.
     internal var mayNameHandles: Bool {
-        !isBits && array == nil && Element.self != String.self
+        !isBits && array == nil && !isText
     }
 
     /// Elements that a batch puts into one slot.
@@ -45,6 +47,7 @@ internal struct MessageCodec<Element>: Sendable {
                 return try unsafe body(UnsafeRawBufferPointer(room))
             }
         }
+        if isText { return try unsafe Text.withBytes(of: element, body) }
         if array != nil, let array = element as? any PlainArray {
             return try unsafe array.withPlainBytes(body)
         }
@@ -80,6 +83,7 @@ internal struct MessageCodec<Element>: Sendable {
             }
             return unsafe bytes.loadUnaligned(unchecked: Element.self)
         }
+        if isText { return try unsafe Text.decode(bytes) }
         if let array, let element = try unsafe array.make(plainBytes: bytes) as? Element {
             return element
         }

@@ -13,7 +13,7 @@ KILL_SOURCES := $(wildcard Tests/CShmKill/*.c)
 KILL_HEADERS := $(wildcard Tests/CShmKill/*.h) $(HEADERS)
 KILL_OBJECTS := $(patsubst Sources/CShm/%.c,build/kill/%.o,$(wildcard Sources/CShm/*.c))
 KILL      = -O1 -fno-inline -fno-optimize-sibling-calls -fno-builtin-memcpy -fno-builtin-memset \
-            -fsanitize=thread -U__SANITIZE_THREAD__
+            -fsanitize=thread -U__SANITIZE_THREAD__ -DCSHM__SEES_THREADS=1
 TSAN      = -fsanitize=thread -fno-omit-frame-pointer
 
 VERSION   = 0.1.0

@@ -4,6 +4,19 @@
 #include "item.h"
 
 #include <errno.h>
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
+
+bool cshm__can_exchange(void)
+{
+#if defined(__x86_64__)
+    unsigned int a, b, c, d;
+    return __get_cpuid(1, &a, &b, &c, &d) != 0 && (c & bit_CMPXCHG16B) != 0;
+#else
+    return false;
+#endif
+}
 
 int cshm__pending_allocate(cshm_region *region, _Atomic uint64_t *pending, uint64_t size,
                            uint64_t *place, void **out)

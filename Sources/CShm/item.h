@@ -2,7 +2,8 @@
  * SPDX-License-Identifier: Apache-2.0
  *
  * An item: the key and value of a map's entry, or a list's element, in a block of its own. It never
- * changes once a word names it, save that a value of one word may be stored anew. Readers hold
+ * changes once a word names it, save that a value of one word may be stored anew; such a one lies
+ * beside the item's generation, so that both can change at once (cshm__item_exchange()). Readers hold
  * nothing back: what they look at may be somebody else's memory by now, so they look at the word that
  * named it once more, and take what they copied only if that still does. Pairs:
  *
@@ -27,14 +28,38 @@
 
 #include "heap_view.h"
 
+/* Whether ThreadSanitizer, or what is in its place, is to see every access, assembly or not. */
+#if defined(CSHM__SEES_THREADS)
+#elif defined(__SANITIZE_THREAD__)
+#define CSHM__SEES_THREADS 1
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define CSHM__SEES_THREADS 1
+#endif
+#endif
+#ifndef CSHM__SEES_THREADS
+#define CSHM__SEES_THREADS 0
+#endif
+
 #define CSHM__ITEM_MAX ((uint64_t)1 << 30) /* bytes of a key, and of a value */
+
+/* Of cshm_item.generation, below its number. */
+enum {
+    CSHM__ITEM_WORD =
+        1, /* the value is a word: the item is {generation, value, key's length, key} */
+    CSHM__ITEM_HELD = 2, /* only who has the lock changes it; readers do not mind */
+    CSHM__ITEM_SHIFT = 2,
+};
 
 /* An item as checked: what its lengths cover is committed memory. */
 struct item {
     struct cshm_item *shared;
-    uint64_t generation;
+    uint64_t state;      /* generation, flags and all, as it was loaded */
+    uint64_t generation; /* its number, which is what users see */
     uint64_t key_length;
     uint64_t length;
+    _Atomic uint64_t *key;
+    _Atomic uint64_t *value;
 };
 
 static inline uint64_t cshm__words_for(uint64_t bytes)
@@ -108,6 +133,20 @@ static inline bool cshm__equals(const _Atomic uint64_t *words, const void *key, 
                               cshm__word_of(bytes + i, length - i);
 }
 
+/* Of an item whose value is a word: see CSHM__ITEM_WORD. */
+static inline bool cshm__item_load_word(const cshm_region *region, uint64_t place,
+                                        struct cshm_item *item, uint64_t state, struct item *out)
+{
+    if (cshm__committed_pointer(region, place, sizeof *item + sizeof item->bytes[0]) == NULL) {
+        return false;
+    }
+    uint64_t key_length = atomic_load_explicit(&item->bytes[0], memory_order_acquire); /* [check] */
+    *out = (struct item){
+        item, state, state >> CSHM__ITEM_SHIFT, key_length, 8, item->bytes + 1, &item->word};
+    return key_length <= CSHM__ITEM_MAX &&
+           cshm__committed_pointer(region, place, cshm__item_size(key_length, 8)) != NULL;
+}
+
 /* The item at a place; false if what its lengths say cannot be. */
 static inline bool cshm__item_load(const cshm_region *region, uint64_t place, struct item *out)
 {
@@ -116,23 +155,29 @@ static inline bool cshm__item_load(const cshm_region *region, uint64_t place, st
         return false;
     }
     /* The generation before the rest, as it is looked at again: [check] */
-    uint64_t generation = atomic_load_explicit(&item->generation, memory_order_acquire);
-    uint64_t lengths = atomic_load_explicit(&item->lengths, memory_order_acquire);
-    *out = (struct item){item, generation, lengths >> 32, lengths & UINT32_MAX};
-    return out->key_length <= CSHM__ITEM_MAX && out->length <= CSHM__ITEM_MAX &&
-           cshm__committed_pointer(region, place, cshm__item_size(out->key_length, out->length)) !=
-               NULL;
-}
-
-static inline _Atomic uint64_t *cshm__item_value(const struct item *item)
-{
-    return item->shared->bytes + cshm__words_for(item->key_length);
+    uint64_t state = atomic_load_explicit(&item->generation, memory_order_acquire);
+    if ((state & CSHM__ITEM_WORD) != 0) {
+        return cshm__item_load_word(region, place, item, state, out);
+    }
+    uint64_t lengths = atomic_load_explicit(&item->word, memory_order_acquire);
+    uint64_t key_length = lengths >> 32;
+    uint64_t length = lengths & UINT32_MAX;
+    *out = (struct item){item,
+                         state,
+                         state >> CSHM__ITEM_SHIFT,
+                         key_length,
+                         length,
+                         item->bytes,
+                         item->bytes + cshm__words_for(key_length)};
+    return key_length <= CSHM__ITEM_MAX && length <= CSHM__ITEM_MAX &&
+           cshm__committed_pointer(region, place, cshm__item_size(key_length, length)) != NULL;
 }
 
 /* Whether the item is the one that was loaded: half of the second look. */
 static inline bool cshm__item_is_current(const struct item *item)
 {
-    return atomic_load_explicit(&item->shared->generation, memory_order_relaxed) ==
+    return atomic_load_explicit(&item->shared->generation, memory_order_relaxed) >>
+               CSHM__ITEM_SHIFT ==
            item->generation; /* [check] */
 }
 
@@ -140,10 +185,57 @@ static inline bool cshm__item_is_current(const struct item *item)
 static inline void cshm__item_fill(struct cshm_item *item, uint64_t generation, const void *key,
                                    uint64_t key_length, const void *value, uint64_t length)
 {
-    atomic_store_explicit(&item->generation, generation, memory_order_release); /* [check] */
-    atomic_store_explicit(&item->lengths, key_length << 32 | length, memory_order_release);
+    bool is_word = length == 8;
+    atomic_store_explicit(&item->generation,
+                          generation << CSHM__ITEM_SHIFT | (is_word ? CSHM__ITEM_WORD : 0),
+                          memory_order_release); /* [check] */
+    if (is_word) {
+        atomic_store_explicit(&item->word, cshm__word_of(value, 8), memory_order_release);
+        atomic_store_explicit(&item->bytes[0], key_length, memory_order_release);
+        cshm__copy_in(item->bytes + 1, key, key_length);
+        return;
+    }
+    atomic_store_explicit(&item->word, key_length << 32 | length, memory_order_release);
     cshm__copy_in(item->bytes, key, key_length);
     cshm__copy_in(item->bytes + cshm__words_for(key_length), value, length);
+}
+
+/* Gives an item another generation; what the word says beside it stays. */
+static inline void cshm__item_renew(struct cshm_item *item, uint64_t generation)
+{
+    uint64_t flags = atomic_load_explicit(&item->generation, memory_order_relaxed) &
+                     (CSHM__ITEM_WORD | CSHM__ITEM_HELD);
+    atomic_store_explicit(&item->generation, generation << CSHM__ITEM_SHIFT | flags,
+                          memory_order_release); /* [check] */
+}
+
+/* Whether cshm__item_exchange() is there. */
+bool cshm__can_exchange(void);
+
+/* Changes an item's value, a word, and its generation at once, if they are as they were. Seq_cst. */
+static inline bool cshm__item_exchange(struct cshm_item *item, uint64_t state, uint64_t value,
+                                       uint64_t new_state, uint64_t new_value)
+{
+#if defined(__x86_64__) && CSHM__SEES_THREADS
+    __extension__ typedef __int128 pair;
+    extern pair __tsan_atomic128_compare_exchange_val(volatile pair *, pair, pair, int, int);
+    __extension__ typedef unsigned __int128 both;
+    pair from = (pair)((both)value << 64 | state);
+    pair to = (pair)((both)new_value << 64 | new_state);
+    return __tsan_atomic128_compare_exchange_val((volatile pair *)(void *)item, from, to,
+                                                 __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST) == from;
+#elif defined(__x86_64__)
+    bool done;
+    __asm__ volatile("lock cmpxchg16b %[item]"
+                     : [item] "+m"(*(struct { uint64_t word[2]; } *)(void *)item), "=@ccz"(done),
+                       "+a"(state), "+d"(value)
+                     : "b"(new_state), "c"(new_value)
+                     : "memory");
+    return done;
+#else
+    (void)item, (void)state, (void)value, (void)new_state, (void)new_value;
+    return false;
+#endif
 }
 
 /* Allocates a block that `pending` names, and whose holder it is from then on. @returns 0, -ENOSPC,

@@ -591,22 +591,23 @@ struct cshm_guard {
 
 /* ---- an item, in maps and lists ---- */
 struct cshm_item {
-    _Atomic uint64_t generation;
-    _Atomic uint64_t lengths; /* {key:32, value:32} */
-    _Atomic uint64_t bytes[]; /* key, padded to 8; value, padded to 8 */
+    _Atomic uint64_t generation; /* {number:62, held:1, value is a word:1} */
+    _Atomic uint64_t word;       /* {key's length:32, value's:32}, or the value */
+    _Atomic uint64_t bytes[];    /* key, padded to 8; value, padded to 8; or key's length; key */
 };
 
 /* ---- map ---- */
 #define CSHM_MAP_SHARDS_MAX 1024u
 #define CSHM_MAP_ENTRIES    7u
+#define CSHM_MAP_STRIPES    8u
 
 struct cshm_map_shard {
     _Atomic uint64_t table; /* {generation:26, log2 of the buckets:5, place / 128: 33}, or 0 */
     uint8_t pad0[CSHM_LINE - 8];
     struct cshm_guard guard;
     _Atomic uint64_t count;
-    _Atomic uint64_t generation;    /* the last one given to an item */
-    _Atomic uint64_t changes;       /* grows after each change */
+    _Atomic uint64_t generation;    /* as high as any that an item has had, but for held ones */
+    _Atomic uint64_t changes;       /* grows after each change under the lock */
     _Atomic uint64_t spare;         /* {size class + 1:16, place:48} of an item no entry names */
     _Atomic uint64_t pending_new;   /* an item, or table, about to be named; the holder of all */
     _Atomic uint64_t pending_old;   /* the item about to be, or just, unnamed or changed */
@@ -617,6 +618,12 @@ struct cshm_map_shard {
     uint8_t pad1[CSHM_LINE - 96];
 };
 
+/* Of changes that take no lock: a process stores in the one that its stamp chooses. */
+struct cshm_map_stripe {
+    _Atomic uint64_t changes; /* another after each */
+    uint8_t pad[CSHM_LINE - 8];
+};
+
 struct cshm_map_shared {
     uint32_t magic;
     uint32_t shards; /* a power of two */
@@ -624,6 +631,7 @@ struct cshm_map_shared {
     uint64_t seed[2];
     uint8_t pad0[CSHM_LINE - 32];
     struct cshm_park_line changes; /* those who watch sleep here */
+    struct cshm_map_stripe stripe[CSHM_MAP_STRIPES];
     struct cshm_map_shard shard[];
 };
 
@@ -738,7 +746,8 @@ _Static_assert(sizeof(struct cshm_pack) == 16, "pack: size");
 _Static_assert(sizeof(struct cshm_guard) == 24, "guard: size");
 _Static_assert(sizeof(struct cshm_item) == 16, "item: size");
 _Static_assert(sizeof(struct cshm_map_shard) == 2 * CSHM_LINE, "shard: size");
-_Static_assert(sizeof(struct cshm_map_shared) == 2 * CSHM_LINE, "map: size");
+_Static_assert(sizeof(struct cshm_map_stripe) == CSHM_LINE, "stripe: size");
+_Static_assert(sizeof(struct cshm_map_shared) == 10 * CSHM_LINE, "map: size");
 _Static_assert(sizeof(struct cshm_list_shared) == 4 * CSHM_LINE, "list: size");
 _Static_assert(sizeof(struct cshm_list_body) == 64, "body: size");
 _Static_assert(sizeof(struct cshm_map_bucket) == 64, "bucket: size");
@@ -799,6 +808,7 @@ _Static_assert(ATOMIC_LLONG_LOCK_FREE == 2, "a lock-based atomic cannot cross pr
     X(cshm_guard)             \
     X(cshm_item)              \
     X(cshm_map_shard)         \
+    X(cshm_map_stripe)        \
     X(cshm_map_shared)        \
     X(cshm_map_bucket)        \
     X(cshm_map_table)         \

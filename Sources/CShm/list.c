@@ -37,7 +37,7 @@ static int look_at(const cshm_list *list, const struct body *body, uint64_t inde
     bool whole = cshm__item_load(list->region, cshm__slot_place(word), &item);
     bool fits = whole && item.length <= capacity;
     if (fits) {
-        cshm__copy_out(buffer, cshm__item_value(&item), item.length);
+        cshm__copy_out(buffer, item.value, item.length);
     }
     /* The state between the two looks at the slot: then both held together. */
     if (atomic_load_explicit(&body->shared->state, memory_order_acquire) != body->state ||
@@ -108,7 +108,7 @@ static int copy_elements(const cshm_list *list, const struct body *body, uint64_
         uint64_t room = 8 + cshm__words_for(item.length) * 8;
         if (at + room <= capacity) {
             *head_at(buffer, at) = item.generation;
-            cshm__copy_out(head_at(buffer, at) + 1, cshm__item_value(&item), item.length);
+            cshm__copy_out(head_at(buffer, at) + 1, item.value, item.length);
         }
         at += room;
     }

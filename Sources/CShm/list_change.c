@@ -74,7 +74,7 @@ int cshm_list_peek(const cshm_list *list, uint64_t index, const void **bytes, ui
     if (!cshm__item_load(list->region, cshm__slot_place(slot), &item)) {
         return -EPROTO;
     }
-    *bytes = (const void *)cshm__item_value(&item);
+    *bytes = (const void *)item.value;
     *length = item.length;
     return 0;
 }
@@ -252,7 +252,7 @@ static int pop(struct cshm_list *list, void *buffer, uint64_t capacity, uint64_t
         *length = item.length;
         status = -EMSGSIZE;
     } else {
-        cshm__copy_out(buffer, cshm__item_value(&item), item.length);
+        cshm__copy_out(buffer, item.value, item.length);
         *length = item.length;
         atomic_store_explicit(&list->shared->pending_old, place, memory_order_release);
         set_state(&body, front ? (body.first + 1) & body.mask : body.first,
@@ -290,10 +290,8 @@ static int set(struct cshm_list *list, const struct body *body, uint64_t index, 
         uint64_t value = cshm__word_of(bytes, 8);
         uint64_t generation = next_generation(list);
         atomic_store_explicit(&shared->pending_old, old, memory_order_release);
-        atomic_store_explicit(cshm__item_value(&item), value,
-                              memory_order_release); /* the commit */
-        atomic_store_explicit(&item.shared->generation, generation,
-                              memory_order_release); /* [check] */
+        atomic_store_explicit(item.value, value, memory_order_release); /* the commit */
+        cshm__item_renew(item.shared, generation);
         return 0;
     }
     int status = make_item(list, bytes, length, &word);

@@ -125,7 +125,7 @@ static void settle_old(struct cshm_list *list)
         uint64_t generation = atomic_load_explicit(&shared->generation, memory_order_relaxed) + 1;
         atomic_store_explicit(&shared->generation, generation, memory_order_relaxed);
         if (item != NULL) {
-            atomic_store_explicit(&item->generation, generation, memory_order_release);
+            cshm__item_renew(item, generation);
         }
     } else if (place != 0) {
         cshm__list_free_item(list, place);

@@ -78,8 +78,7 @@ static inline int examine(const struct cshm_map *map, _Atomic uint64_t *entry, u
             return 0;
         }
         bool whole = cshm__item_load(map->region, cshm__entry_place(word), &item);
-        if (whole && item.key_length == key_length &&
-            cshm__equals(item.shared->bytes, key, key_length)) {
+        if (whole && item.key_length == key_length && cshm__equals(item.key, key, key_length)) {
             *out = (struct found){entry, word, item};
             return 1;
         }
@@ -134,6 +133,14 @@ static inline int look(const struct cshm_map *map, const struct cshm_map_shard *
     }
 }
 
+int cshm__map_look(const struct cshm_map *map, uint64_t hash, const void *key, uint64_t key_length,
+                   struct found *out)
+{
+    uint64_t word;
+    return look(map, &map->shared->shard[cshm__shard_of(map, hash)], hash, key, key_length, &word,
+                out);
+}
+
 int cshm_map_get(const cshm_map *map, const void *key, uint64_t key_length, void *buffer,
                  uint64_t capacity, uint64_t *length)
 {
@@ -148,7 +155,7 @@ int cshm_map_get(const cshm_map *map, const void *key, uint64_t key_length, void
         }
         bool fits = found.item.length <= capacity;
         if (fits) {
-            cshm__copy_out(buffer, cshm__item_value(&found.item), found.item.length);
+            cshm__copy_out(buffer, found.item.value, found.item.length);
         }
         if (cshm__found_is_current(&found) && cshm__table_is_current(shard, word)) {
             *length = found.item.length;
@@ -191,6 +198,9 @@ uint64_t cshm_map_changes(const cshm_map *map)
     uint64_t changes = 0;
     for (uint32_t i = 0; i < map->shards; i++) {
         changes += atomic_load_explicit(&map->shared->shard[i].changes, memory_order_acquire);
+    }
+    for (uint32_t i = 0; i < CSHM_MAP_STRIPES; i++) {
+        changes += atomic_load_explicit(&map->shared->stripe[i].changes, memory_order_acquire);
     }
     return changes;
 }
@@ -247,6 +257,10 @@ int cshm_map_create(cshm_region *region, const struct cshm_map_options *options,
         (void)cshm_heap_free(region, place);
         return status;
     }
+    for (uint32_t i = 0; i < shards; i++) {
+        /* Far from every other shard's, of whatever map: see map_word.c. */
+        shared->shard[i].generation = fold(shared->seed[0] ^ i, shared->seed[1] | 1) >> 4;
+    }
     shared->shards = shards;
     shared->type_tag = options == NULL ? 0 : options->type_tag;
     shared->magic = MAGIC;
@@ -275,7 +289,8 @@ int cshm_map_open(cshm_region *region, uint64_t offset, uint64_t type_tag, cshm_
                              shared,
                              {shared->seed[0], shared->seed[1]},
                              shards,
-                             32 - (uint32_t)__builtin_ctz(shards)};
+                             32 - (uint32_t)__builtin_ctz(shards),
+                             cshm__can_exchange()};
     *out = map;
     return 0;
 }

@@ -13,7 +13,7 @@ static void show(struct cshm_map_entry *entry, const struct found *found)
 {
     entry->where = found->entry;
     entry->word = found->word;
-    entry->value = (const void *)cshm__item_value(&found->item);
+    entry->value = (const void *)found->item.value;
     entry->length = found->item.length;
     entry->version = found->item.generation;
 }
@@ -57,6 +57,7 @@ static inline int enter(struct cshm_map *map, const void *key, uint64_t key_leng
         return status;
     }
     if (status == 1) {
+        cshm__map_hold(shard, &found.item);
         show(entry, &found);
     }
     return 0;
@@ -64,6 +65,10 @@ static inline int enter(struct cshm_map *map, const void *key, uint64_t key_leng
 
 static inline void leave(struct cshm_map *map, const struct cshm_map_entry *entry)
 {
+    if (entry->where != NULL && entry->length == 8) {
+        cshm__map_let_go(cshm__committed_pointer(map->region, cshm__entry_place(entry->word),
+                                                 sizeof(struct cshm_item)));
+    }
     cshm__guard_release(&shard_of(map, entry)->guard);
 }
 
@@ -76,11 +81,10 @@ static void set_in_place(struct cshm_map *map, struct cshm_map_entry *entry, con
     uint64_t word = cshm__word_of(value, 8);
     uint64_t place = cshm__entry_place(entry->word);
     struct cshm_item *item = cshm__committed_pointer(map->region, place, sizeof *item);
-    _Atomic uint64_t *there = item->bytes + cshm__words_for(entry->key_length);
     entry->version = cshm__map_next_generation(shard);
     atomic_store_explicit(&shard->pending_old, place, memory_order_release);
-    atomic_store_explicit(there, word, memory_order_release);                       /* the commit */
-    atomic_store_explicit(&item->generation, entry->version, memory_order_release); /* [check] */
+    atomic_store_explicit(&item->word, word, memory_order_release); /* the commit */
+    cshm__item_renew(item, entry->version);
 }
 
 /* An item that no entry names: the spare, or a new one. @returns 1, 0, or an error. */
@@ -143,7 +147,9 @@ static int set(struct cshm_map *map, struct cshm_map_entry *entry, const void *v
         uint64_t count = atomic_load_explicit(&shard->count, memory_order_relaxed);
         atomic_store_explicit(&shard->count, count + 1, memory_order_relaxed);
     }
-    show(entry, &(struct found){where, word, {item, generation, entry->key_length, length}});
+    struct found found = {.entry = where, .word = word};
+    (void)cshm__item_load(map->region, place, &found.item); /* as it was filled */
+    show(entry, &found);
     cshm__map_changed(map, shard);
     return 0;
 }
@@ -168,10 +174,21 @@ static void unset(struct cshm_map *map, struct cshm_map_entry *entry)
 
 /* ---- public ---- */
 
+static inline bool set_word(struct cshm_map *map, const void *key, uint64_t key_length,
+                            const void *value)
+{
+    struct cshm__word_change change = {.operand = cshm__word_of(value, 8)};
+    uint64_t before;
+    return cshm__map_change_word(map, key, key_length, change, &before);
+}
+
 int cshm_map_put(cshm_map *map, const void *key, uint64_t key_length, const void *value,
                  uint64_t length)
 {
     struct cshm_map_entry entry;
+    if (length == 8 && set_word(map, key, key_length, value)) {
+        return 1;
+    }
     int status = enter(map, key, key_length, &entry);
     if (status == 0) {
         bool there = entry.where != NULL;
@@ -198,6 +215,9 @@ int cshm_map_replace(cshm_map *map, const void *key, uint64_t key_length, const 
                      uint64_t length)
 {
     struct cshm_map_entry entry;
+    if (length == 8 && set_word(map, key, key_length, value)) {
+        return 0;
+    }
     int status = enter(map, key, key_length, &entry);
     if (status == 0) {
         status = entry.where == NULL ? -ENOENT : set(map, &entry, value, length);
@@ -248,25 +268,36 @@ int cshm_map_compare_exchange(cshm_map *map, const void *key, uint64_t key_lengt
     return status;
 }
 
-int cshm_map_fetch_add(cshm_map *map, const void *key, uint64_t key_length, int64_t delta,
-                       int64_t *before)
+static int add_locked(cshm_map *map, const void *key, uint64_t key_length, uint64_t delta,
+                      uint64_t *before)
 {
     struct cshm_map_entry entry;
-    uint64_t value = 0;
     int status = enter(map, key, key_length, &entry);
     if (status != 0) {
         return status;
     }
-    if (entry.value != NULL && entry.length != sizeof value) {
+    *before = 0;
+    if (entry.value != NULL && entry.length != sizeof *before) {
         status = -EINVAL;
     } else {
         if (entry.value != NULL) {
-            value = cshm__word_of(entry.value, sizeof value);
+            *before = cshm__word_of(entry.value, sizeof *before);
         }
-        uint64_t sum = value + (uint64_t)delta;
+        uint64_t sum = *before + delta;
         status = set(map, &entry, &sum, sizeof sum);
     }
     leave(map, &entry);
+    return status;
+}
+
+int cshm_map_fetch_add(cshm_map *map, const void *key, uint64_t key_length, int64_t delta,
+                       int64_t *before)
+{
+    struct cshm__word_change change = {.adds = true, .operand = (uint64_t)delta};
+    uint64_t value;
+    int status = cshm__map_change_word(map, key, key_length, change, &value)
+                     ? 0
+                     : add_locked(map, key, key_length, change.operand, &value);
     if (status == 0 && before != NULL) {
         *before = (int64_t)value;
     }

@@ -103,8 +103,7 @@ static void renew(struct cshm_map *map, struct cshm_map_shard *shard, uint64_t p
 {
     struct cshm_item *item = cshm_heap_pointer(map->region, place, sizeof(struct cshm_item));
     if (item != NULL) {
-        atomic_store_explicit(&item->generation, cshm__map_next_generation(shard),
-                              memory_order_release);
+        cshm__item_renew(item, cshm__map_next_generation(shard));
     }
 }
 
@@ -175,6 +174,7 @@ void cshm__map_empty(struct cshm_map *map, struct cshm_map_shard *shard)
     uint64_t word = atomic_load_explicit(&shard->table, memory_order_relaxed);
     uint64_t spare = atomic_load_explicit(&shard->spare, memory_order_relaxed);
     if (word != 0) {
+        cshm__map_hold_all(map, shard);
         atomic_store_explicit(&shard->pending_table, word, memory_order_release);
         atomic_store_explicit(&shard->table, 0, memory_order_release); /* [table]: the commit */
         settle_table(map, shard);

@@ -58,7 +58,7 @@ static int copy_entry(struct cshm_map *map, const struct table *to, uint64_t wor
         return -EPROTO;
     }
     /* Under the lock the key is nobody's to change. */
-    uint64_t hash = cshm__map_hash(map, (const void *)item.shared->bytes, item.key_length);
+    uint64_t hash = cshm__map_hash(map, (const void *)item.key, item.key_length);
     _Atomic uint64_t *entry = free_entry(to, hash, NULL);
     if (entry == NULL) {
         return -ENOSPC;

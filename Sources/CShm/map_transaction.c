@@ -212,8 +212,8 @@ static int look(struct cshm_map *map, struct cshm_map_step *step)
 {
     struct table table;
     struct found found;
-    uint64_t word =
-        atomic_load_explicit(&map->shared->shard[step->shard].table, memory_order_relaxed);
+    struct cshm_map_shard *shard = &map->shared->shard[step->shard];
+    uint64_t word = atomic_load_explicit(&shard->table, memory_order_relaxed);
     int status = 0;
     if (word != 0) {
         status = cshm__table_view(map, word, &table)
@@ -226,9 +226,10 @@ static int look(struct cshm_map *map, struct cshm_map_step *step)
     step->length = 0;
     step->version = 0;
     if (status == 1) {
+        cshm__map_hold(shard, &found.item);
         step->where = found.entry;
         step->word = found.word;
-        step->value = (const void *)cshm__item_value(&found.item);
+        step->value = (const void *)found.item.value;
         step->length = found.item.length;
         step->version = found.item.generation;
     }

@@ -2,7 +2,8 @@
  * SPDX-License-Identifier: Apache-2.0
  *
  * What the map's files share. map.c has create, open and reading; map_shard.c what a shard's lock
- * guards, and its recovery; map_table.c tables; map_change.c what changes one key;
+ * guards, and its recovery; map_table.c tables; map_change.c what changes one key; map_word.c what
+ * changes a value of one word without the lock;
  * map_transaction.c what changes several; map_walk.c what goes through all of them.
  */
 #ifndef CSHM_MAP_VIEW_H
@@ -18,7 +19,8 @@ struct cshm_map {
     struct cshm_map_shared *shared;
     uint64_t seed[2];
     uint32_t shards;
-    uint32_t shift; /* from a hash's upper half to its shard */
+    uint32_t shift;    /* from a hash's upper half to its shard */
+    bool can_exchange; /* words need no lock to be changed */
 };
 
 /* A table as checked: nothing read through it leaves committed memory. */
@@ -142,6 +144,27 @@ uint64_t cshm__map_hash(const struct cshm_map *map, const void *key, uint64_t le
  * -EPROTO. */
 int cshm__map_find(const struct cshm_map *map, const struct table *table, uint64_t hash,
                    const void *key, uint64_t key_length, struct found *out);
+
+/* Finds a key without a lock. @returns 1, 0 or -EPROTO; a found item is to be looked at again. */
+int cshm__map_look(const struct cshm_map *map, uint64_t hash, const void *key, uint64_t key_length,
+                   struct found *out);
+
+/* ---- map_word.c ---- */
+/* How a value of one word is changed. */
+struct cshm__word_change {
+    bool adds; /* or sets */
+    uint64_t operand;
+};
+/* Changes a value of one word without the lock. @returns whether it did; if not, for whatever
+ * reason, the lock has to be taken. */
+bool cshm__map_change_word(struct cshm_map *map, const void *key, uint64_t key_length,
+                           struct cshm__word_change change, uint64_t *before);
+/* With the shard's lock: from now on nobody changes a found word without it. */
+void cshm__map_hold(struct cshm_map_shard *shard, struct item *item);
+/* Others may again. */
+void cshm__map_let_go(struct cshm_item *item);
+/* Holds all that a table names, which is about to go. */
+void cshm__map_hold_all(struct cshm_map *map, struct cshm_map_shard *shard);
 
 /* ---- map_shard.c ---- */
 int cshm__map_lock_shard(struct cshm_map *map, struct cshm_map_shard *shard);

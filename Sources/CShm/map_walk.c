@@ -19,8 +19,8 @@ static int copy_entry(const struct cshm_map *map, const _Atomic uint64_t *entry,
     bool whole = cshm__item_load(map->region, cshm__entry_place(word), item);
     bool fits = whole && item->key_length + item->length <= capacity;
     if (fits) {
-        cshm__copy_out(buffer, item->shared->bytes, item->key_length);
-        cshm__copy_out((uint8_t *)buffer + item->key_length, cshm__item_value(item), item->length);
+        cshm__copy_out(buffer, item->key, item->key_length);
+        cshm__copy_out((uint8_t *)buffer + item->key_length, item->value, item->length);
     }
     if (atomic_load_explicit(entry, memory_order_relaxed) != word || /* [check] */
         (whole && !cshm__item_is_current(item))) {

@@ -274,6 +274,25 @@ ATOMIC(16);
 ATOMIC(32);
 ATOMIC(64);
 
+#if defined(__x86_64__)
+__extension__ typedef __int128 pair_t;
+pair_t __tsan_atomic128_compare_exchange_val(volatile pair_t *, pair_t, pair_t, int, int);
+pair_t __tsan_atomic128_compare_exchange_val(volatile pair_t *address, pair_t expected,
+                                             pair_t desired, int order __attribute__((unused)),
+                                             int failure __attribute__((unused)))
+{
+    __extension__ typedef unsigned __int128 both;
+    uint64_t low = (uint64_t)expected;
+    uint64_t high = (uint64_t)((both)expected >> 64);
+    PASS(address);
+    __asm__ volatile("lock cmpxchg16b %[pair]"
+                     : [pair] "+m"(*address), "+a"(low), "+d"(high)
+                     : "b"((uint64_t)desired), "c"((uint64_t)((both)desired >> 64))
+                     : "memory", "cc");
+    return (pair_t)((both)high << 64 | low);
+}
+#endif
+
 /* ---- what points.awk makes CShm call in the place of the C library ---- */
 
 #define WRAP(result, name, ...)       \

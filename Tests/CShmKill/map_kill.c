@@ -209,6 +209,23 @@ static int add(struct world *world)
     return cshm_map_fetch_add(world->handle, &keys[0], sizeof keys[0], 1, NULL);
 }
 
+static int set_word(struct world *world)
+{
+    uint64_t word = 2;
+    return cshm_map_put(world->handle, &keys[0], sizeof keys[0], &word, sizeof word);
+}
+
+static int set_word_under_lock(struct world *world)
+{
+    struct cshm_map_entry entry;
+    CHECK_EQ(cshm_map_lock(world->handle, &keys[0], sizeof keys[0], &entry), 0);
+    CHECK_EQ(*(const uint64_t *)entry.value, 1);
+    uint64_t word = 2;
+    int status = cshm_map_entry_set(world->handle, &entry, &word, sizeof word);
+    cshm_map_unlock(world->handle, &entry);
+    return status;
+}
+
 static int put_odd(struct world *world)
 {
     return cshm_map_put(world->handle, "odd", 3, "length", 6);
@@ -493,6 +510,18 @@ const struct scenario map_scenarios[] = {
      .check = check_added,
      .meanwhile = read_words,
      .pairs = 1},
+    {.name = "put_of_a_word",
+     .setup = make_words,
+     .operate = set_word,
+     .recover = write_next,
+     .check = check_added,
+     .meanwhile = read_words},
+    {.name = "set_of_a_word_under_lock",
+     .setup = make_words,
+     .operate = set_word_under_lock,
+     .recover = write_next,
+     .check = check_added,
+     .meanwhile = read_words},
     {.name = "freeze",
      .setup = make_three,
      .operate = freeze,

@@ -397,6 +397,38 @@ static void locks(void)
 
 enum { ADDS = 20000, COUNTERS = 5 };
 
+static uint64_t next_of(const void *value)
+{
+    return (value == NULL ? 0 : *(const uint64_t *)value) + 1;
+}
+
+static int add_under_the_lock(cshm_map *map, uint64_t key)
+{
+    struct cshm_map_entry entry;
+    int status = cshm_map_lock(map, &key, 8, &entry);
+    if (status == 0) {
+        uint64_t value = next_of(entry.value);
+        status = cshm_map_entry_set(map, &entry, &value, 8);
+        cshm_map_unlock(map, &entry);
+    }
+    return status;
+}
+
+static int add_in_a_transaction(cshm_map *map, uint64_t key)
+{
+    struct cshm_map_step step = {.key = &key, .key_length = 8};
+    int status = cshm_map_begin(map, &step, 1);
+    if (status == 0) {
+        uint64_t value = next_of(step.value);
+        step.action = CSHM_MAP_SET;
+        step.new_value = &value;
+        step.new_length = 8;
+        status = cshm_map_commit(map, &step, 1);
+    }
+    return status;
+}
+
+/* In every way there is, of which one needs no lock. */
 static void add(cshm_region *region, void *context)
 {
     cshm_map *map = NULL;
@@ -405,15 +437,12 @@ static void add(cshm_region *region, void *context)
     }
     for (uint64_t i = 0; i < ADDS; i++) {
         uint64_t key = i % COUNTERS;
-        struct cshm_map_entry entry;
-        if (cshm_map_lock(map, &key, 8, &entry) != 0) {
+        int status = i % 8 == 0   ? add_under_the_lock(map, key)
+                     : i % 8 == 4 ? add_in_a_transaction(map, key)
+                                  : cshm_map_fetch_add(map, &key, 8, 1, NULL);
+        if (status != 0) {
             _exit(1);
         }
-        uint64_t value = (entry.value == NULL ? 0 : *(const uint64_t *)entry.value) + 1;
-        if (cshm_map_entry_set(map, &entry, &value, 8) != 0) {
-            _exit(1);
-        }
-        cshm_map_unlock(map, &entry);
     }
 }
 
@@ -436,6 +465,71 @@ static void counts_between_processes(void)
         CHECK_EQ(value, 4 * ADDS / COUNTERS);
     }
     cshm_map_close(map);
+    cshm_region_close(region);
+}
+
+/* Removes a counter. @returns what it was. */
+static uint64_t take(cshm_map *map, uint64_t key)
+{
+    struct cshm_map_entry entry;
+    CHECK_EQ(cshm_map_lock(map, &key, 8, &entry), 0);
+    uint64_t value = entry.value == NULL ? 0 : *(const uint64_t *)entry.value;
+    cshm_map_entry_remove(map, &entry);
+    cshm_map_unlock(map, &entry);
+    return value;
+}
+
+static void takes_what_processes_add(void)
+{
+    cshm_region *region = make_region(16u << 20);
+    uint64_t offset = 0;
+    uint64_t taken = 0;
+    cshm_map *map = make_map(region, &offset);
+    pid_t children[2] = {spawn(region, add, &offset), spawn(region, add, &offset)};
+    while (taken < ADDS / 2) {
+        for (uint64_t key = 0; key < COUNTERS; key++) {
+            taken += take(map, key);
+        }
+    }
+    for (int i = 0; i < 2; i++) {
+        expect_success(children[i]);
+    }
+    for (uint64_t key = 0; key < COUNTERS; key++) {
+        taken += take(map, key);
+    }
+    CHECK_EQ(taken, 2 * ADDS);
+    cshm_map_close(map);
+    cshm_region_close(region);
+}
+
+static void tells_of_words(void)
+{
+    cshm_region *region = make_region(16u << 20);
+    uint64_t offset = 0;
+    cshm_map *map = make_map(region, &offset);
+    struct cshm_map_watch key = {.map = map, .key = "key", .key_length = 3};
+    struct cshm_map_watch all = {.map = map};
+    for (int64_t i = 0; i < 5; i++) {
+        uint64_t version = 0;
+        int64_t before = 0;
+        all.version = cshm_map_changes(map);
+        CHECK_EQ(i % 2 == 0 ? cshm_map_fetch_add(map, "key", 3, 0, &before)
+                            : cshm_map_put(map, "key", 3, &(int64_t){0}, 8),
+                 i % 2);
+        CHECK_EQ(before, 0);
+        CHECK_EQ(cshm_map_wait_until(&all, 0), 0);
+        CHECK_EQ(cshm_map_wait_until(&key, 0), 0);
+        CHECK_EQ(cshm_map_version(map, "key", 3, &version), 0);
+        CHECK(version > key.version);
+        key.version = version;
+    }
+    CHECK_EQ(cshm_map_remove(map, "key", 3), 0);
+    CHECK_EQ(cshm_map_replace(map, "key", 3, &(int64_t){0}, 8), -ENOENT);
+    CHECK_EQ(cshm_map_insert(map, "key", 3, &(int64_t){0}, 8), 0);
+    uint64_t version = 0;
+    CHECK_EQ(cshm_map_version(map, "key", 3, &version), 0);
+    CHECK(version > key.version);
+    cshm_map_destroy(map);
     cshm_region_close(region);
 }
 
@@ -578,6 +672,8 @@ const struct test map_tests[] = {
     {"freezes_keys_that_change_in_turn", freezes},
     {"takes_damage_without_a_crash_or_an_endless_loop", takes_damage},
     {"counts_atomically_from_four_processes", counts_between_processes},
+    {"takes_what_processes_add", takes_what_processes_add},
+    {"tells_of_words_that_are_changed", tells_of_words},
     {"reads_whole_values_while_threads_replace_them", reads_while_threads_replace},
     {"reads_and_walks_while_another_process_grows_it", reads_while_a_process_grows},
     {NULL, NULL},

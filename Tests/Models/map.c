@@ -5,8 +5,10 @@
  * readers without it. A table has one bucket of two entries; an entry is {generation, block}.
  *
  *   A  put key 1   B  put key 2   a  remove key 1   b  remove key 2   G  grow   r  read key 1
+ *   +  add to key 1 without the lock   u  add to it under the lock   W  remove, put and add under it
  *
- * What a replacement frees becomes the spare of the next one; or, in place, a value is one word.
+ * What a replacement frees becomes the spare of the next one; or, in place, a value is one word, which
+ * is changed without the lock together with its item's generation (map_word.c).
  *
  * Checked: a reader gets a value of its key, whole, that was current at some instant of its call,
  * or rightly none; readers do not wait and end; recovery keeps what was committed, gives all blocks
@@ -26,6 +28,10 @@ enum mutation {
     NO_GENERATION,
     NAMED_SPARE_STAYS,
     SPARE_IS_FREED,
+    NOTHING_IS_HELD,
+    NO_GUARD_CHECK,
+    NUMBERS_TWICE,
+    ONLY_THE_VALUE,
 };
 
 struct config {
@@ -46,10 +52,14 @@ struct word {
 
 enum { FREE, OWNED, LINKED };
 
+/* What else the word of an item's generation says. */
+enum { LOOSE, HELD, NO_ITEM };
+
 /* Whatever it was for, it keeps its bytes until the next user writes them: what is read as a
  * table may be an item by now, and the other way round. */
 struct block {
     uint8_t state;
+    uint8_t hold;
     union {
         struct word entry[ENTRIES];
         struct {
@@ -70,6 +80,7 @@ struct thread {
     struct word seen;
     struct word table;
     uint8_t generation;
+    uint8_t hold;
     uint8_t value[2];
     uint8_t current; /* ghost: bits, the values of key 1 during this read */
 };
@@ -237,6 +248,52 @@ static void find_locked(const struct state *s, struct thread *me)
     me->at = me->seen.block != 0 ? me->at : me->free_at;
 }
 
+/* Nobody else changes what was found, from now on. */
+static bool hold(struct state *s, uint32_t self)
+{
+    struct thread *me = &s->thread[self];
+    struct block *item = &s->block[me->seen.block - 1];
+    BEGIN;
+    if (me->seen.block == 0 || !config->in_place || config->mutation == NOTHING_IS_HELD) {
+        RETURN;
+    }
+    STEP("[held] hold block %u", me->seen.block - 1);
+    item->hold = HELD;
+    if (item->generation > s->next_generation && config->mutation != NUMBERS_TWICE) {
+        s->next_generation = item->generation;
+    }
+    END;
+}
+
+static bool let_go(struct state *s, uint32_t self)
+{
+    struct thread *me = &s->thread[self];
+    BEGIN;
+    if (me->seen.block != 0 && config->in_place) {
+        STEP("let go of block %u", me->seen.block - 1);
+        s->block[me->seen.block - 1].hold = LOOSE;
+    }
+    END;
+}
+
+/* Reads, then stores, as if nobody else could. */
+static bool add_locked(struct state *s, uint32_t self)
+{
+    struct thread *me = &s->thread[self];
+    struct block *item = &s->block[me->seen.block - 1];
+    BEGIN;
+    STEP("read the item's word");
+    me->value[0] = item->value[0];
+    STEP("pending_old = %u", me->seen.block - 1);
+    s->pending_old = me->seen.block;
+    STEP("the item's word");
+    item->value[0] = item->value[1] = me->value[0] + 1;
+    becomes(s, 1, s->value_now + 1);
+    STEP("the item's generation");
+    item->generation = ++s->next_generation;
+    END;
+}
+
 static bool set_in_place(struct state *s, uint32_t self)
 {
     struct thread *me = &s->thread[self];
@@ -259,8 +316,10 @@ static bool set_locked(struct state *s, uint32_t self)
     struct word *entry = &s->block[s->table.block - 1].entry[me->at];
     BEGIN;
     find_locked(s, me);
+    CALL(hold(s, self));
     if (me->seen.block != 0 && config->in_place) {
         CALL(set_in_place(s, self));
+        CALL(let_go(s, self));
         RETURN;
     }
     if (s->spare != 0) {
@@ -272,6 +331,7 @@ static bool set_locked(struct state *s, uint32_t self)
     STEP("fill the item");
     made->key = me->key;
     made->generation = ++s->next_generation;
+    made->hold = LOOSE;
     STEP("half of its value");
     made->value[0] = ++s->value_next;
     STEP("the other half");
@@ -311,6 +371,7 @@ static bool remove_locked(struct state *s, uint32_t self)
     if (me->seen.block == 0) {
         RETURN;
     }
+    CALL(hold(s, self));
     STEP("pending_old = %u", me->seen.block - 1);
     s->pending_old = me->seen.block;
     STEP("[entry] entry %u = 0", me->at);
@@ -326,6 +387,7 @@ static bool grow(struct state *s, uint32_t self)
     BEGIN;
     CALL(allocate(s, self));
     STEP("clear the new table");
+    s->block[me->made - 1].hold = NO_ITEM;
     s->block[me->made - 1].entry[0] = s->block[me->made - 1].entry[1] = (struct word){0};
     me->free_at = 0;
     for (me->at = 0; me->at < ENTRIES; me->at++) {
@@ -348,14 +410,44 @@ static bool grow(struct state *s, uint32_t self)
     END;
 }
 
+static bool update(struct state *s, uint32_t self)
+{
+    struct thread *me = &s->thread[self];
+    BEGIN;
+    find_locked(s, me);
+    if (me->seen.block != 0) {
+        CALL(hold(s, self));
+        CALL(add_locked(s, self));
+        CALL(let_go(s, self));
+    }
+    END;
+}
+
+/* What is put is not held, and no more anybody else's to change until the lock is released. */
+static bool put_and_add(struct state *s, uint32_t self)
+{
+    struct thread *me = &s->thread[self];
+    BEGIN;
+    CALL(remove_locked(s, self));
+    me->from_spare = 0;
+    CALL(set_locked(s, self));
+    find_locked(s, me);
+    CALL(add_locked(s, self));
+    END;
+}
+
 static bool write(struct state *s, uint32_t self, char letter)
 {
     struct thread *me = &s->thread[self];
     BEGIN;
     CALL(lock(s, self));
-    me->key = letter == 'A' || letter == 'a' ? 1 : 2;
+    me->key = letter == 'B' || letter == 'b' ? 2 : 1;
     if (letter == 'G') {
         CALL(grow(s, self));
+    } else if (letter == 'u' || letter == '+') {
+        CALL(update(s, self));
+    } else if (letter == 'W') {
+        CALL(put_and_add(s, self));
     } else if (letter == 'A' || letter == 'B') {
         CALL(set_locked(s, self));
     } else {
@@ -383,6 +475,7 @@ static bool find(struct state *s, uint32_t self)
             }
             STEP("is block %u an item of the key?", me->seen.block - 1);
             me->generation = s->block[me->seen.block - 1].generation;
+            me->hold = s->block[me->seen.block - 1].hold;
             if (s->block[me->seen.block - 1].key == 1) {
                 RETURN;
             }
@@ -440,6 +533,55 @@ static bool read(struct state *s, uint32_t self)
     END;
 }
 
+/* ---- changing a word without the lock ---- */
+
+static bool exchange(struct state *s, const struct thread *me)
+{
+    struct block *item = &s->block[me->seen.block - 1];
+    bool is_same = item->hold == LOOSE && item->generation == me->generation;
+    if (item->value[0] != me->value[0] || !(is_same || config->mutation == ONLY_THE_VALUE)) {
+        return false;
+    }
+    item->generation++;
+    item->value[0] = item->value[1] = me->value[0] + 1;
+    becomes(s, 1, s->value_now + 1);
+    return true;
+}
+
+static bool add(struct state *s, uint32_t self)
+{
+    struct thread *me = &s->thread[self];
+    BEGIN;
+    for (;;) {
+        STEP("[table] load the table");
+        me->table = s->table;
+        CALL(find(s, self));
+        if (me->seen.block == 0) {
+            STEP("[check] is the table as it was?");
+            if (same(s->table, me->table)) {
+                RETURN;
+            }
+            continue;
+        }
+        STEP("[guard] is the lock needed?");
+        if (me->hold != LOOSE || (s->holder != 0 && config->mutation != NO_GUARD_CHECK)) {
+            CALL(write(s, self, '+'));
+            RETURN;
+        }
+        STEP("load the value");
+        me->value[0] = s->block[me->seen.block - 1].value[0];
+        STEP("[check] is entry %u as it was?", me->at);
+        if (!same(s->block[me->table.block - 1].entry[me->at], me->seen)) {
+            continue;
+        }
+        STEP("[held] exchange block %u", me->seen.block - 1);
+        if (exchange(s, me)) {
+            break;
+        }
+    }
+    END;
+}
+
 static bool run(void *state, uint32_t self)
 {
     struct state *s = state;
@@ -449,6 +591,8 @@ static bool run(void *state, uint32_t self)
     for (; script[me->operation] != '\0'; me->operation++) {
         if (script[me->operation] == 'r') {
             CALL(read(s, self));
+        } else if (script[me->operation] == '+') {
+            CALL(add(s, self));
         } else {
             CALL(write(s, self, script[me->operation]));
         }
@@ -520,6 +664,7 @@ static void init(void *state)
     struct state *s = state;
     s->table.block = 1;
     s->block[0].state = LINKED;
+    s->block[0].hold = NO_ITEM;
 }
 
 #define CASE(name, error, is_long, ...) \
@@ -536,6 +681,16 @@ static const struct model_case cases[] = {
     CASE("in place", NULL, false, {"AAaA", "rr", "A"}, .deaths = 1, .in_place = true),
     CASE("in place, two deaths", NULL, true, {"AA", "aBG", "Ar"}, .deaths = 2, .in_place = true),
 
+    CASE("adds", NULL, false, {"A+", "+", "u"}, .deaths = 1, .in_place = true),
+    CASE("adds and reads", NULL, false, {"A+u", "+r"}, .deaths = 1, .in_place = true),
+    CASE("adds, removed meanwhile", NULL, false, {"A+aB", "+r"}, .deaths = 1, .in_place = true),
+    CASE("adds, put anew meanwhile", NULL, false, {"AWW", "+r"}, .deaths = 1, .in_place = true),
+    CASE("adds of three", NULL, true, {"A++", "+r", "ua"}, .deaths = 1, .in_place = true),
+    CASE("adds, removed and put meanwhile", NULL, true, {"A+aB", "+r", "A"}, .deaths = 1,
+         .in_place = true),
+    CASE("adds, growing", NULL, true, {"AG+G", "+aA", "u"}, .deaths = 1, .in_place = true),
+    CASE("adds, two deaths", NULL, true, {"A+", "u+", "W+"}, .deaths = 2, .in_place = true),
+
     CASE("a spare that is named stays one", "has not what was put", false, {"AAA", "Ar"},
          .deaths = 1, .mutation = NAMED_SPARE_STAYS),
     CASE("the spare is freed by the next writer", "the spare was freed", false, {"AAA", "A"},
@@ -551,6 +706,14 @@ static const struct model_case cases[] = {
     CASE("the entry is not looked at again", "torn", false, {"AAA", "r"},
          .mutation = NO_ENTRY_CHECK),
     CASE("words without generations", "torn", false, {"AAA", "r"}, .mutation = NO_GENERATION),
+    CASE("who adds is not held off", "has not what was put", false, {"Au", "+"}, .in_place = true,
+         .mutation = NOTHING_IS_HELD),
+    CASE("the guard is not looked at", "has not what was put", false, {"AW", "+"}, .in_place = true,
+         .mutation = NO_GUARD_CHECK),
+    CASE("a number is given twice", "has not what was put", false, {"A+aB", "+"}, .in_place = true,
+         .mutation = NUMBERS_TWICE),
+    CASE("only the value is compared", "has not what was put", false, {"AaB", "+"},
+         .in_place = true, .mutation = ONLY_THE_VALUE),
     {0},
 };
 

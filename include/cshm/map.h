@@ -12,18 +12,21 @@
  * one store of one word, and a reader needs no lock: it copies the item out and takes the copy only
  * if the entry, the item's own generation and the shard's table are still what they were. Readers
  * write nothing and wait for nobody. A value of 8 bytes that is replaced by another of 8 is stored
- * in place: that is one word, too.
+ * in place: that is one word, too. Where the CPU exchanges 16 bytes at once (x86-64), putting such a
+ * value and adding to it take no lock: value and version change by one instruction, unless somebody
+ * has the shard's lock, for which they then wait as everybody does.
  *
  * A *transaction* changes several keys, all or none. It locks their shards in order, writes what each
  * entry is to name into a log, and commits by one store in that; then it stores the entries, one
  * after the other, as others may see.
  *
- * Each change gives its key a new *version*, greater than any before in that shard; one that is
- * absent has version 0. Who watches sleeps on one word of the map, which writers only look at.
+ * Each change gives its key a new *version*, greater than any that it had before; one that is absent has
+ * version 0. Who watches sleeps on one word of the map, which writers only look at.
  *
  * Who writes what
  * ---------------
  *   items, before an entry names them    the writer that made them
+ *   an item's generation and word        whoever exchanges both at once
  *   all else                             the holder of the shard's lock
  *
  * If a process dies
@@ -34,7 +37,8 @@
  * committed transaction left to do it does, and what one that was not committed prepared it frees. The
  * log is freed with the first of the transaction's shards, when all others are done. Readers are not
  * held up by a dead nor by a stopped writer; other writers of the same shard wait for a stopped
- * one. The lock belongs to a process: a thread that ends between cshm_map_lock() and
+ * one. Who dies having exchanged a word may not have told those who watch the whole map: they are told
+ * with its next change. The lock belongs to a process: a thread that ends between cshm_map_lock() and
  * cshm_map_unlock() keeps it locked until its process ends.
  */
 #ifndef CSHM_MAP_H

@@ -64,7 +64,14 @@ bool cshm__byte_is_locked(int fd, uint32_t index);
 uint64_t cshm__pid_namespace(void);
 uint64_t cshm__default_capacity(void);
 int cshm__random(void *bytes, size_t length);
-void cshm__pause(void);
+static inline void cshm__pause(void)
+{
+#if defined(__x86_64__)
+    __builtin_ia32_pause();
+#else
+    __asm__ volatile("yield");
+#endif
+}
 /* Asks for a line that is about to be changed, and that another CPU has. Read first, it would come
  * twice: to be shared, and then to be this CPU's alone. The place need not be anybody's memory. */
 static inline void cshm__ask_to_write(const void *place)

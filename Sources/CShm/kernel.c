@@ -221,15 +221,6 @@ int cshm__random(void *bytes, size_t length)
     return getrandom(bytes, length, 0) == (ssize_t)length ? 0 : -EIO;
 }
 
-void cshm__pause(void)
-{
-#if defined(__x86_64__)
-    __builtin_ia32_pause();
-#else
-    __asm__ volatile("yield");
-#endif
-}
-
 uint64_t cshm__ticks(void)
 {
 #if defined(__x86_64__)

@@ -36,7 +36,8 @@ enum {
     SLICE_NS = 25000000,
     UNSEEN_SLICE_NS = 1000000,
     PAUSING_TICKS = 3000, /* 1 us, more or less: looking as often as a CPU can */
-    PATIENCE_NS = 40000,  /* then this long: giving the CPU to whoever wants it, between looks */
+    LOOKS = 16, /* from one reading of the counter to the next, which takes as long as some */
+    PATIENCE_NS = 40000, /* then this long: giving the CPU to whoever wants it, between looks */
     SHORT_PATIENCE_NS = 1000, /* or this, where waits are usually long */
     LONG_NS = 100000,         /* if waits usually take this long, patience does not pay */
     LATE = 8,   /* so many waits in a row that outlasted the pausing: no more pausing */
@@ -171,13 +172,13 @@ static int64_t min_of(int64_t a, int64_t b)
     return a < b ? a : b;
 }
 
-/* Looks as often as it can; nothing but the looks and a counter register, which is read at once. */
+/* Looks as often as it can, and now and then at a counter register. */
 static int wait_pausing(int (*attempt)(void *), void *context)
 {
     uint64_t start = cshm__ticks();
     int status;
     do {
-        for (int i = 0; i < 4; i++) {
+        for (int i = 0; i < LOOKS; i++) {
             cshm__pause();
             status = attempt(context);
             if (status != -EAGAIN) {

@@ -72,6 +72,7 @@ static uint64_t lay_out(cshm_ring *ring, uint32_t capacity, uint32_t slot_size)
     ring->window_stride = window_stride_for(slot_size);
     ring->word_at = word_place_for(slot_size);
     ring->bytes_at = word_comes_last(slot_size) ? 0 : 16;
+    ring->other_at = word_comes_last(slot_size) ? 0 : 64;
     ring->lap_bits = (uint32_t)__builtin_ctz(ring->window_slots);
     uint64_t row = whole_lines((uint64_t)ring->window_slots * ring->window_stride);
     uint64_t lengths = row + whole_lines((uint64_t)capacity * ring->stride);

@@ -240,6 +240,15 @@ static void plan(cshm_ring *ring)
     ring->plain_room = ring->in_window || ring->odd || ring->longs != 0 ? ring->next : end;
 }
 
+/* The next long message begins where the consumer read one: asked for now, that is here when it is
+ * written. A damaged word asks for any place, which does no harm. */
+static void prepare_next_block(const cshm_ring *ring)
+{
+    const _Atomic uint64_t *holder = cshm__ring_block(ring, ring->next, ring->in_window);
+    uint64_t block = atomic_load_explicit(holder, memory_order_relaxed);
+    cshm__ask_to_write((const void *)((uintptr_t)ring->region->base + block));
+}
+
 static void publish(cshm_ring *ring, uint32_t count)
 {
     if (ring->in_window) {
@@ -252,6 +261,9 @@ static void publish(cshm_ring *ring, uint32_t count)
     }
     plan(ring);
     wake_consumer(ring);
+    if (__builtin_expect(ring->longs != 0, 0)) {
+        prepare_next_block(ring);
+    }
 }
 
 /* ---- public ---- */
@@ -295,9 +307,31 @@ void cshm_ring_commit(cshm_ring *ring)
     cshm_ring_commit_many(ring, 1);
 }
 
+/* Whether the next message goes to the window, as do the one after it and all that lies beside it. */
+static inline bool stays_in_window(const cshm_ring *ring, uint64_t length)
+{
+    return ring->in_window && length == ring->slot_size && !ring->odd && ring->longs == 0 &&
+           inside(ring) + 1 < ring->window_slots && may_put(ring, ring->next);
+}
+
+static int put_in_window(cshm_ring *ring, const void *data, uint64_t length)
+{
+    uint64_t position = ring->next;
+    cshm__ring_copy(cshm__ring_place(ring, position, true), data, length);
+    ring->first_odd = 0;
+    publish_in_window(ring, false);
+    store_tail(ring, position + 1);
+    ring->plain_room = position + 1;
+    wake_consumer(ring);
+    return 0;
+}
+
 static __attribute__((noinline)) int put_with_care(cshm_ring *ring, const void *data,
                                                    uint64_t length)
 {
+    if (stays_in_window(ring, length)) {
+        return put_in_window(ring, data, length);
+    }
     void *place = NULL;
     int status = claim(ring, 0, length, &place);
     if (status == 0) {
@@ -327,7 +361,7 @@ int cshm_ring_try_put(cshm_ring *ring, const void *data, uint64_t length)
         return put_plainly(ring, data, length);
     }
     /* A word: to call memcpy, and to save registers for that, would cost more than all the rest. */
-    memcpy(cshm__ring_row_slot(ring, ring->next), data, 8);
+    memcpy(cshm__ring_row_word(ring, ring->next), data, 8);
     store_tail(ring, ring->next + 1);
     wake_consumer(ring);
     return 0;

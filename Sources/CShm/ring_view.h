@@ -42,6 +42,8 @@
 #ifndef CSHM_RING_VIEW_H
 #define CSHM_RING_VIEW_H
 
+#include <string.h>
+
 #include <cshm/ring.h>
 
 #include "internal.h"
@@ -68,7 +70,9 @@ struct cshm_ring {
     uint32_t word_at;  /* within a slot of the window; its length is in front of it */
     uint32_t bytes_at; /* within a slot of the window */
     uint32_t lap_bits; /* of the window */
-    uint8_t pad0[CSHM_LINE - 80];
+    uint32_t
+        other_at; /* within a slot of the window: in the line that its word is not in, if any */
+    uint8_t pad0[CSHM_LINE - 84];
     /* the producer's */
     uint64_t put_as;     /* the stamp of its role, or CSHM_RING_NO_ROLE */
     uint64_t next;       /* position of the next message */
@@ -133,6 +137,12 @@ static inline uint8_t *cshm__ring_row_slot(const cshm_ring *ring, uint64_t posit
     return ring->row + (position & (ring->capacity - 1)) * ring->stride;
 }
 
+/* The same, of a row of words, whose stride need not be looked up. */
+static inline uint8_t *cshm__ring_row_word(const cshm_ring *ring, uint64_t position)
+{
+    return ring->row + (position & (ring->capacity - 1)) * 8;
+}
+
 /* Where a message's length is, if it has one of its own. */
 static inline _Atomic uint64_t *cshm__ring_length(const cshm_ring *ring, uint64_t position,
                                                   bool in_window)
@@ -146,6 +156,18 @@ static inline _Atomic uint64_t *cshm__ring_block(const cshm_ring *ring, uint64_t
 {
     return &ring->blocks[in_window ? position & (ring->window_slots - 1)
                                    : ring->window_slots + (position & (ring->capacity - 1))];
+}
+
+/* The slot's size is no variable where it is a usual one: a call of memcpy takes as long as the copy. */
+static inline void cshm__ring_copy(void *to, const void *from, uint64_t size)
+{
+    if (size == 8) {
+        memcpy(to, from, 8);
+    } else if (size == 64) {
+        memcpy(to, from, 64);
+    } else {
+        memcpy(to, from, size);
+    }
 }
 
 static inline void *cshm__ring_place(const cshm_ring *ring, uint64_t position, bool in_window)

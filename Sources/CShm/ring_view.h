@@ -30,7 +30,7 @@
  * Death of a producer, after each of its stores:
  *
  *   a block is allocated for blocks[i]   OWNED by the dead and not named: the sweep frees it
- *   blocks[i] names it; it is linked     the sweep links it; the slot's next use frees it
+ *   blocks[i] names it; it is linked     the sweep links it; the slot's next use takes or frees it
  *   a block is freed                     blocks[i] names it still, but its cell names no holder, so
  *                                        that freeing it again does nothing
  *   odd_from                             all that its successor puts has a length of its own

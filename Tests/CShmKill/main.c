@@ -44,6 +44,7 @@
     X(lanes)       \
     X(broadcast)   \
     X(board)       \
+    X(board_look)  \
     X(slot)        \
     X(map)         \
     X(transaction) \

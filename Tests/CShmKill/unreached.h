@@ -50,8 +50,6 @@ static const struct unreached unreached[] = {
     {"lockwatch.c", "report", "", "private"},
     {"lockwatch.c", "cshm__lockwatch_acquired", "own->more", "private"},
     {"lockwatch.c", "cshm__lockwatch_releases", "own->more", "private"},
-    /* whoever gets there waits for work: board_idle_test.c kills and stops him */
-    {"board_work.c", "attempt_look", "looking", "it waits"},
     {"list.c", "try_slice", "*", "private"},
     {"list.c", "copy_elements", "", "private"},
     {"list.c", "look_again", "", "private"},

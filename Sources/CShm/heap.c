@@ -20,33 +20,46 @@
 
 #include "heap_view.h"
 
-/* From 128 on all are multiples of 128, which is then their alignment. */
-static const uint32_t CLASS_SIZE[CSHM_CLASSES] = {
-    32,   48,   64,   96,   128,  256,  384,  512,   640,   768,   1024,  1280,  1536,
-    2048, 2560, 3072, 4096, 5120, 6144, 8192, 10240, 12288, 16256, 21760, 32640,
-};
-
 enum {
     NESTED_MAX = 8, /* blocks held by blocks that are held */
     SWEEP_PATIENCE_NS = 10000000,
 };
 
+/* In a span: cells first, rounded up to a line, then the blocks. */
+#define CELLS_SIZE(count) \
+    (((count) * (uint32_t)sizeof(struct cshm_cell) + CSHM_LINE - 1) / CSHM_LINE * CSHM_LINE)
+#define MOST(size)        (CSHM_SPAN / ((size) + (uint32_t)sizeof(struct cshm_cell)))
+#define FITS(count, size) (CELLS_SIZE(count) + (count) * (size) <= CSHM_SPAN)
+#define BLOCKS_IN(size)   (FITS(MOST(size), size) ? MOST(size) : MOST(size) - 1)
+#define RECIPROCAL(size)  ((uint32_t)((UINT64_C(1) << 32) / (size) + 1))
+#define GEOMETRY(size)    {size, BLOCKS_IN(size), CELLS_SIZE(BLOCKS_IN(size)), RECIPROCAL(size)}
+
+/* Of a class. From 128 on all sizes are multiples of 128, which is then their alignment. */
+static const struct geometry {
+    uint32_t size, blocks, first;
+    uint32_t reciprocal; /* of the size, times 2^32: by it what is below 2^16 is divided exactly */
+} GEOMETRY_OF[CSHM_CLASSES] = {
+    GEOMETRY(32),    GEOMETRY(48),    GEOMETRY(64),    GEOMETRY(96),    GEOMETRY(128),
+    GEOMETRY(256),   GEOMETRY(384),   GEOMETRY(512),   GEOMETRY(640),   GEOMETRY(768),
+    GEOMETRY(1024),  GEOMETRY(1280),  GEOMETRY(1536),  GEOMETRY(2048),  GEOMETRY(2560),
+    GEOMETRY(3072),  GEOMETRY(4096),  GEOMETRY(5120),  GEOMETRY(6144),  GEOMETRY(8192),
+    GEOMETRY(10240), GEOMETRY(12288), GEOMETRY(16256), GEOMETRY(21760), GEOMETRY(32640),
+};
+_Static_assert(CSHM_SPAN <= 1 << 16, "heap: division by reciprocals");
+
+static uint32_t size_of(uint32_t class)
+{
+    return GEOMETRY_OF[class].size;
+}
+
 static uint32_t blocks_in(uint32_t class)
 {
-    /* Cells first, rounded up to a line, then the blocks. */
-    uint32_t count = CSHM_SPAN / (CLASS_SIZE[class] + (uint32_t)sizeof(struct cshm_cell));
-    while ((count * sizeof(struct cshm_cell) + CSHM_LINE - 1) / CSHM_LINE * CSHM_LINE +
-               (uint64_t)count * CLASS_SIZE[class] >
-           CSHM_SPAN) {
-        count--;
-    }
-    return count;
+    return GEOMETRY_OF[class].blocks;
 }
 
 static uint32_t first_block(uint32_t class)
 {
-    uint32_t cells = blocks_in(class) * (uint32_t)sizeof(struct cshm_cell);
-    return (cells + CSHM_LINE - 1) / CSHM_LINE * CSHM_LINE;
+    return GEOMETRY_OF[class].first;
 }
 
 static struct cshm_cell *cells_of(const cshm_region *region, uint64_t span)
@@ -68,16 +81,15 @@ bool cshm__heap_find(const cshm_region *region, uint64_t offset, struct block *o
     uint64_t word = atomic_load_explicit(&span->word, memory_order_acquire); /* [span] */
     uint64_t place = span_place(region, index);
     if (KIND(word) == CSHM_SPAN_SMALL && VALUE(word) < CSHM_CLASSES) {
-        uint32_t class = (uint32_t)VALUE(word);
-        uint32_t first = first_block(class);
-        uint64_t within = offset - place;
-        if (within < first || (within - first) / CLASS_SIZE[class] >= blocks_in(class)) {
+        const struct geometry *class = &GEOMETRY_OF[VALUE(word)];
+        uint64_t within = offset - place - class->first; /* wraps before the first one */
+        uint64_t number = within * class->reciprocal >> 32;
+        if (within >= CSHM_SPAN || number >= class->blocks) {
             return false;
         }
-        uint64_t number = (within - first) / CLASS_SIZE[class];
         struct cshm_cell *cell = &cells_of(region, index)[number];
         *out = (struct block){&cell->state, &cell->holder, span,
-                              place + first + number * CLASS_SIZE[class], CLASS_SIZE[class]};
+                              place + class->first + number * class->size, class->size};
         return true;
     }
     if (KIND(word) == CSHM_SPAN_CONTINUED && VALUE(word) <= index) {
@@ -186,7 +198,7 @@ static void scan_span(cshm_region *region, uint32_t class, struct cshm_class *ow
                 atomic_store_explicit(&entry->extra, 1, memory_order_relaxed); /* there is more */
                 return;
             }
-            own->cache[own->cached++] = base + (uint64_t)i * CLASS_SIZE[class];
+            own->cache[own->cached++] = base + (uint64_t)i * size_of(class);
         }
     }
 }
@@ -214,7 +226,7 @@ static int refill(cshm_region *region, uint32_t class, struct cshm_class *own)
 uint32_t cshm__heap_class(uint64_t size)
 {
     uint32_t class = 0;
-    while (class < CSHM_CLASSES && CLASS_SIZE[class] < size) {
+    while (class < CSHM_CLASSES && size_of(class) < size) {
         class ++;
     }
     return class;
@@ -251,7 +263,7 @@ static int allocate(cshm_region *region, uint64_t size, uint64_t holder, uint64_
     if (size == 0 || size > region->header.capacity) {
         return size == 0 ? -EINVAL : -ENOSPC;
     }
-    if (size > CLASS_SIZE[CSHM_CLASSES - 1]) {
+    if (size > size_of(CSHM_CLASSES - 1)) {
         uint64_t place = 0;
         int status = cshm__heap_allocate_large(region, size, holder, &place);
         if (status == 0 && cshm_heap_pointer(region, place, size) == NULL) {
@@ -413,8 +425,7 @@ bool cshm__heap_is_held(const cshm_region *region, uint64_t offset, const _Atomi
 static uint64_t size_for(uint64_t size)
 {
     uint32_t class = cshm__heap_class(size);
-    return class < CSHM_CLASSES ? CLASS_SIZE[class]
-                                : (size + CSHM_SPAN - 1) / CSHM_SPAN * CSHM_SPAN;
+    return class < CSHM_CLASSES ? size_of(class) : (size + CSHM_SPAN - 1) / CSHM_SPAN * CSHM_SPAN;
 }
 
 void *cshm__heap_again(cshm_region *region, uint64_t offset, const _Atomic uint64_t *holder,
@@ -464,7 +475,7 @@ void cshm_heap_describe(const cshm_region *region, struct cshm_heap_usage *out)
                 if (KIND(atomic_load_explicit(&cells[cell].state, memory_order_relaxed)) !=
                     CSHM_BLOCK_FREE) {
                     usage.blocks++;
-                    usage.bytes += CLASS_SIZE[class];
+                    usage.bytes += size_of(class);
                 }
             }
         }
@@ -575,7 +586,7 @@ static void visit_small(cshm_region *region, visit *visit, uint64_t stamp, bool 
         bool dead = owner == stamp || owner == WORD(CSHM_BLOCK_TAKEN, stamp);
         for (uint32_t cell = 0; dead && cell < blocks_in(class); cell++) {
             struct block block;
-            if (cshm__heap_find(region, first + cell * CLASS_SIZE[class], &block)) {
+            if (cshm__heap_find(region, first + cell * size_of(class), &block)) {
                 visit(region, &block, stamp);
             }
         }

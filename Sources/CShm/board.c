@@ -18,6 +18,10 @@
  *             -> the poster loads `used` (acquire), then the record
  *   [look]    the bit of a post is set, then a looking worker's `looking` taken; the worker takes it
  *             back, then looks at the bits (all seq_cst) -> it sees the post that counts on it
+ *   [expect]  the poster says which group it expects, then announces itself (cshm/park.h), then
+ *             looks at that group; if it was announced already, it interrupts the workers between.
+ *             A worker stores DONE, then looks at what is expected and at the announcement
+ *             -> the poster's look sees DONE, or the worker sees what is expected
  *   [seat]    a seat is kept for a number (release) -> that worker's compare-and-swap (acq_rel), or
  *             the burial's, which keeps a worker out that was believed dead before it sat down
  */
@@ -41,6 +45,13 @@ static uint64_t round_up(uint64_t size, uint64_t to)
     return (size + to - 1) / to * to;
 }
 
+/* What is short lies in the line of the one group that there is. */
+static uint64_t alignment_of(const struct batch_view *view)
+{
+    bool is_short = view->input_size < CSHM_LINE && view->output_size < CSHM_LINE;
+    return view->group_count == 1 && is_short ? ALIGNMENT : 64;
+}
+
 bool cshm__batch_measure(struct batch_view *view)
 {
     if (view->count < 1 || view->count > CSHM_BATCH_MAX || view->group < 1 ||
@@ -53,20 +64,22 @@ bool cshm__batch_measure(struct batch_view *view)
         view->sheet == 0 ? 0 : (uint32_t)(sizeof(struct cshm_sheet) + round_up(view->sheet, 16));
     uint64_t head = sizeof(struct cshm_batch_shared) +
                     (uint64_t)view->group_count * (sizeof(struct cshm_group) + view->sheet_stride);
-    view->size = round_up(round_up(head, 64) + view->input_size, 64) + view->output_size;
+    uint64_t to = alignment_of(view);
+    view->size = round_up(round_up(head, to) + view->input_size, to) + view->output_size;
     return true;
 }
 
 void cshm__batch_point(struct batch_view *view, void *block)
 {
     uint8_t *base = block;
+    uint64_t to = alignment_of(view);
     view->shared = block;
     view->groups = (struct cshm_group *)(void *)(base + sizeof(struct cshm_batch_shared));
     view->sheets = (uint8_t *)(view->groups + view->group_count);
     view->input = base + round_up((uint64_t)(view->sheets - base) +
                                       (uint64_t)view->group_count * view->sheet_stride,
-                                  64);
-    view->output = base + round_up((uint64_t)(view->input - base) + view->input_size, 64);
+                                  to);
+    view->output = base + round_up((uint64_t)(view->input - base) + view->input_size, to);
 }
 
 bool cshm__batch_view(const cshm_region *region, uint64_t place, struct batch_view *out)
@@ -378,6 +391,7 @@ int cshm_board_draft(cshm_board *board, const struct cshm_batch_shape *shape, cs
                           .count = view.count,
                           .group = view.group,
                           .groups = view.group_count,
+                          .undone = view.group_count,
                           .post = take_post(board),
                           .urgency = view.urgency,
                           .place = view.place,
@@ -411,6 +425,7 @@ void cshm_batch_shorten(cshm_batch *batch, uint32_t count)
     shared_of(batch)->filled = count;
     batch->count = count;
     batch->groups = groups;
+    batch->undone = groups;
 }
 
 bool cshm__board_has_open(const cshm_board *board)
@@ -425,6 +440,11 @@ bool cshm__board_has_open(const cshm_board *board)
         }
     }
     return false;
+}
+
+static const _Atomic uint32_t *progress_word(const cshm_board *board)
+{
+    return (const _Atomic uint32_t *)(const void *)&board->shared->progress.park.word;
 }
 
 static bool somebody_sleeps(const cshm_board *board)
@@ -682,6 +702,7 @@ void cshm_board_reopen(cshm_board *board, cshm_batch *batch, uint32_t group, uin
     if (from < first || from >= end) {
         atomic_store_explicit(word_of(batch, group), GROUP_WORD(0, CSHM_GROUP_DONE, 0),
                               memory_order_release);
+        cshm_board_ring(board);
         return;
     }
     atomic_store_explicit(word_of(batch, group), GROUP_WORD(0, CSHM_GROUP_FREE, from - first),
@@ -735,6 +756,39 @@ int cshm_board_await(cshm_board *board, int (*attempt)(void *context), void *con
     struct attendance attendance = {board, attempt, context, false};
     return cshm__await_peer(&board->shared->progress.park, attempt_await, call_again, &attendance,
                             deadline_ns);
+}
+
+static bool is_done(const cshm_batch *batch, uint32_t group)
+{
+    return cshm_batch_state(batch, group, NULL) >= CSHM_GROUP_DONE;
+}
+
+int cshm_batch_expect(const cshm_board *board, const cshm_batch *batch, uint32_t group)
+{
+    if (is_done(batch, group)) {
+        return 1;
+    }
+    _Atomic uint32_t *expected = &shared_of(batch)->expected;
+    if (atomic_load_explicit(expected, memory_order_relaxed) == group + 1) {
+        return 0;
+    }
+    atomic_store_explicit(expected, group + 1, memory_order_seq_cst); /* [expect] */
+    /* Who is announced already made workers see that before it expected this group. */
+    if (atomic_load_explicit(progress_word(board), memory_order_relaxed) & CSHM_PARK_CALLS) {
+        (void)cshm__park_interrupt();
+    }
+    return is_done(batch, group);
+}
+
+int cshm_batch_expect_all(const cshm_board *board, cshm_batch *batch)
+{
+    while (batch->undone > 0) {
+        if (!cshm_batch_expect(board, batch, batch->undone - 1)) {
+            return 0;
+        }
+        batch->undone--;
+    }
+    return 1;
 }
 
 static int all_are_done(void *context)

@@ -53,7 +53,12 @@ struct cshm_board {
     uint32_t first_row;
     uint32_t post; /* of the batch that it reads, if view.shared is not NULL */
     struct batch_view view;
-    uint64_t record_size; /* of the record that there is room for */
+    uint32_t run_groups;        /* that have elements */
+    uint32_t is_new;            /* nothing of it was leased yet */
+    uint32_t run_next, run_end; /* groups of that batch that it tries first */
+    uint32_t run;               /* how many it took last */
+    uint64_t run_since;         /* when, in ticks */
+    uint64_t record_size;       /* of the record that there is room for */
 };
 
 #define GROUP_WORD(worker, phase, from) \

@@ -4,11 +4,11 @@
  * The board as its workers have it. The pairs are listed in board.c.
  *
  * Death after each store of a claim: the batch is named (the burial takes the name back); `running`
- * is 0 (nothing is claimed); the group is CLAIMED (nothing of it was begun); `since`; the hint
- * `next`. Of a record: its sheet is allocated for the word that is to name it (the sweep frees it);
- * named (the sweep links it; it goes with the group's sheets); linked; counted in the batch's
- * `sheets` (not, and the batch may be freed later than others); the record is written; `used` is
- * raised (it counts).
+ * is 0 (nothing is claimed); the group is CLAIMED (nothing of it was begun); `since`. The hint
+ * `next` is raised before: what it passes is FREE, and found by who finds nothing else. Of a record:
+ * its sheet is allocated for the word that is to name it (the sweep frees it); named (the sweep links
+ * it; it goes with the group's sheets); linked; counted in the batch's `sheets` (not, and the batch
+ * may be freed later than others); the record is written; `used` is raised (it counts).
  */
 #include "board_view.h"
 
@@ -16,6 +16,8 @@
 #include <stdlib.h>
 
 enum {
+    RUN_MAX = 64,
+    RUN_TICKS = 60000, /* 20 us, more or less: so late may come what is before another's run */
     SHEET_FIRST = 4096 - sizeof(struct cshm_sheet),
     SHEET_MAX = 65280,
 };
@@ -76,7 +78,7 @@ static uint32_t claim_between(const cshm_board *board, uint32_t start, uint32_t 
     return end;
 }
 
-static void fill_lease(const cshm_board *board, uint32_t group, struct cshm_lease *out)
+static void fill_lease(cshm_board *board, uint32_t group, struct cshm_lease *out)
 {
     const struct batch_view *view = &board->view;
     uint32_t first = group * view->group;
@@ -93,32 +95,67 @@ static void fill_lease(const cshm_board *board, uint32_t group, struct cshm_leas
         .output = view->output,
         .input_size = view->input_size,
         .output_size = view->output_size,
+        .is_new = board->is_new,
         .group = group,
     };
+    board->is_new = 0;
     if (view->shared->timed) {
         out->since = cshm_now_ns();
         atomic_store_explicit(&board->seat->since, out->since, memory_order_release);
     }
 }
 
+/* Claims a group of the run. */
+static bool claim_in_run(cshm_board *board, uint32_t *group)
+{
+    *group = claim_between(board, board->run_next, board->run_end);
+    bool found = *group < board->run_end;
+    board->run_next = found ? *group + 1 : board->run_end;
+    return found;
+}
+
+/* Takes the next groups of the batch for this worker to try first, so that workers do not meet in one
+ * line of groups or of results; nobody owns them by that. The more, the faster they are done.
+ * @returns false if all were taken. */
+static bool take_run(cshm_board *board)
+{
+    _Atomic uint32_t *next = &board->view.shared->next;
+    uint32_t groups = board->run_groups;
+    if (atomic_load_explicit(next, memory_order_relaxed) >= groups) {
+        return false;
+    }
+    uint64_t now = cshm__ticks();
+    bool is_quick = board->run > 0 && now - board->run_since < RUN_TICKS;
+    board->run_since = now;
+    board->run = !is_quick ? 1 : board->run < RUN_MAX ? board->run * 2 : RUN_MAX;
+    uint32_t first = atomic_fetch_add_explicit(next, board->run, memory_order_relaxed);
+    if (first >= groups) {
+        return false;
+    }
+    board->run_next = first;
+    board->run_end = groups - first < board->run ? groups : first + board->run;
+    return true;
+}
+
 /* From the batch that is read already. */
 static int claim_here(cshm_board *board, struct cshm_lease *out)
 {
-    const struct batch_view *view = &board->view;
-    uint32_t groups = (view->filled - 1) / view->group + 1;
-    uint32_t hint = atomic_load_explicit(&view->shared->next, memory_order_relaxed);
-    hint = hint < groups ? hint : groups;
     /* Before the claim, so that what was run last is not taken for part of it. */
     atomic_store_explicit(&board->seat->running, 0, memory_order_release);
-    uint32_t group = claim_between(board, hint, groups);
-    if (group == groups) {
-        /* One of those before it may have been given out again. */
-        group = claim_between(board, 0, hint);
-        if (group == hint) {
-            return -EAGAIN;
-        }
+    uint32_t group;
+    bool found = claim_in_run(board, &group);
+    while (!found && take_run(board)) {
+        found = claim_in_run(board, &group);
     }
-    atomic_store_explicit(&view->shared->next, group + 1, memory_order_relaxed);
+    if (!found) {
+        /* What others took and have not come to, and what was given out again. */
+        board->run_next = 0;
+        board->run_end = board->run_groups;
+        found = claim_in_run(board, &group);
+    }
+    if (!found) {
+        return -EAGAIN;
+    }
     fill_lease(board, group, out);
     return 0;
 }
@@ -136,6 +173,10 @@ static int turn_to(cshm_board *board, uint32_t row, uint32_t column)
     if (place == 0) {
         return -EAGAIN;
     }
+    if (place < board->region->header.capacity) { /* both lines on their way at once */
+        __builtin_prefetch(board->region->base + place);
+        __builtin_prefetch(board->region->base + place + CSHM_LINE, 1);
+    }
     /* seq_cst, both: [read] */
     atomic_store_explicit(&board->seat->reading, place, memory_order_seq_cst);
     if (atomic_load_explicit(word, memory_order_seq_cst) != place) {
@@ -147,6 +188,11 @@ static int turn_to(cshm_board *board, uint32_t row, uint32_t column)
     }
     board->view = view;
     board->post = post;
+    board->is_new = 1;
+    board->run_groups = (view.filled - 1) / view.group + 1;
+    board->run_next = 0;
+    board->run_end = board->run_groups == 1;
+    board->run = 0;
     return 0;
 }
 
@@ -189,7 +235,8 @@ int cshm_board_try_claim(cshm_board *board, struct cshm_lease *out)
     }
     for (uint32_t urgency = 0; urgency < CSHM_URGENCIES; urgency++) {
         for (uint32_t i = 0; i < board->row_count; i++) {
-            uint32_t row = (board->first_row + i) % board->row_count;
+            uint32_t row = board->first_row + i;
+            row -= row < board->row_count ? 0 : board->row_count;
             int status = claim_in_row(board, row, urgency, out);
             if (status != -EAGAIN) {
                 return status;
@@ -401,9 +448,9 @@ void cshm_board_done(cshm_board *board, struct cshm_lease *lease)
     atomic_store_explicit(&view->groups[lease->group].state,
                           GROUP_WORD(board->worker, CSHM_GROUP_DONE, 0), memory_order_release);
     cshm__publish_barrier();
-    struct cshm_park *progress = &board->shared->progress.park;
-    if (atomic_load_explicit((_Atomic uint32_t *)(void *)&progress->word, memory_order_relaxed) &
-        CSHM_PARK_CALLS) {
-        cshm__park_wake(progress, INT32_MAX);
+    /* relaxed: [expect] */
+    uint32_t expected = atomic_load_explicit(&view->shared->expected, memory_order_relaxed);
+    if (expected == 0 || expected == lease->group + 1) {
+        cshm__park_wake_all_after_store(&board->shared->progress.park);
     }
 }

@@ -463,8 +463,9 @@ struct cshm_batch_shared {
     uint64_t output_size;
     uint32_t timed;
     uint32_t urgency;
-    uint8_t pad0[CSHM_LINE - 56];
-    _Atomic uint32_t next; /* a hint: no group below it is FREE */
+    _Atomic uint32_t expected; /* 1 + the group whose end alone is told to the poster; 0: each is */
+    uint8_t pad0[CSHM_LINE - 60];
+    _Atomic uint32_t next; /* a hint: groups from there on were not tried yet */
     uint32_t filled;       /* elements that there are; count is what there is room for */
     _Atomic uint64_t elapsed;
     _Atomic uint64_t sheets; /* bytes of its sheets that are blocks */

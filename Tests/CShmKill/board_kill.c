@@ -172,6 +172,13 @@ static void make_awaited(struct world *world)
     (void)cshm_park_prepare(&scene.poster->shared->progress.park);
 }
 
+/* It is, and wants to know of the last group only. */
+static void make_expected(struct world *world)
+{
+    make_awaited(world);
+    CHECK_EQ(cshm_batch_expect_all(scene.poster, scene.batch), 0);
+}
+
 /* ---- what the poster finds, and does about it ---- */
 
 static void check_result(const cshm_batch *batch, uint32_t element)
@@ -575,6 +582,12 @@ static void be_poster_that_is_awaited(struct world *world)
     (void)cshm_park_prepare(&scene.poster->shared->progress.park);
 }
 
+static int expect_all(struct world *world)
+{
+    (void)world;
+    return cshm_batch_expect_all(scene.poster, scene.batch);
+}
+
 static int ring(struct world *world)
 {
     (void)world;
@@ -904,6 +917,11 @@ const struct scenario board_scenarios[] = {
      .prepare = sit_down,
      .operate = claim_and_run,
      WORKER_DIES(.check = check_succeeded)},
+    {.name = "work_for_one_who_expects",
+     .setup = make_expected,
+     .prepare = sit_down,
+     .operate = claim_and_run,
+     WORKER_DIES(.check = check_succeeded)},
     {.name = "work_on_what_was_given_out_again",
      .setup = make_given_out_again,
      .prepare = sit_down,
@@ -948,6 +966,9 @@ const struct scenario board_scenarios[] = {
      POSTER_DIES(.prepare = be_poster_of_one, .operate = await_in_vain, .check = check_all_stays)},
     {.name = "ring",
      POSTER_DIES(.prepare = be_poster_that_is_awaited, .operate = ring, .check = check_all_stays)},
+    {.name = "expect_all",
+     POSTER_DIES(.prepare = be_poster_that_is_awaited, .operate = expect_all,
+                 .check = check_all_stays)},
     {.name = "bury_and_reopen",
      POSTER_DIES(.prepare = be_poster_of_the_dead, .operate = bury_and_reopen,
                  .check = check_reopened)},

@@ -1,8 +1,9 @@
 /*
  * SPDX-License-Identifier: Apache-2.0
  *
- * Workers of a board that have nothing to do: they are not woken by time, and by a post without
- * fail, whoever was stopped or killed when the post counted on them.
+ * Who wakes whom on a board. Workers that have nothing to do are not woken by time, and by a post
+ * without fail, whoever was stopped or killed when the post counted on them; the poster, by the end
+ * of what it expects.
  */
 #include "support.h"
 
@@ -203,6 +204,112 @@ static void as_many_as_are_needed(void)
     dismiss(&crew);
 }
 
+/* ---- the poster is woken for what it expects ---- */
+
+static uint32_t progress_word(const struct crew *crew)
+{
+    return *(const volatile uint32_t *)&crew->poster->shared->progress.park.word;
+}
+
+/* Of one worker, in this process. @returns whether the end of the group that it did was told. */
+static bool does_one(struct crew *crew, cshm_board *worker)
+{
+    struct cshm_lease lease;
+    uint32_t before = cshm_park_prepare(&crew->poster->shared->progress.park);
+    CHECK_EQ(cshm_board_try_claim(worker, &lease), 0);
+    cshm_board_done(worker, &lease);
+    return progress_word(crew) != before;
+}
+
+static void told_of_what_it_expects(void)
+{
+    struct crew crew = {0};
+    hire(&crew, 0);
+    cshm_board *worker = NULL;
+    CHECK_EQ(cshm_board_open(crew.region, crew.place, &worker), 0);
+    cshm_board_seat(crew.poster, 0, 1);
+    CHECK_EQ(cshm_board_enter(worker, 0, 1), 0);
+    struct cshm_batch_shape shape = {.count = 5, .group = 1};
+    cshm_batch *batch = NULL;
+    CHECK_EQ(cshm_board_draft(crew.poster, &shape, &batch), 0);
+    cshm_board_post(crew.poster, batch);
+    CHECK(does_one(&crew, worker)); /* each is told of if none is expected */
+    CHECK_EQ(cshm_batch_expect(crew.poster, batch, 0), 1);
+    CHECK_EQ(cshm_batch_expect(crew.poster, batch, 2), 0);
+    CHECK(!does_one(&crew, worker));
+    CHECK(does_one(&crew, worker));
+    CHECK_EQ(cshm_batch_expect(crew.poster, batch, 2), 1);
+    CHECK_EQ(cshm_batch_expect_all(crew.poster, batch), 0);
+    CHECK(!does_one(&crew, worker));
+    CHECK_EQ(cshm_batch_expect_all(crew.poster, batch), 0);
+    CHECK(does_one(&crew, worker));
+    CHECK_EQ(cshm_batch_expect_all(crew.poster, batch), 1);
+    cshm_board_retire(crew.poster, batch);
+    cshm_board_leave(worker);
+    dismiss(&crew);
+}
+
+static int expects_all(void *context)
+{
+    struct crew *crew = ((void **)context)[0];
+    return cshm_batch_expect_all(crew->poster, ((void **)context)[1]) ? 0 : -EAGAIN;
+}
+
+/* Two workers end in whatever order: what is expected moves to the one that is late. */
+static void expects_whatever_is_last(void)
+{
+    struct crew crew = {0};
+    hire(&crew, SEATS);
+    for (uint32_t i = 0; i < 200; i++) {
+        struct cshm_batch_shape shape = {
+            .count = 1 + i * 7 % 50, .group = 1, .input_size = 8, .output_size = 8};
+        cshm_batch *batch = NULL;
+        CHECK_EQ(cshm_board_draft(crew.poster, &shape, &batch), 0);
+        cshm_board_post(crew.poster, batch);
+        void *context[] = {&crew, batch};
+        CHECK_EQ(cshm_board_await(crew.poster, expects_all, context, after(20 * SECOND)), 0);
+        CHECK_EQ(cshm_batch_ready(batch, 0), batch->groups);
+        cshm_board_retire(crew.poster, batch);
+    }
+    dismiss(&crew);
+}
+
+/* What a worker took to try first is nobody's until it is claimed. */
+static void leaves_what_it_has_not_come_to(void)
+{
+    struct crew crew = {0};
+    hire(&crew, 0);
+    cshm_board *worker[SEATS];
+    for (uint32_t i = 0; i < SEATS; i++) {
+        CHECK_EQ(cshm_board_open(crew.region, crew.place, &worker[i]), 0);
+        cshm_board_seat(crew.poster, i, i + 1);
+        CHECK_EQ(cshm_board_enter(worker[i], i, i + 1), 0);
+    }
+    struct cshm_batch_shape shape = {.count = 300, .group = 1};
+    cshm_batch *batch = NULL;
+    CHECK_EQ(cshm_board_draft(crew.poster, &shape, &batch), 0);
+    cshm_board_post(crew.poster, batch);
+    struct cshm_lease lease;
+    for (uint32_t i = 0; i < 100; i++) {
+        CHECK_EQ(cshm_board_try_claim(worker[0], &lease), 0);
+        CHECK_EQ(lease.is_new, i == 0);
+        CHECK_EQ(lease.first, i);
+        cshm_board_done(worker[0], &lease);
+    }
+    for (uint32_t i = 0; i < 200; i++) {
+        CHECK_EQ(cshm_board_try_claim(worker[1], &lease), 0);
+        CHECK(lease.first >= 100);
+        cshm_board_done(worker[1], &lease);
+    }
+    CHECK_EQ(cshm_board_try_claim(worker[1], &lease), -EAGAIN);
+    CHECK_EQ(cshm_board_try_claim(worker[0], &lease), -EAGAIN);
+    CHECK_EQ(cshm_batch_expect_all(crew.poster, batch), 1);
+    cshm_board_retire(crew.poster, batch);
+    cshm_board_leave(worker[0]);
+    cshm_board_leave(worker[1]);
+    dismiss(&crew);
+}
+
 static void times_out(void)
 {
     struct crew crew = {0};
@@ -227,5 +334,8 @@ const struct test board_idle_tests[] = {
     {"killed_when_counted_on", killed_when_counted_on},
     {"as_many_as_are_needed_are_woken", as_many_as_are_needed},
     {"wait_until_a_deadline", times_out},
+    {"tell_the_poster_of_what_it_expects", told_of_what_it_expects},
+    {"are_expected_whoever_is_last", expects_whatever_is_last},
+    {"leave_to_others_what_they_have_not_come_to", leaves_what_it_has_not_come_to},
     {NULL, NULL},
 };

@@ -30,6 +30,7 @@
  *   a batch                        the poster, until it is posted
  *   a FREE group's word            workers to claim it, the poster to drop it: a compare-and-swap
  *   a CLAIMED group, its results   the worker that claimed it
+ *   which group is expected        the poster
  *   a DONE group                   nobody; the poster reads it
  *   a seat                         its worker; before that, and after its death, the poster
  *
@@ -45,6 +46,7 @@
  *                                           is named by the sheet or swept
  *   worker, its record committed            the element has its outcome, though it is still named
  *   worker, after DONE                      as if it lived; the poster may have to be told
+ *   worker, some groups taken to try first  they are FREE, and found by whoever finds no others
  *   poster                                  the workers' waiting ends with -EPIPE
  *   worker, woken for a post, or counted on its groups stay FREE; the burial wakes everybody
  *   poster, before it woke anybody          those of cshm_board_claim_watched() sleep, until what
@@ -52,6 +54,9 @@
  * The poster finds all of it by cshm_board_bury(), which believes in no death but the kernel's.
  * A worker that is stopped holds its group, and one batch. Nobody else waits for it; for a post
  * that it was woken for, whoever is in cshm_board_await() wakes the others, after 25 ms.
+ *
+ * A group that is done wakes the poster, if it sleeps; but where the poster has said which group of
+ * a batch it expects, that one alone does.
  *
  * A post wakes a sleeping worker only if no other one is awake that has nothing to do: such a one
  * says so in its seat, and the poster takes that word from it, once for each group.
@@ -100,7 +105,7 @@ typedef struct cshm_batch {
     /** Elements, elements in a group, groups. */
     uint32_t count, group, groups;
     /** Private. */
-    uint32_t post, urgency;
+    uint32_t post, urgency, undone;
     uint64_t place;
     void *shared;
     struct cshm_batch *next;
@@ -116,8 +121,10 @@ struct cshm_lease {
     const void *input;
     void *output;
     uint64_t input_size, output_size;
+    /** Whether it is the worker's first one of its batch since it had one of another batch. */
+    uint32_t is_new;
     /** Private. */
-    uint32_t group, unused;
+    uint32_t group;
     int64_t since;
     uint64_t sheet, room;
 };
@@ -181,6 +188,17 @@ CSHM_EXPORT int cshm_batch_state(const cshm_batch *batch, uint32_t group, uint32
 
 /** How many groups from this one on are done, in a row. */
 CSHM_EXPORT uint32_t cshm_batch_ready(const cshm_batch *batch, uint32_t group);
+
+/**
+ * Whether a group is done; if not, its end is from now on the only one of this batch by which
+ * workers wake who is in cshm_board_await(). For its attempt; one thread at a time for a batch.
+ *
+ * @returns 1 or 0
+ */
+CSHM_EXPORT int cshm_batch_expect(const cshm_board *board, const cshm_batch *batch, uint32_t group);
+
+/** As cshm_batch_expect(), of all groups: it expects the last one that is not done. */
+CSHM_EXPORT int cshm_batch_expect_all(const cshm_board *board, cshm_batch *batch);
 
 /** 1 if any of its groups may have a record, as far as they are done; else 0. */
 CSHM_EXPORT int cshm_batch_has_records(const cshm_batch *batch);

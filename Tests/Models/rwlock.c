@@ -1,17 +1,22 @@
 /*
  * SPDX-License-Identifier: Apache-2.0
  *
- * The reader-writer lock: Sources/CShm/rwlock.c. Each thread has a cell of its own, and runs a script
- * of `r` (reads) and `w` (writes). Sleeping is a step that is possible when a slice's end would find
- * something to do.
+ * The reader-writer lock: Sources/CShm/rwlock.c and rwlock_line.c. Each thread has a cell and a place in
+ * line of its own, and runs a script of `r` (reads) and `w` (writes). Sleeping is a step that is possible
+ * when a slice's end would find something to do. There is no time: who lines up is overdue at once, and
+ * whoever is behind one who could have the mutex may pass it over.
  *
  * Checked: nobody reads or writes beside a writer; what a dead writer left half written is seen by
- * nobody but a writer that was told; everybody alive comes to the end.
+ * nobody but a writer that was told; nobody overtakes a writer in line twice; everybody alive comes to
+ * the end.
  */
 #include "model.h"
 
+#include <string.h>
+
 enum { WANTED = 1, WRITING = 2, INHERITED = 4 };
 enum { FREE, READING, WAITING };
+enum { NOWHERE, LINED, PASSED };
 
 enum mutation {
     NONE,
@@ -20,6 +25,8 @@ enum mutation {
     NO_MARK_OF_WRITING,
     READERS_LOOK_AFTER_NOBODY,
     READERS_LET_IN_AGAIN,
+    COMES_PAST_THE_LINE,
+    THE_DEAD_STAY_IN_LINE,
 };
 
 struct config {
@@ -46,6 +53,10 @@ struct state {
     uint8_t state;
     uint8_t half_written;
     uint8_t cell[MODEL_THREADS];
+    uint8_t place[MODEL_THREADS];
+    uint8_t number[MODEL_THREADS];
+    uint8_t numbers;                                 /* given out */
+    uint8_t overtaken[MODEL_THREADS][MODEL_THREADS]; /* who is in line, by whom */
     struct thread thread[MODEL_THREADS];
 };
 
@@ -211,14 +222,105 @@ static bool do_read(struct state *s, uint32_t self)
     END;
 }
 
+/* ---- lining up ---- */
+
+/* Who is in line with the lowest number, below that one; or `threads`. */
+static uint32_t first_below(const struct state *s, uint32_t number)
+{
+    uint32_t first = threads;
+    for (uint32_t i = 0; i < threads; i++) {
+        if (s->place[i] == LINED && s->number[i] < number) {
+            first = i;
+            number = s->number[i];
+        }
+    }
+    return first;
+}
+
+/* @returns whether the mutex's last owner died having it. */
+static bool take_turn(struct state *s, uint32_t self)
+{
+    for (uint32_t i = 0; i < threads; i++) {
+        if (i != self && s->place[i] == LINED && !model_is_dead(&s->common, i)) {
+            s->overtaken[i][self]++;
+            CLAIM(s->overtaken[i][self] <= 1, "%u overtakes %u again", self, i);
+        }
+    }
+    return take_mutex(s, self);
+}
+
+/* Until nobody goes before it. */
+static bool wait_for_turn(struct state *s, uint32_t self)
+{
+    struct thread *me = &s->thread[self];
+    BEGIN;
+    me->at = (uint8_t)first_below(s, s->number[self]);
+    while (me->at != threads) {
+        WAIT_UNTIL(s->place[me->at] != LINED || model_is_dead(&s->common, me->at) ||
+                       can_have_mutex(s),
+                   "awake");
+        if (s->place[self] == PASSED && !can_have_mutex(s)) {
+            s->place[self] = LINED;
+        } else if (s->place[me->at] == LINED && model_is_dead(&s->common, me->at)) {
+            STEP("free the dead one's place %u", me->at);
+            if (config->mutation != THE_DEAD_STAY_IN_LINE) {
+                s->place[me->at] = NOWHERE;
+            }
+        } else if (s->place[me->at] == LINED) {
+            STEP("pass %u over", me->at);
+            if (s->place[me->at] == LINED && can_have_mutex(s)) {
+                s->place[me->at] = PASSED;
+                memset(s->overtaken[me->at], 0, sizeof s->overtaken[me->at]);
+            }
+        }
+        STEP("[line] look for lower numbers");
+        me->at = (uint8_t)first_below(s, s->number[self]);
+    }
+    END;
+}
+
+/* The writers' mutex, in turn; `told` is whether its last owner died having it. */
+static bool acquire_in_turn(struct state *s, uint32_t self)
+{
+    struct thread *me = &s->thread[self];
+    BEGIN;
+    STEP("look at the line");
+    if (first_below(s, UINT8_MAX) == threads || config->mutation == COMES_PAST_THE_LINE) {
+        STEP("try the mutex");
+        if (can_have_mutex(s)) {
+            me->told = take_turn(s, self);
+            RETURN;
+        }
+    }
+    STEP("[line] number");
+    s->number[self] = s->numbers++;
+    STEP("[line] LINED");
+    s->place[self] = LINED;
+    memset(s->overtaken[self], 0, sizeof s->overtaken[self]);
+    STEP("[line] look for lower numbers");
+    CALL(wait_for_turn(s, self));
+    while (s->mutex != self + 1) {
+        WAIT_UNTIL(can_have_mutex(s) || s->place[self] == PASSED,
+                   "acquire the mutex, or come back");
+        if (can_have_mutex(s)) {
+            me->told = take_turn(s, self);
+        } else {
+            s->place[self] = LINED;
+        }
+    }
+    STEP("[line] place -> 0");
+    s->place[self] = NOWHERE;
+    END;
+}
+
 /* ---- writing ---- */
 
 static bool do_write(struct state *s, uint32_t self)
 {
     struct thread *me = &s->thread[self];
     BEGIN;
-    WAIT_UNTIL(can_have_mutex(s), "acquire the mutex");
-    if (take_mutex(s, self)) {
+    CALL(acquire_in_turn(s, self));
+    if (me->told) {
         STEP("inherit");
         inherit(s);
     }
@@ -304,6 +406,9 @@ static void show(const void *state, FILE *out)
             s->half_written ? " half written" : "");
     for (uint32_t i = 0; i < threads; i++) {
         fprintf(out, " %s", kinds[s->cell[i]]);
+        if (s->place[i] != NOWHERE) {
+            fprintf(out, "/%s %u", s->place[i] == LINED ? "lined" : "passed", s->number[i]);
+        }
     }
 }
 
@@ -340,6 +445,12 @@ static const struct model_case cases[] = {
          .mutation = READERS_LOOK_AFTER_NOBODY),
     CASE("readers look after each other", "never ends", false, {"r", "r", "w"}, .deaths = 1,
          .mutation = READERS_LET_IN_AGAIN),
+    CASE("three writers, of whom one dies", NULL, false, {"ww", "w", "w"}, .deaths = 1),
+    CASE("three writers, of whom two die", NULL, true, {"ww", "ww", "w"}, .deaths = 2),
+    CASE("four writers", NULL, true, {"w", "w", "w", "w"}),
+    CASE("comes past the line", "overtakes", false, {"www", "w"}, .mutation = COMES_PAST_THE_LINE),
+    CASE("the dead stay in line", "never ends", false, {"w", "w", "w"}, .deaths = 1,
+         .mutation = THE_DEAD_STAY_IN_LINE),
     {0},
 };
 

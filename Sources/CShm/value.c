@@ -171,13 +171,17 @@ static bool try_load(const cshm_value *value, void *out)
 }
 
 /* A dead holder left a whole value. */
+static int inherit(cshm_value *value, int status)
+{
+    return status == 1 ? cshm_mutex_repair(&value->shared->mutex) : status;
+}
+
 static int acquire(cshm_value *value, int64_t deadline_ns)
 {
-    if (cshm_participant_self(value->region) == 0) {
+    if (cshm__self(value->region) == 0) {
         return -ECHILD;
     }
-    int status = cshm_mutex_acquire_until(&value->shared->mutex, deadline_ns);
-    return status == 1 ? cshm_mutex_repair(&value->shared->mutex) : status;
+    return inherit(value, cshm_mutex_acquire_until(&value->shared->mutex, deadline_ns));
 }
 
 int cshm_value_load(cshm_value *value, void *out)
@@ -203,15 +207,42 @@ int cshm_value_load(cshm_value *value, void *out)
 
 /* ---- writing ---- */
 
+/* With the mutex, if the status says so. */
+static int begin_edit(cshm_value *value, int status, void **bytes)
+{
+    if (status == 0) {
+        (void)try_load(value, value->scratch);
+        *bytes = value->scratch;
+    }
+    return status;
+}
+
 int cshm_value_edit_until(cshm_value *value, void **bytes, int64_t deadline_ns)
 {
-    int status = acquire(value, deadline_ns);
-    if (status != 0) {
-        return status;
+    return begin_edit(value, acquire(value, deadline_ns), bytes);
+}
+
+int cshm_value_try_edit(cshm_value *value, void **bytes)
+{
+    if (cshm__self(value->region) == 0) {
+        return -ECHILD;
     }
-    (void)try_load(value, value->scratch);
-    *bytes = value->scratch;
-    return 0;
+    int status = cshm_mutex_try_acquire(&value->shared->mutex);
+    return begin_edit(value, inherit(value, status), bytes);
+}
+
+int cshm_value_try_edit_woken(cshm_value *value, void **bytes)
+{
+    if (cshm__self(value->region) == 0) {
+        return -ECHILD;
+    }
+    int status = cshm_mutex_try_acquire_woken(&value->shared->mutex);
+    return begin_edit(value, inherit(value, status), bytes);
+}
+
+void cshm_value_editable(const cshm_value *value, struct cshm_waitable *out)
+{
+    cshm_mutex_waitable(&value->shared->mutex, out);
 }
 
 void cshm_value_commit(cshm_value *value)

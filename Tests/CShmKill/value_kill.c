@@ -69,6 +69,22 @@ static int edit(struct world *world)
     return status;
 }
 
+static int try_edit(struct world *world)
+{
+    void *bytes = NULL;
+    int status = cshm_value_try_edit(world->handle, &bytes);
+    if (status == 0) {
+        cshm_value_abort(world->handle);
+        status = cshm_value_try_edit_woken(world->handle, &bytes);
+    }
+    if (status == 0) {
+        struct number two = number_of(2);
+        memcpy(bytes, &two, sizeof two);
+        cshm_value_commit(world->handle);
+    }
+    return status;
+}
+
 static int edit_in_vain(struct world *world)
 {
     void *bytes = NULL;
@@ -167,6 +183,12 @@ const struct scenario value_scenarios[] = {
      .setup = make_value,
      .prepare = open_value,
      .operate = edit,
+     .check = check_stored,
+     .meanwhile = load_meanwhile},
+    {.name = "try_edit",
+     .setup = make_value,
+     .prepare = open_value,
+     .operate = try_edit,
      .check = check_stored,
      .meanwhile = load_meanwhile},
     {.name = "edit_in_vain",

@@ -54,6 +54,57 @@ static cshm_value *make_value(cshm_region *region, uint64_t *offset)
     return value;
 }
 
+/* ---- tries ---- */
+
+static void *try_in_vain(void *context)
+{
+    cshm_value *value = context;
+    struct cshm_waitable editable;
+    void *bytes = NULL;
+    cshm_value_editable(value, &editable);
+    CHECK_EQ(cshm_value_try_edit(value, &bytes), -EAGAIN);
+    CHECK_EQ(cshm_wait_any(&editable, 1, after(MILLISECOND)), -ETIMEDOUT);
+    CHECK_EQ(cshm_value_try_edit_woken(value, &bytes), -EAGAIN);
+    return NULL;
+}
+
+static void *wait_and_edit(void *context)
+{
+    cshm_value *value = context;
+    struct cshm_waitable editable;
+    void *bytes = NULL;
+    cshm_value_editable(value, &editable);
+    int status = cshm_value_try_edit(value, &bytes);
+    while (status == -EAGAIN) {
+        CHECK_EQ(cshm_wait_any(&editable, 1, after(20 * SECOND)), 0);
+        status = cshm_value_try_edit_woken(value, &bytes);
+    }
+    CHECK_EQ(status, 0);
+    struct wide three = wide_of(3);
+    memcpy(bytes, &three, sizeof three);
+    cshm_value_commit(value);
+    return NULL;
+}
+
+static void tries(void)
+{
+    cshm_region *region = make_region(1u << 20);
+    uint64_t offset = 0;
+    void *bytes = NULL;
+    pthread_t thread;
+    cshm_value *value = make_value(region, &offset);
+    CHECK_EQ(cshm_value_try_edit(value, &bytes), 0);
+    CHECK_EQ(cshm_value_try_edit(value, &bytes), -EDEADLK);
+    CHECK_EQ(pthread_create(&thread, NULL, try_in_vain, value), 0);
+    CHECK_EQ(pthread_join(thread, NULL), 0);
+    CHECK_EQ(pthread_create(&thread, NULL, wait_and_edit, value), 0);
+    cshm_value_commit(value);
+    CHECK_EQ(pthread_join(thread, NULL), 0);
+    CHECK_EQ(load_whole(value), 3);
+    cshm_value_destroy(value);
+    cshm_region_close(region);
+}
+
 static void edits(void)
 {
     cshm_region *region = make_region(1u << 20);
@@ -350,6 +401,7 @@ static void waited_for_by_a_process(void)
 
 const struct test value_tests[] = {
     {"is_edited_as_a_whole_or_not_at_all", edits},
+    {"is_edited_without_blocking", tries},
     {"and_array_of_another_type_are_refused", other_types},
     {"is_whole_for_readers_of_another_process", whole_between_processes},
     {"is_edited_by_threads_one_after_the_other", threads},

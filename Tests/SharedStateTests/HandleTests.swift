@@ -109,7 +109,7 @@ enum Noun: Codable, Sendable {
         switch self {
         case .lock(let lock): try await lock.withLock { _ in try body() }
         case .recursiveLock(let lock):
-            try lock.withLock { _ in try lock.withLock { _ in try body() } }
+            try await lock.withLock { _ in try lock.withLock { _ in try body() } }
         case .readWriteLock(let lock): try await lock.withWriteLock { _ in try body() }
         case .semaphore(let semaphore):
             try await semaphore.acquire(timeout: long)

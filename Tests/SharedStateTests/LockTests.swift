@@ -72,6 +72,58 @@ struct LockTests {
         #expect(child.pid != getpid() && lock.owner == nil)
     }
 
+    @Test func `the owner's text names process, thread and count`() throws {
+        let lock = try RecursiveLock()
+        let held = try Event()
+        let child = try ChildProcess.start(lock, held) { lock, held in
+            try lock.withLock { _ in
+                try lock.withLock { _ in
+                    held.set()
+                    pause()
+                }
+            }
+        }
+        #expect(try held.wait(timeout: long))
+        let owner = try #require(lock.owner)
+        let thread = owner.threadIdentifier
+        #expect(owner.processIdentifier == child.pid && thread > 0)
+        #expect("\(owner)" == "thread \(thread) of process \(child.pid), 2 times")
+        #expect(code { try lock.withLock(timeout: .milliseconds(20)) { _ in } } == .timedOut)
+        try child.kill()
+    }
+
+    @Test func `a time-out that is over is a try, of every kind of lock`() throws {
+        let lock = try Lock()
+        let recursive = try RecursiveLock()
+        let both = try ReadWriteLock(readers: 2)
+        let permits = try PermitPool(permits: 1)
+        let held = try Event()
+        let child = try ChildProcess.start(lock, recursive, both, permits, held) {
+            lock, recursive, both, permits, held in
+            try lock.withLock { _ in
+                try recursive.withLock { _ in
+                    try both.withWriteLock { _ in
+                        try permits.withPermits {
+                            held.set()
+                            pause()
+                        }
+                    }
+                }
+            }
+        }
+        #expect(try held.wait(timeout: long))
+        for timeout in [Duration.zero, .milliseconds(-1), .seconds(-1_000_000)] {
+            #expect(code { try lock.withLock(timeout: timeout) { _ in } } == .timedOut)
+            #expect(code { try recursive.withLock(timeout: timeout) { _ in } } == .timedOut)
+            #expect(code { try both.withReadLock(timeout: timeout) {} } == .timedOut)
+            #expect(code { try both.withWriteLock(timeout: timeout) { _ in } } == .timedOut)
+            #expect(code { try permits.withPermits(timeout: timeout) {} } == .timedOut)
+        }
+        try child.kill()
+        let free = try Lock()
+        #expect(try free.withLock(timeout: .seconds(-1)) { _ in 7 } == 7)
+    }
+
     @Test func `a lock of one kind is not one of the other`() throws {
         let region = try Region(capacity: 1 << 20)
         let lock = try Lock(creating: "plain", in: region)
@@ -154,6 +206,56 @@ struct LockTests {
         }
         #expect(try await child.join(timeout: long) == .exited(code: 0))
         #expect(counter.value == 1200)
+    }
+
+    @Test func `tasks wait for a recursive lock, and their threads acquire it again`() async throws
+    {
+        let lock = try RecursiveLock()
+        let counter = try SharedValue(0)
+        let child = try ChildProcess.start(lock, counter) { lock, counter in
+            for _ in 0..<500 { try lock.withLock { _ in counter.value += 1 } }
+        }
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            for _ in 0..<100 {
+                group.addTask {
+                    try await lock.withLock { _ in
+                        try lock.withLock { _ in
+                            #expect(lock.owner?.count == 2)
+                            counter.value += 1
+                        }
+                    }
+                }
+            }
+            try await group.waitForAll()
+        }
+        #expect(try await child.join(timeout: long) == .exited(code: 0))
+        #expect(counter.value == 600 && lock.owner == nil)
+    }
+
+    @Test func `a task gives up waiting for a recursive lock, and inherits it`() async throws {
+        let lock = try RecursiveLock()
+        let held = try Queue<Bool>()
+        let child = try ChildProcess.start(lock, held) { lock, held in
+            try lock.withLock { _ in
+                try held.put(true)
+                pause()
+            }
+        }
+        _ = try await held.get(timeout: long)
+        let started = ContinuousClock.now
+        #expect(
+            await code { try await lock.withLock(timeout: .milliseconds(30)) { _ in } } == .timedOut
+        )
+        #expect(ContinuousClock.now - started >= .milliseconds(30))
+        let task = Task { try await lock.withLock { _ in } }
+        task.cancel()
+        await #expect(throws: CancellationError.self) { try await task.value }
+        try child.kill()
+        let inherited = try await lock.withLock(timeout: long) { holder in
+            defer { holder.markRepaired() }
+            return holder.inheritedFromDead
+        }
+        #expect(inherited)
     }
 
     @Test func `a task gives up at its time and when it is cancelled`() async throws {
@@ -384,13 +486,13 @@ struct SemaphoreTests {
                 let count = 1 + n % 3
                 group.addTask(executorPreference: OwnThreads.shared) {
                     try await pool.withPermits(count, timeout: long) {
-                        let now = try inside.withLock { value in
+                        let now = try await inside.withLock { value in
                             value += count
                             return value
                         }
                         #expect(now <= 4)
                         await Task.yield()
-                        try inside.withLock { $0 -= count }
+                        try await inside.withLock { $0 -= count }
                     }
                 }
             }

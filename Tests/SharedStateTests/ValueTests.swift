@@ -16,6 +16,15 @@ private func code(_ body: () throws -> Void) -> SharedStateError.Code? {
     return nil
 }
 
+private func code(_ body: () async throws -> Void) async -> SharedStateError.Code? {
+    do {
+        try await body()
+    } catch {
+        return (error as? SharedStateError)?.code
+    }
+    return nil
+}
+
 private struct Interruption: Error {}
 
 /// Whole if both are the same, with padding at its end.
@@ -87,6 +96,90 @@ struct ValueTests {
         try child.kill()
         try value.store(3, timeout: long)
         #expect(value.value == 3)
+    }
+
+    @Test func `tasks change a value and an array in one step each`() async throws {
+        let value = try SharedValue(0)
+        let array = try SharedArray<Int>(count: 2)
+        let child = try ChildProcess.start(value, array) { value, array in
+            for _ in 0..<500 {
+                try value.withLock { $0 += 1 }
+                try array.withLock { span in
+                    for n in span.indices { span[n] += 1 }
+                }
+            }
+        }
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            for _ in 0..<100 {
+                group.addTask {
+                    try await value.withLock { $0 += 1 }
+                    try await array.withLock { span in
+                        for n in span.indices { span[n] += 1 }
+                    }
+                }
+            }
+            try await group.waitForAll()
+        }
+        #expect(try await child.join(timeout: long) == .exited(code: 0))
+        #expect(value.value == 600 && array.snapshot() == [600, 600])
+    }
+
+    @Test func `a task waits for one that changes a value, or gives up`() async throws {
+        let value = try SharedValue(1)
+        let began = try Event()
+        let child = try ChildProcess.start(value, began) { value, began in
+            try value.withLock { number in
+                number = 2
+                began.set()
+                pause()
+            }
+        }
+        try await began.wait(timeout: long)
+        let started = ContinuousClock.now
+        #expect(
+            await code { try await value.withLock(timeout: .milliseconds(30)) { $0 = 3 } }
+                == .timedOut)
+        #expect(ContinuousClock.now - started >= .milliseconds(30))
+        let task = Task { try await value.withLock { $0 = 4 } }
+        task.cancel()
+        await #expect(throws: CancellationError.self) { try await task.value }
+        await #expect(throws: Interruption.self) {
+            try child.kill()
+            try await value.withLock(timeout: long) { number in
+                number = 5
+                throw Interruption()
+            }
+        }
+        #expect(value.value == 1)
+        try await value.withLock(timeout: long) { $0 += 5 }
+        #expect(value.value == 6)
+    }
+
+    @Test func `a task waits for one that changes an array, or gives up, and repairs`() async throws
+    {
+        let array = try SharedArray<Int>(count: 2)
+        let began = try Event()
+        let child = try ChildProcess.start(array, began) { array, began in
+            try array.withLock { span in
+                span[0] = 1
+                began.set()
+                pause()
+            }
+        }
+        try await began.wait(timeout: long)
+        #expect(
+            await code { try await array.withLock(timeout: .milliseconds(30)) { $0[1] = 3 } }
+                == .timedOut)
+        let task = Task { try await array.withLock { $0[1] = 4 } }
+        task.cancel()
+        await #expect(throws: CancellationError.self) { try await task.value }
+        try child.kill()
+        try await array.withLock(timeout: long) { span in
+            span[0] = 7
+        } _: { span in
+            #expect(span[0] == 7 && span[1] == 0)
+        }
+        #expect(array.snapshot() == [7, 0])
     }
 
     @Test func `structs of C, tuples and empty values can be shared`() throws {

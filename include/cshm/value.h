@@ -27,6 +27,7 @@
 #define CSHM_VALUE_H
 
 #include "base.h"
+#include "bell.h"
 
 CSHM_BEGIN_DECLS
 
@@ -94,6 +95,15 @@ CSHM_EXPORT CSHM_MUST_CHECK int cshm_value_store_until(cshm_value *value, const 
  */
 CSHM_EXPORT CSHM_MUST_CHECK int cshm_value_edit_until(cshm_value *value, void **bytes,
                                                       int64_t deadline_ns);
+
+/** As cshm_value_edit_until(), without waiting; -EAGAIN in the place of -ETIMEDOUT. */
+CSHM_EXPORT CSHM_MUST_CHECK int cshm_value_try_edit(cshm_value *value, void **bytes);
+
+/** The same by who was woken at the place of cshm_value_editable(), so that others are woken, too. */
+CSHM_EXPORT CSHM_MUST_CHECK int cshm_value_try_edit_woken(cshm_value *value, void **bytes);
+
+/** What to wait for before a try: that nobody edits. As cshm_mutex_waitable(). */
+CSHM_EXPORT void cshm_value_editable(const cshm_value *value, struct cshm_waitable *out);
 
 /** What was edited counts from now on. */
 CSHM_EXPORT void cshm_value_commit(cshm_value *value);

@@ -9,12 +9,9 @@ internal import Synchronization
 /// may be had it calls one, who tries on a thread of its own. Until that one has tried, nobody else
 /// is called. Whoever tries in vain goes before the others the next time.
 ///
-///     var status = tryAcquire()
-///     while status == Answer.wouldWait {
-///         try await callers.wait(until: deadline)
-///         status = tryAcquireWoken()          // no `await` in between, nor before the release
-///         callers.hasTried(status)
-///     }
+///     try await callers.acquire(until: deadline, keeping: self) { isWoken in
+///         unsafe isWoken ? cshm_mutex_try_acquire_woken(mutex) : cshm_mutex_try_acquire(mutex)
+///     } use: { status in … }
 ///
 /// What one was called for may have woken it alone, of all who wait in any process: the try has to see
 /// to them, as `cshm_mutex_try_acquire_woken()` does.
@@ -34,15 +31,36 @@ internal final class Callers: Sendable {
         self.waitables = unsafe waitables.map { unsafe Waitable(native: $0) }
     }
 
-    /// Waits to be called.
+    /// Tries until there is another answer than that it would have to wait, and uses what it has then.
     ///
     /// - Parameters:
     ///   - deadline: Absolute; the wait ends no earlier.
-    ///   - isNext: Whether it goes before those that wait already.
     ///   - owner: What keeps the memory mapped.
-    /// - Throws: `timedOut`, `CancellationError`, `system`. If it throws nothing, it has been called,
-    ///   and must try.
-    func wait(
+    ///   - attempt: A try, which is told whether it was called for it.
+    ///   - use: Is given the try's answer, on the thread of the try, without an `await` in between: it
+    ///     releases what was acquired.
+    /// - Returns: What `use` returns.
+    /// - Throws: `timedOut`, `CancellationError`, `system`, or what `use` throws.
+    func acquire<Result>(
+        until deadline: Int64, keeping owner: some AnyObject & Sendable,
+        _ attempt: (_ isWoken: Bool) -> Int32, use: (Int32) throws -> Result
+    ) async throws -> Result {
+        defer { withExtendedLifetime(owner) {} }
+        var status = attempt(false)
+        var isNext = false
+        while status == Answer.wouldWait {
+            try await wait(until: deadline, isNext: isNext, keeping: owner)
+            status = attempt(true)
+            hasTried(status)
+            isNext = true
+        }
+        return try use(status)
+    }
+
+    /// Waits to be called.
+    ///
+    /// If it throws nothing, it has been called, and must try.
+    private func wait(
         until deadline: Int64, isNext: Bool, keeping owner: some AnyObject & Sendable
     ) async throws {
         let places = waitables.map { waitable in
@@ -56,7 +74,7 @@ internal final class Callers: Sendable {
     }
 
     /// Says that the one who was called has tried.
-    func hasTried(_ status: Int32) {
+    private func hasTried(_ status: Int32) {
         isCalled.store(false, ordering: .sequentiallyConsistent)
         // Who has it, or will try again, wakes the next; else it is to be told the same.
         if status < 0, status != Answer.wouldWait {

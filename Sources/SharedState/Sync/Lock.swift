@@ -124,19 +124,14 @@ public final class Lock: Sendable, Codable {
     public func withLock<Result>(
         timeout: Duration? = nil, _ body: (borrowing Holder) throws -> Result
     ) async throws -> Result {
-        defer { withExtendedLifetime(self) {} }
         let until = SharedState.deadline(after: timeout)
-        var status = tryAcquire()
-        var isNext = false
-        while status == Answer.wouldWait {
-            try await callers.wait(until: until, isNext: isNext, keeping: self)
-            status = unsafe cshm_mutex_try_acquire_woken(mutex)
-            callers.hasTried(status)
-            isNext = true
+        return try await callers.acquire(until: until, keeping: self) { isWoken in
+            unsafe isWoken ? cshm_mutex_try_acquire_woken(mutex) : cshm_mutex_try_acquire(mutex)
+        } use: { status in
+            if status < 0 { try fail(status) }
+            let holder = unsafe Holder(address: address, inheritedFromDead: status != 0)
+            return try body(holder)
         }
-        if status < 0 { try fail(status) }
-        let holder = unsafe Holder(address: address, inheritedFromDead: status != 0)
-        return try body(holder)
     }
 
     // What the inlined code calls.

@@ -213,19 +213,16 @@ public final class ReadWriteLock: Sendable, Codable {
     public func withWriteLock<Result>(
         timeout: Duration? = nil, _ body: (borrowing WriteHolder) throws -> Result
     ) async throws -> Result {
-        defer { withExtendedLifetime(self) {} }
         let until = deadline(after: timeout)
-        var status = unsafe cshm_rwlock_try_acquire_write(lock)
-        var isNext = false
-        while status == Answer.wouldWait {
-            try await writers.wait(until: until, isNext: isNext, keeping: self)
-            status = unsafe cshm_rwlock_try_acquire_write_woken(lock)
-            writers.hasTried(status)
-            isNext = true
+        return try await writers.acquire(until: until, keeping: self) { isWoken in
+            unsafe isWoken
+                ? cshm_rwlock_try_acquire_write_woken(lock) : cshm_rwlock_try_acquire_write(lock)
+        } use: { status in
+            try check(status, "cshm_rwlock_try_acquire_write")
+            let holder = unsafe WriteHolder(
+                lock: lock, inheritedFromDead: status == Answer.inherited)
+            return try body(holder)
         }
-        try check(status, "cshm_rwlock_try_acquire_write")
-        let holder = unsafe WriteHolder(lock: lock, inheritedFromDead: status == Answer.inherited)
-        return try body(holder)
     }
 
     // MARK: Looking

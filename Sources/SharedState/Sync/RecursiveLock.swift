@@ -7,17 +7,21 @@ internal import CShm
 /// - Processes: safe; send it to a worker like any value. A holder's death hands the lock on, however
 ///   often it held it: see ``Lock/Holder/inheritedFromDead``.
 /// - Threads: safe. It belongs to a thread.
-/// - Tasks: acquiring blocks the thread; the body cannot `await`.
+/// - Tasks: acquiring may suspend, the body cannot `await`; in the body the thread acquires it again by
+///   the blocking form.
 ///
 /// The corresponding C function is `cshm_mutex_init_recursive`.
 @safe
 public final class RecursiveLock: Sendable, Codable {
     private let object: SharedObject
     private nonisolated(unsafe) let mutex: UnsafeMutablePointer<cshm_mutex>
+    private let callers: Callers
 
     private init(_ object: SharedObject) throws(SharedStateError) {
         self.object = object
-        unsafe mutex = try Mutexes.open(object, recursive: true)
+        let mutex = unsafe try Mutexes.open(object, recursive: true)
+        unsafe self.mutex = mutex
+        unsafe callers = Callers { unsafe cshm_mutex_waitable(mutex, $0) }
     }
 
     /// Makes a lock, free.
@@ -96,6 +100,27 @@ public final class RecursiveLock: Sendable, Codable {
         let holder = unsafe Lock.Holder(
             mutex: mutex, inheritedFromDead: status == Answer.inherited)
         return try body(holder)
+    }
+
+    /// Runs `body` while holding the lock, which it acquires without holding a thread.
+    ///
+    /// - Parameters:
+    ///   - timeout: The longest wait; `nil` waits without limit.
+    ///   - body: What to do. It cannot `await`. The lock is released, once, when it returns or throws.
+    /// - Returns: What `body` returns.
+    /// - Throws: As the blocking form, and `CancellationError`, if `body` did not run.
+    public func withLock<Result>(
+        timeout: Duration? = nil, _ body: (borrowing Lock.Holder) throws -> Result
+    ) async throws -> Result {
+        let until = deadline(after: timeout)
+        return try await callers.acquire(until: until, keeping: self) { isWoken in
+            unsafe isWoken ? cshm_mutex_try_acquire_woken(mutex) : cshm_mutex_try_acquire(mutex)
+        } use: { status in
+            try unsafe check(status, "cshm_mutex_try_acquire", Mutexes.describe(mutex))
+            let holder = unsafe Lock.Holder(
+                mutex: mutex, inheritedFromDead: status == Answer.inherited)
+            return try body(holder)
+        }
     }
 
     /// Who holds it at some instant of the call, or `nil`.

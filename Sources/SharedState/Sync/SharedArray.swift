@@ -15,6 +15,7 @@ internal import CShm
 ///   it. Everything else takes no lock: an element of up to 8 bytes is then the old one or the new one
 ///   for everybody, a larger one may be read half written; and two who change the same element
 ///   overwrite each other.
+/// - Tasks: acquiring the lock may suspend, the body cannot `await`.
 /// - Death: a process killed in `withLock` leaves elements half changed; the next one is told.
 ///
 /// The corresponding C header is `cshm/array.h`.
@@ -241,12 +242,51 @@ public final class SharedArray<Element: BitwiseCopyable & Sendable>: Sendable, C
         _ body: (inout MutableSpan<Element>) throws -> Result
     ) throws -> Result {
         try lock.withLock(timeout: timeout) { holder in
-            if holder.inheritedFromDead {
-                try withMutableSpan(repair)
-                holder.markRepaired()
-            }
-            return try withMutableSpan(body)
+            try use(holder, repair, body)
         }
+    }
+
+    /// Runs `body` with the elements in place, to be changed, while holding the array's lock, which it
+    /// acquires without holding a thread.
+    ///
+    /// - Parameters:
+    ///   - timeout: The longest wait for the lock; `nil` waits without limit.
+    ///   - body: What to do. It cannot `await`.
+    /// - Returns: What `body` returns.
+    /// - Throws: As the blocking form, and `CancellationError`, if `body` did not run.
+    public func withLock<Result>(
+        timeout: Duration? = nil, _ body: (inout MutableSpan<Element>) throws -> Result
+    ) async throws -> Result {
+        try await withLock(timeout: timeout, repair: { _ in }, body)
+    }
+
+    /// Runs `body` after `repair`, if the last holder died in it, but acquires the array's lock without
+    /// holding a thread.
+    ///
+    /// - Parameters:
+    ///   - timeout: The longest wait for the lock; `nil` waits without limit.
+    ///   - repair: As in the blocking form. It cannot `await`.
+    ///   - body: What to do. It cannot `await`.
+    /// - Returns: What `body` returns.
+    /// - Throws: As the blocking form, and `CancellationError`, if neither ran.
+    public func withLock<Result>(
+        timeout: Duration? = nil, repair: (inout MutableSpan<Element>) throws -> Void,
+        _ body: (inout MutableSpan<Element>) throws -> Result
+    ) async throws -> Result {
+        try await lock.withLock(timeout: timeout) { holder in
+            try use(holder, repair, body)
+        }
+    }
+
+    private func use<Result>(
+        _ holder: borrowing Lock.Holder, _ repair: (inout MutableSpan<Element>) throws -> Void,
+        _ body: (inout MutableSpan<Element>) throws -> Result
+    ) throws -> Result {
+        if holder.inheritedFromDead {
+            try withMutableSpan(repair)
+            holder.markRepaired()
+        }
+        return try withMutableSpan(body)
     }
 }
 

@@ -8,6 +8,7 @@ internal import CShm
 ///
 /// - Processes, threads: safe. Reading takes no lock, and goes on while a writer is stopped; to read,
 ///   change and write in one step use ``withLock(timeout:_:)``.
+/// - Tasks: waiting for other writers may suspend in `withLock`, whose body cannot `await`.
 /// - Death: a write goes to a spare copy and is then switched to by one store, so a writer killed
 ///   at any instruction leaves the old value or the new one, never a mixture.
 ///
@@ -16,6 +17,7 @@ internal import CShm
 public final class SharedValue<Value: BitwiseCopyable & Sendable>: Sendable, Codable {
     private let object: SharedObject
     private nonisolated(unsafe) let pointer: OpaquePointer
+    private let callers: Callers
     /// What the value is, if that is not told by its Swift type.
     private let customTag: UInt64?
 
@@ -25,7 +27,9 @@ public final class SharedValue<Value: BitwiseCopyable & Sendable>: Sendable, Cod
         try unsafe check(
             cshm_value_open(object.region.pointer, object.offset, &type, &opened),
             "cshm_value_open", "SharedValue<\(Value.self)>")
-        unsafe pointer = opened.unsafelyUnwrapped
+        let pointer = unsafe opened.unsafelyUnwrapped
+        unsafe self.pointer = pointer
+        unsafe callers = Callers { unsafe cshm_value_editable(pointer, $0) }
         self.object = object
         self.customTag = customTag
     }
@@ -178,7 +182,34 @@ public final class SharedValue<Value: BitwiseCopyable & Sendable>: Sendable, Cod
         try unsafe check(
             cshm_value_edit_until(pointer, &bytes, deadline(after: timeout)),
             "cshm_value_edit_until")
-        let room = unsafe bytes.unsafelyUnwrapped
+        return unsafe try edit(bytes.unsafelyUnwrapped, body)
+    }
+
+    /// Reads, changes and writes in one step, for which it waits without holding a thread.
+    ///
+    /// - Parameters:
+    ///   - timeout: The longest wait for other writers; `nil` waits without limit.
+    ///   - body: Changes the value in place. It cannot `await`. If it throws, nothing is written.
+    /// - Returns: What `body` returns.
+    /// - Throws: As the blocking form, and `CancellationError`, if `body` did not run.
+    public func withLock<Result>(
+        timeout: Duration? = nil, _ body: (inout Value) throws -> Result
+    ) async throws -> Result {
+        var bytes: UnsafeMutableRawPointer?
+        let until = deadline(after: timeout)
+        return try await callers.acquire(until: until, keeping: self) { isWoken in
+            unsafe isWoken
+                ? cshm_value_try_edit_woken(pointer, &bytes) : cshm_value_try_edit(pointer, &bytes)
+        } use: { status in
+            try check(status, "cshm_value_try_edit")
+            return unsafe try edit(bytes.unsafelyUnwrapped, body)
+        }
+    }
+
+    /// Ends the edit that has begun.
+    private func edit<Result>(
+        _ room: UnsafeMutableRawPointer, _ body: (inout Value) throws -> Result
+    ) throws -> Result {
         var value = unsafe room.loadUnaligned(as: Value.self)
         do {
             let result = try body(&value)

@@ -471,6 +471,17 @@ static void hand_on(const struct cshm_waitable *waitables, const uint32_t *seen,
     }
 }
 
+/* Whether no waker can die without this process. */
+static bool are_private(const struct cshm_waitable *waitables, uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        if (!waitables[i].is_private) {
+            return false;
+        }
+    }
+    return true;
+}
+
 int cshm_wait_any(const struct cshm_waitable *waitables, uint32_t count, int64_t deadline_ns)
 {
     uint32_t *words[CSHM_WAIT_MAX];
@@ -491,6 +502,9 @@ int cshm_wait_any(const struct cshm_waitable *waitables, uint32_t count, int64_t
             seen[i] = announce(&waitables[i]);
         }
         int64_t slice = cshm__park_interrupt();
+        if (are_private(waitables, count) && !cshm__park_is_unseen()) {
+            slice = INT64_MAX;
+        }
         int found = first_ready(waitables, count);
         int64_t now = cshm_now_ns();
         if (found < 0 && now >= deadline_ns) {

@@ -159,6 +159,8 @@ int cshm__bell_tell_of_turnover(cshm_region *region);
  * @returns how long a sleep may last. */
 uint32_t cshm__park_announce(struct cshm_park *park);
 int64_t cshm__park_interrupt(void);
+/* Whether this process was refused that, and so must look by itself. */
+bool cshm__park_is_unseen(void);
 /* Announces bells, which are in the word's line already. */
 void cshm__park_arm(struct cshm_park *park);
 /* Between the store that makes a condition true and cshm__park_wake_one_after_store(). */

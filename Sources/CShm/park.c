@@ -70,6 +70,11 @@ int64_t cshm__park_interrupt(void)
     return refused ? UNSEEN_SLICE_NS : SLICE_NS;
 }
 
+bool cshm__park_is_unseen(void)
+{
+    return atomic_load_explicit(&is_unseen, memory_order_relaxed); /* stored by this thread, too */
+}
+
 uint32_t cshm_park_prepare(cshm_park *park)
 {
     uint32_t seen = cshm__park_announce(park);

@@ -77,6 +77,24 @@ struct ReactorTests {
         #expect(try child.join(timeout: long) == .exited(code: 0))
     }
 
+    @Test func `while nobody waits its thread sleeps without a look, until it ends`() throws {
+        let child = try ChildProcess.start {
+            let queue = try Queue<Int>()
+            let tasks = wait(at: [queue])
+            try queue.put(7)
+            var first: Int?
+            var last = 0
+            while let count = reactorSleeps().values.first {
+                // Once the task was served, its statistics are those of a thread without a line.
+                if queue.isEmpty { first = first ?? count }
+                last = count
+            }
+            guard last - (first ?? 0) <= 4 else { exit(2) }
+            exit(when: tasks, got: [7])
+        }
+        #expect(try child.join(timeout: long) == .exited(code: 0))
+    }
+
     @Test func `tasks wait at more places than one thread can`() throws {
         let child = try ChildProcess.start {
             let queues = try (0..<300).map { _ in try Queue<Int>(capacity: 1, ports: 4) }

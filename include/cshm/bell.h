@@ -70,6 +70,9 @@ struct cshm_waitable {
     /** Whether `park` is the word of a mutex (cshm/mutex.h), which wakes as that does, and has no
      *  room for bells. */
     uint32_t is_mutex;
+    /** Whether only threads of this process wake there: whoever waits for nothing else is not woken by
+     *  time, as no wake can be missing. */
+    uint32_t is_private;
 };
 
 /** A descriptor of this process's. */

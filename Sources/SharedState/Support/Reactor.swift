@@ -27,8 +27,8 @@ internal import Synchronization
 /// the wake that brought the element may have been spent on it.
 ///
 /// A thread serves as many places as one call of C can wait for, so a process has one as a rule. It
-/// is started by the first task that waits and ends when none has waited for a while: a process none
-/// of whose tasks waits is woken by nothing.
+/// is started by the first task that waits and ends when none has waited for a while, in which it is
+/// not woken by time: a process none of whose tasks waits is woken by nothing.
 internal final class Reactor: Sendable {
     /// Who may try when something has happened at a place.
     enum Order: Sendable {
@@ -93,7 +93,7 @@ internal final class Reactor: Sendable {
                 unsafe UnsafeRawPointer(Unmanaged.passUnretained($0).toOpaque())
             }
             return unsafe cshm_waitable(
-                park: park, is_ready: isReady, object: object, is_mutex: isMutex)
+                park: park, is_ready: isReady, object: object, is_mutex: isMutex, is_private: 0)
         }
 
         static func == (a: Self, b: Self) -> Bool {
@@ -311,7 +311,7 @@ private final class Bell: Sendable {
                 let bell = unsafe Unmanaged<Bell>.fromOpaque(object).takeUnretainedValue()
                 return bell.isRung.load(ordering: .sequentiallyConsistent) ? 1 : 0
             },
-            object: Unmanaged.passUnretained(self).toOpaque(), is_mutex: 0)
+            object: Unmanaged.passUnretained(self).toOpaque(), is_mutex: 0, is_private: 1)
     }
 }
 

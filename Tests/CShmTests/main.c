@@ -58,6 +58,7 @@
     X(transaction)     \
     X(list)            \
     X(behaviour)       \
+    X(sync_behaviour)  \
     X(refusal)         \
     X(history)         \
     X(lock_history)    \

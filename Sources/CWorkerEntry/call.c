@@ -36,3 +36,19 @@ uint32_t cworker_call_each(const struct cworker_closure *closure, const void *in
     }
     return end;
 }
+
+typedef __attribute__((swiftcall)) void (*pack_code)(
+    __attribute__((swift_indirect_result)) void *result, const void *const *arguments,
+    __attribute__((swift_context)) void *context, __attribute__((swift_error_result)) void **error);
+
+void *cworker_call_pack(const struct cworker_pack *pack, const void *input, void *output)
+{
+    pack_code code = (pack_code)pack->code;
+    const void *arguments[CWORKER_PACK_MAX];
+    void *thrown = NULL;
+    for (uint32_t i = 0; i < pack->count && i < CWORKER_PACK_MAX; i++) {
+        arguments[i] = (const char *)input + pack->offset[i];
+    }
+    code(output, arguments, (void *)pack->context, &thrown);
+    return thrown;
+}

@@ -1,8 +1,8 @@
 /*
  * SPDX-License-Identifier: Apache-2.0
  *
- * Calling a Swift closure for many elements in a row, without Swift's own generic code between:
- * arguments and results are read and written where they lie.
+ * Calling a Swift closure for many elements in a row, or for some arguments, without Swift's own
+ * generic code between: arguments and results are read and written where they lie.
  */
 #ifndef CWORKERENTRY_CALL_H
 #define CWORKERENTRY_CALL_H
@@ -33,6 +33,22 @@ struct cworker_closure {
  */
 uint32_t cworker_call_each(const struct cworker_closure *closure, const void *input, void *output,
                            uint32_t first, uint32_t end, void *running, void **error);
+
+enum { CWORKER_PACK_MAX = 8 };
+
+/*
+ * A closure of the form `(repeat each A) throws -> R` as generic code has it: the result by address,
+ * and the addresses of the arguments in an array. All types are plain bits.
+ */
+struct cworker_pack {
+    uintptr_t code;
+    uintptr_t context;
+    uint32_t count;
+    uint32_t offset[CWORKER_PACK_MAX]; /* of each argument in the input */
+};
+
+/* Calls it once. Returns the error that it threw, which is the caller's to release, or NULL. */
+void *cworker_call_pack(const struct cworker_pack *pack, const void *input, void *output);
 
 #ifdef __cplusplus
 }

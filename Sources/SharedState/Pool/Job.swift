@@ -80,6 +80,8 @@ internal struct JobCache {
     enum Function {
         case call(any RemoteCallable)
         case map(any RemoteMap)
+        /// No task: whoever claims it leaves.
+        case leave
     }
 
     private let region: Region
@@ -90,15 +92,20 @@ internal struct JobCache {
         self.region = region
     }
 
+    /// The number of the job at an offset; 0 where there is none.
+    func number(at offset: UInt64) -> UInt64 {
+        unsafe cshm_heap_pointer(region.pointer, offset, 16)?.load(as: UInt64.self) ?? 0
+    }
+
     mutating func function(
-        at offset: UInt64, _ kind: JobForm.Kind
+        at offset: UInt64, _ number: UInt64, _ kind: JobForm.Kind
     ) throws -> Function {
-        guard let header = unsafe cshm_heap_pointer(region.pointer, offset, 16) else {
-            throw SharedStateError(.incompatible, "a task's function is not where it should be")
-        }
-        let number = unsafe header.load(as: UInt64.self)
+        if kind == .leave { return .leave }
         if let index = known.lastIndex(where: { $0.number == number && $0.offset == offset }) {
             return known[index].function
+        }
+        guard let header = unsafe cshm_heap_pointer(region.pointer, offset, 16) else {
+            throw SharedStateError(.incompatible, "a task's function is not where it should be")
         }
         let length = unsafe header.load(fromByteOffset: 8, as: UInt64.self)
         guard length >= 16, unsafe cshm_heap_pointer(region.pointer, offset, length) != nil else {
@@ -111,7 +118,7 @@ internal struct JobCache {
             switch kind {
             case .call: .call(try FunctionReference.resolve(reference))
             case .map: .map(try FunctionReference.resolveMap(reference, broadcast: &reader))
-            case .leave: throw SharedStateError(.incompatible, "the bytes are damaged: no task")
+            case .leave: .leave
             }
         if known.count == Self.limit { known.removeFirst() }
         known.append((number, offset, function))

@@ -145,9 +145,9 @@ internal final class MapRun: @unchecked Sendable {
         guard let window = windows.first else { return nil }
         let core = core
         try core.drive(until: deadline) {
-            window.batch.isReady(from: window.next) || self.whyNot != nil
+            core.expect(window.batch) || self.whyNot != nil
         }
-        if let whyNot, !window.batch.isReady(from: window.next) { throw whyNot }
+        if let whyNot, !window.batch.isReady { throw whyNot }
         return window.batch
     }
 
@@ -175,11 +175,13 @@ internal final class MapRun: @unchecked Sendable {
 
     private func doneGroup(inOrder: Bool) -> (window: Int, group: UInt32)? {
         for (index, window) in windows.enumerated() {
+            if inOrder {
+                return core.expect(window.batch, window.next) ? (index, window.next) : nil
+            }
             for group in window.next..<window.batch.groups where !window.taken.contains(group) {
                 if window.batch.state(of: group).phase >= Int32(CSHM_GROUP_DONE) {
                     return (index, group)
                 }
-                if inOrder { return nil }
             }
         }
         return nil

@@ -129,6 +129,8 @@ public final class Pool: Sendable {
         _ arguments: repeat each Argument, options: TaskOptions = TaskOptions(),
         body: @escaping @Sendable (repeat each Argument) throws -> Result
     ) throws -> Result {
+        let direct = try callDirectly(repeat each arguments, options: options, body: body)
+        if let direct { return direct }
         let site = try site(of: body)
         return try call(site, try site.encode(repeat each arguments), options)
     }

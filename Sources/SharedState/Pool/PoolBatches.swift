@@ -29,6 +29,16 @@ extension PoolCore {
         }
     }
 
+    /// Whether all of a batch is done; if not, a driver is woken for that and not for each group.
+    func expect(_ batch: PostedBatch) -> Bool {
+        unsafe cshm_batch_expect_all(board, batch.pointer) == 1
+    }
+
+    /// The same of one group.
+    func expect(_ batch: PostedBatch, _ group: UInt32) -> Bool {
+        unsafe cshm_batch_expect(board, batch.pointer, group) == 1
+    }
+
     func add(_ batch: PostedBatch, _ state: inout State) {
         batch.index = state.live.count
         if batch.options.limit != nil { state.limited += 1 }

@@ -34,10 +34,10 @@ extension PoolCore {
         state.withLock { _ in batch.isTaken = true }
     }
 
-    private func driveUntilReady(_ batch: PostedBatch) throws(SharedStateError) {
+    func driveUntilReady(_ batch: PostedBatch) throws(SharedStateError) {
         var failure: SharedStateError?
         try drive(until: .max) {
-            if batch.isReady(from: 0) { return true }
+            if batch.isReady { return true }
             failure = self.failure
             return failure != nil
         }

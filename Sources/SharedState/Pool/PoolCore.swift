@@ -30,6 +30,7 @@ internal final class PoolCore: Sendable {
     let jobs = Atomic<UInt64>(1)
     private let workers: Atomic<Int>
     let catalog = JobCatalog()
+    let directs = DirectCatalog()
     let collector = Collector()
     /// By which ^C is heard of.
     let listener = Mutex<Int?>(nil)

@@ -62,6 +62,8 @@ internal struct PoolWorker {
     private let orders: Orders
     private let task: WorkerTask
     private var jobs: JobCache
+    /// How the batch of the lease is done.
+    private var work: WorkerBatch?
     private var lease = unsafe cshm_lease()
     private var memory: OwnMemory
     private var turn: UInt64 = 0
@@ -129,9 +131,9 @@ internal struct PoolWorker {
             }
             try check(status, "cshm_board_claim_watched")
             let since = task.works(turn, measures: orders.measures)
-            let isLeaving = unsafe lease.tag == JobForm(kind: .leave).tag
+            var isLeaving = false
             do {
-                if !isLeaving { try perform() }
+                isLeaving = try perform()
             } catch {
                 try fail(unsafe lease.first, error)
             }
@@ -148,12 +150,24 @@ internal struct PoolWorker {
         return .isUsedUp
     }
 
-    private mutating func perform() throws {
-        let form = try JobForm(tag: unsafe lease.tag)
-        switch try jobs.function(at: unsafe lease.job, form.kind) {
-        case .call(let function): try call(function, form)
-        case .map(let function): try map(function, form)
+    /// Does what is leased.
+    ///
+    /// - Returns: Whether that is to leave.
+    private mutating func perform() throws -> Bool {
+        if unsafe lease.is_new != 0, let known = work, unsafe !known.isAlso(for: lease, jobs) {
+            work = nil
         }
+        let work = try unsafe self.work ?? WorkerBatch(&jobs, lease)
+        self.work = work
+        try unsafe work.check(lease)
+        switch work.manner {
+        case .directMap(var closure): try unsafe mapInPlace(&closure, work.form)
+        case .directCall(var pack): try callInPlace(&pack, work.form)
+        case .encodedMap(let function): try mapEncoded(function, work)
+        case .encodedCall(let function): try call(function, work.form)
+        case .leave: return true
+        }
+        return false
     }
 
     private mutating func fail(_ element: UInt32, _ error: any Error) throws {
@@ -183,6 +197,24 @@ internal struct PoolWorker {
         unsafe cshm_board_commit(board, &lease)
     }
 
+    private mutating func callInPlace(_ pack: inout cworker_pack, _ form: JobForm) throws {
+        unsafe cshm_board_run(board, 0)
+        var attempts = form.retries
+        while let thrown = unsafe cworker_call_pack(&pack, lease.input, lease.output) {
+            let error = unsafe Self.error(thrown)
+            if attempts == 0 { return try fail(0, error) }
+            attempts -= 1
+        }
+    }
+
+    /// An error that compiled code threw, and gave up.
+    private static func error(_ thrown: UnsafeMutableRawPointer) -> any Error {
+        var thrown = unsafe thrown
+        return unsafe withUnsafeMutablePointer(to: &thrown) {
+            unsafe $0.withMemoryRebound(to: (any Error).self, capacity: 1) { unsafe $0.move() }
+        }
+    }
+
     /// One task.
     private mutating func call(_ function: any RemoteCallable, _ form: JobForm) throws {
         unsafe cshm_board_run(board, 0)
@@ -206,34 +238,7 @@ internal struct PoolWorker {
 // MARK: A function of each element
 
 extension PoolWorker {
-    private mutating func map(_ function: any RemoteMap, _ form: JobForm) throws {
-        let input = form.elementsAreBits ? function.elementStride : 0
-        let output = form.resultsAreBits ? function.resultStride : 0
-        // Both sides make the same plan for a type.
-        guard let input, let output, fits(input, output) else {
-            throw SharedStateError(.incompatible, "the bytes are damaged: elements of another size")
-        }
-        if form.elementsAreBits, form.resultsAreBits, let words = unsafe function.words {
-            unsafe try mapInPlace(function, words, form, input, output)
-        } else {
-            try mapEncoded(function, form, input, output)
-        }
-    }
-
-    private func fits(_ input: Int, _ output: Int) -> Bool {
-        let end = UInt64(unsafe lease.end)
-        return unsafe UInt64(input) * end <= lease.input_size
-            && UInt64(output) * end <= lease.output_size
-    }
-
-    private mutating func mapInPlace(
-        _ function: any RemoteMap,
-        _ words: (code: UInt, context: UInt, second: UnsafeRawPointer?),
-        _ form: JobForm, _ input: Int, _ output: Int
-    ) throws {
-        var closure = unsafe cworker_closure(
-            code: words.code, context: words.context, second: words.second, stride: input,
-            result_stride: output)
+    private mutating func mapInPlace(_ closure: inout cworker_closure, _ form: JobForm) throws {
         var next = unsafe lease.first
         var attempts = form.retries
         while unsafe next < lease.end {
@@ -241,10 +246,8 @@ extension PoolWorker {
             next = unsafe cworker_call_each(
                 &closure, lease.input, lease.output, next, lease.end, cshm_board_running(board),
                 &thrown)
-            guard unsafe thrown != nil else { break }
-            let error = unsafe withUnsafeMutablePointer(to: &thrown) {
-                unsafe $0.withMemoryRebound(to: (any Error).self, capacity: 1) { unsafe $0.move() }
-            }
+            guard let thrown = unsafe thrown else { break }
+            let error = unsafe Self.error(thrown)
             if attempts > 0 {
                 attempts -= 1
                 continue
@@ -253,25 +256,23 @@ extension PoolWorker {
             try fail(next, error)
             next += 1
         }
-        withExtendedLifetime(function) {}
     }
 
-    private mutating func mapEncoded(
-        _ function: any RemoteMap, _ form: JobForm, _ input: Int, _ output: Int
-    ) throws {
+    private mutating func mapEncoded(_ function: any RemoteMap, _ work: WorkerBatch) throws {
         let all = unsafe UnsafeRawBufferPointer(start: lease.input, count: Int(lease.input_size))
         for element in unsafe lease.first..<lease.end {
             unsafe cshm_board_run(board, element)
-            var attempts = form.retries
+            var attempts = work.form.retries
             while true {
                 do {
-                    let range = unsafe try place(of: Int(element), in: all, input)
+                    let range = unsafe try place(of: Int(element), in: all, work.elementStride)
                     var reader = unsafe ByteReader(UnsafeRawBufferPointer(rebasing: all[range]))
                     var writer = ByteWriter()
                     try function.call(element: &reader, into: &writer)
-                    if form.resultsAreBits {
-                        unsafe (lease.output + output * Int(element)).copyMemory(
-                            from: writer.bytes, byteCount: min(output, writer.bytes.count))
+                    if work.form.resultsAreBits {
+                        let stride = work.resultStride
+                        unsafe (lease.output + stride * Int(element)).copyMemory(
+                            from: writer.bytes, byteCount: min(stride, writer.bytes.count))
                     } else {
                         try record(element, .value, writer.bytes)
                     }

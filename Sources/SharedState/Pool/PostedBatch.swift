@@ -81,10 +81,8 @@ internal final class PostedBatch: @unchecked Sendable {
         return (phase, worker)
     }
 
-    /// Whether all of it is done, from a group on.
-    func isReady(from group: UInt32) -> Bool {
-        unsafe cshm_batch_ready(pointer, group) == groups - group
-    }
+    /// Whether all of it is done.
+    var isReady: Bool { unsafe cshm_batch_ready(pointer, 0) == groups }
 
     /// The elements of a group.
     func elements(of group: UInt32) -> Range<UInt32> {

@@ -196,6 +196,12 @@ internal struct EntryPack<each A, R>: FunctionEntry, RemoteCallable, RemoteMap {
         try call(arguments: &element, into: &writer)
     }
 
+    internal var direct: DirectCall? {
+        guard let layout = DirectLayout(repeat each arguments, result: result) else { return nil }
+        let words = unsafe unsafeBitCast(function, to: (UInt, UInt).self)
+        return DirectCall(layout: layout, words: words)
+    }
+
     internal var elementStride: Int? { nil }
     internal var resultStride: Int? { result.stride }
 }

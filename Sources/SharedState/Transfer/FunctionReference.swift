@@ -5,6 +5,12 @@ internal protocol RemoteCallable: Sendable {
     /// Decodes the arguments in order, calls, and encodes the result. What the function throws
     /// comes out as it is.
     func call(arguments: inout ByteReader, into result: inout ByteWriter) throws
+    /// How it is called on arguments that lie side by side; `nil` if it is not to be.
+    var direct: DirectCall? { get }
+}
+
+extension RemoteCallable {
+    internal var direct: DirectCall? { nil }
 }
 
 /// A function to be called for each element of a job, its broadcast argument decoded already.

@@ -173,6 +173,29 @@ struct FutureTests {
         }
     }
 
+    @Test func `a shutdown cancels a task that is not begun and that a thread waits for`() throws {
+        let pool = try Pool(workers: 1)
+        let executor = ProcessPoolExecutor(pool)
+        let threads = try ThreadPoolExecutor(workers: 1)
+        let gate = try Queue<Int>()
+        let thread = try Queue<pid_t>()
+        let running = try executor.submit(gate) { try $0.get() }
+        while running.state != .running { usleep(100) }
+        let waiting = try threads.submit {
+            try thread.put(ProcessTree.thisThread)
+            return try pool.apply(1) { $0 }
+        }
+        let number = try thread.get(timeout: .seconds(20))
+        while ProcessTree.entry(of: number)?.state != "S" { usleep(100) }
+        executor.shutdown(wait: false, cancelPending: true)
+        let error = #expect(throws: SharedStateError.self) {
+            try waiting.value(timeout: .seconds(20))
+        }
+        #expect(error?.description.contains("the task was cancelled") == true)
+        try gate.put(8)
+        #expect(try running.value(timeout: .seconds(20)) == 8)
+    }
+
     @Test func `an executor may have a pool's workers, threads as well`() throws {
         for mode in [Pool.Mode.processes, .inline] {
             let executor = ProcessPoolExecutor(

@@ -86,6 +86,21 @@ private struct DiesAfterMuch: Codable, Sendable {
     }
 }
 
+/// A pool of two workers that has one, as it has nothing to do since the other was killed.
+private func makeShortPool() throws -> (pool: Pool, pids: [pid_t], zygote: pid_t) {
+    var options = Pool.Options()
+    options.idleTimeout = .seconds(1000)
+    let pool = try Pool(workers: 2, options: options)
+    let pids = pool.workerPIDs
+    let zygote = try #require(ProcessTree.entry(of: pids[0])?.parent)
+    kill(pids[0], SIGKILL)
+    while pool.workerPIDs.count > 1 {
+        try pool.join(timeout: .seconds(20))
+        usleep(1000)
+    }
+    return (pool, [pids[1]], zygote)
+}
+
 @inline(never)
 private func outOfRange(_ n: Int) -> Int { [1, 2][n] }
 
@@ -188,6 +203,35 @@ struct PoolDeathTests {
         #expect(try pool.map(0..<1000, chunkSize: 1) { $0 } == Array(0..<1000))
         for pid in pids { kill(pid, SIGCONT) }
         #expect(try stopped.value(timeout: .seconds(20)) == 0)
+    }
+
+    @Test func `while a worker cannot be replaced, others work, and the pool can be ended`() async {
+        await #expect(processExitsWith: .success) {
+            let (pool, pids, zygote) = try makeShortPool()
+            kill(zygote, SIGSTOP)
+            #expect(try pool.submit(1) { $0 + 1 }.value(timeout: .seconds(20)) == 2)
+            #expect(try pool.map(0..<100) { $0 } == Array(0..<100))
+            #expect(pool.workerPIDs == pids)
+            pool.terminate()
+            #expect(pool.workerPIDs.isEmpty)
+            kill(zygote, SIGCONT)
+            // Who is forked all the same finds the pool ended.
+            while ProcessTree.below(getpid()).map(\.pid) != [zygote] { usleep(1000) }
+        }
+    }
+
+    @Test func `a pool may shrink while a worker is being replaced`() async {
+        await #expect(processExitsWith: .success) {
+            let (pool, pids, zygote) = try makeShortPool()
+            kill(zygote, SIGSTOP)
+            #expect(try pool.apply(1) { $0 + 1 } == 2)
+            try pool.resize(to: 1)
+            kill(zygote, SIGCONT)
+            while try pool.apply(body: { getpid() }) == pids[0] || pool.workerPIDs.count != 1 {}
+            #expect(try pool.map(0..<100) { $0 } == Array(0..<100))
+            pool.close()
+            try pool.join(timeout: .seconds(20))
+        }
     }
 
     @Test func `a death is told with memory, last lines and, if asked for, its calls`() throws {

@@ -182,6 +182,31 @@ struct PoolLifeTests {
         #expect(counts.first == 0 && counts.last == 50 && counts == counts.sorted())
     }
 
+    @Test func `results that are taken one by one tell how far they are`() async throws {
+        let pool = try Pool(workers: 2)
+        let progress = PoolProgress()
+        let results = try pool.imap(0..<40, chunkSize: 4, progress: progress) { $0 }
+        #expect(progress.counts.total == nil)
+        #expect(try results.next()?.get() == 0)
+        #expect(progress.counts.completed == 4 && progress.counts.total == 40)
+        #expect(try results.elements.map { try $0.get() } == Array(1..<40))
+        #expect(progress.counts.fraction == 1)
+        // It has ended.
+        var last: PoolProgress.Counts?
+        for await counts in progress { last = counts }
+        #expect(last?.completed == 40)
+
+        let told = try Queue<Int>(capacity: 1000)
+        let others = try pool.imapUnordered(
+            AnySequence(0..<50), chunkSize: 5,
+            progress: PoolProgress { try? told.put($0.completed) }
+        ) { number async in number }
+        #expect(try others.elements.map { try $0.get() }.sorted() == Array(0..<50))
+        var counts: [Int] = []
+        while let count = try told.tryGet() { counts.append(count) }
+        #expect(counts == Array(stride(from: 0, through: 50, by: 5)))
+    }
+
     @Test func `who goes through the progress of nothing may be cancelled`() async {
         let progress = PoolProgress()
         let watcher = Task {

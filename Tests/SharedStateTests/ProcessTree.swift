@@ -56,6 +56,15 @@ enum ProcessTree {
             started: String(fields[fields.startIndex + 19]))
     }
 
+    /// The number of the thread that asks, by which ``entry(of:)`` knows it.
+    static var thisThread: pid_t {
+        var path = [CChar](repeating: 0, count: 64)
+        let length = unsafe readlink("/proc/thread-self", &path, path.count)
+        let text = String(
+            decoding: path.prefix(max(0, length)).map(UInt8.init(bitPattern:)), as: UTF8.self)
+        return text.split(separator: "/").last.flatMap { pid_t($0) } ?? 0
+    }
+
     private static func numbers() -> [pid_t] {
         guard let folder = unsafe opendir("/proc") else { return [] }
         defer { unsafe closedir(folder) }

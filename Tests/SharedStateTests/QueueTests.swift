@@ -321,51 +321,6 @@ struct QueueTests {
         #expect(code { _ = try queue.producer() } == .finished)
     }
 
-    @Test func `a producer that was not sent, as there was no room, does not count`() throws {
-        let queue = try Queue<Int>(capacity: 8)
-        let producer = try queue.producer()
-        let full = try Queue<Producer<Int>>(capacity: 1)
-        let (receiver, sender) = try SharedPipe.simplex(of: Producer<Int>.self, capacity: 2)
-        let soon = Duration.milliseconds(2)
-        #expect(try full.tryPut(producer))
-        #expect(try sender.trySend(producer))
-        #expect(try sender.trySend(producer))
-        #expect(queue.statistics.producers == 4)
-        #expect(try !full.tryPut(producer))
-        #expect(code { try full.put(producer, timeout: soon) } == .timedOut)
-        #expect(code { try full.put(contentsOf: [producer], timeout: soon) } == .timedOut)
-        #expect(try !sender.trySend(producer))
-        #expect(code { try sender.send(producer, timeout: soon) } == .timedOut)
-        #expect(queue.statistics.producers == 4)
-        for sent in [try full.get(), try receiver.receive(), try receiver.receive()] {
-            try sent.put(1)
-            sent.leave()
-        }
-        producer.leave()
-        #expect(Array(queue.elements) == [1, 1, 1])
-    }
-
-    @Test func `a producer that a task did not send does not count`() async throws {
-        let queue = try Queue<Int>(capacity: 8)
-        let producer = try queue.producer()
-        let full = try Queue<Producer<Int>>(capacity: 1)
-        let (receiver, sender) = try SharedPipe.simplex(of: Producer<Int>.self, capacity: 2)
-        let soon = Duration.milliseconds(2)
-        try await full.put(producer)
-        for _ in 0..<2 { try await sender.send(producer) }
-        await #expect(throws: SharedStateError.self) {
-            try await full.put(producer, timeout: soon)
-        }
-        await #expect(throws: SharedStateError.self) {
-            try await sender.send(producer, timeout: soon)
-        }
-        let waiting = Task { try await full.put(producer) }
-        waiting.cancel()
-        await #expect(throws: CancellationError.self) { try await waiting.value }
-        #expect(queue.statistics.producers == 4)
-        withExtendedLifetime(receiver) {}
-    }
-
     @Test func `the stream ends when the last producer's process is killed`() throws {
         let queue = try Queue<Int>()
         let producer = try queue.producer()

@@ -8,7 +8,8 @@ internal import Synchronization
 ///
 /// Sending a producer to another process makes one more. From then until it arrives it counts for
 /// the sender: if the receiver dies before, the stream ends no earlier than the sender. One whose
-/// sending was refused, by a full channel for example, does not count.
+/// sending was refused, by a full channel for example, does not count; nor one that was given to a
+/// ``ChildProcess``, or to a ``Pool``'s task, that ended without it.
 ///
 /// - Processes, threads, tasks: safe.
 /// - Death: a producer of a dead process counts no more.

@@ -52,21 +52,25 @@ internal enum RecordKind: UInt32 {
 internal final class Job: Sendable {
     let region: Region
     let offset: UInt64
+    /// Of the broadcast argument: what no worker received is taken back at its end.
+    private let departure: Departure?
 
     init(
-        number: UInt64, function: [UInt8], broadcast: [UInt8] = [], in region: Region
+        number: UInt64, function: [UInt8], broadcast: TaskInput?, in region: Region
     ) throws(SharedStateError) {
-        var writer = ByteWriter(reservingCapacity: function.count + broadcast.count + 32)
+        let argument = broadcast?.writer.bytes ?? []
+        var writer = ByteWriter(reservingCapacity: function.count + argument.count + 32)
         writer.append(fixed: number)
         writer.append(fixed: UInt64(0))
         writer.append(prefixed: function)
-        writer.append(raw: broadcast)
+        writer.append(raw: argument)
         var bytes = writer.bytes
         let length = UInt64(bytes.count)
         unsafe withUnsafeBytes(of: length.littleEndian) {
             unsafe bytes.replaceSubrange(8..<16, with: $0)
         }
         self.region = region
+        departure = broadcast?.departure
         offset = try SharedBytes(bytes, in: region).offset
     }
 

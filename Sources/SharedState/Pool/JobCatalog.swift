@@ -53,6 +53,7 @@ internal final class CallSite<each Argument, Result: Sendable>: Sendable {
     let job: Job
     let result: TransferPlan<Result>
     private let arguments: (repeat TransferPlan<each Argument>)
+    private let mayNameHandles: Bool
 
     init(
         _ core: PoolCore, _ function: FunctionReference
@@ -60,6 +61,9 @@ internal final class CallSite<each Argument, Result: Sendable>: Sendable {
         result = try TransferPlan<Result>.plan(for: Result.self)
         job = try core.job(function.bytes)
         arguments = (repeat try TransferPlan.plan(for: (each Argument).self))
+        var mayNameHandles = false
+        for plan in repeat each arguments { mayNameHandles = mayNameHandles || plan.mayNameHandles }
+        self.mayNameHandles = mayNameHandles
     }
 
     /// What the task returned, or why it did not.
@@ -91,15 +95,31 @@ internal final class CallSite<each Argument, Result: Sendable>: Sendable {
     }
 
     /// What a worker decodes; large arrays are copied when it is posted, and not before.
-    func encode(_ values: repeat each Argument) throws -> ByteWriter {
+    func encode(_ values: repeat each Argument) throws -> TaskInput {
         var writer = ByteWriter(keepsPieces: true)
-        try encode(repeat each values, into: &writer)
-        return writer
+        let departure = try encode(repeat each values, into: &writer)
+        return TaskInput(writer: writer, departure: departure)
     }
 
-    func encode(_ values: repeat each Argument, into writer: inout ByteWriter) throws {
-        repeat try (each arguments).encode(each values, into: &writer)
+    /// - Returns: What is to be told when the task is done, if anything is.
+    func encode(
+        _ values: repeat each Argument, into writer: inout ByteWriter
+    ) throws -> Departure? {
+        guard mayNameHandles else {
+            repeat try (each arguments).encode(each values, into: &writer)
+            return nil
+        }
+        return try Departure.begin {
+            repeat try (each arguments).encode(each values, into: &writer)
+        }.departure
     }
+}
+
+/// The arguments of a task, on their way.
+internal struct TaskInput: Sendable {
+    let writer: ByteWriter
+    /// Takes back what no worker received.
+    let departure: Departure?
 }
 
 /// What is known of a function of an element.

@@ -107,22 +107,25 @@ internal final class MapCall<Element: Sendable, Output: Sendable>: @unchecked Se
             let (count, group) = run.nextSize(remaining: remaining)
             var writer = ByteWriter()
             var ends: [UInt64] = []
-            var isOver = false
-            while ends.count < count, writer.bytes.count < 1 << 20 {
-                guard let value = next() else {
-                    isOver = true
-                    break
+            let (isOver, departure) = try Departure.begin {
+                while ends.count < count, writer.bytes.count < 1 << 20 {
+                    guard let value = next() else { return true }
+                    try encode(value, &writer)
+                    ends.append(UInt64(writer.bytes.count))
                 }
-                try encode(value, &writer)
-                ends.append(UInt64(writer.bytes.count))
+                return false
             }
-            if !ends.isEmpty { try postEncoded(ends, writer.bytes, group: group) }
+            if !ends.isEmpty {
+                let input = TaskInput(writer: writer, departure: departure)
+                try postEncoded(ends, input, group: group)
+            }
             if isOver { return false }
         }
         return true
     }
 
-    private func postEncoded(_ ends: [UInt64], _ bytes: [UInt8], group: Int) throws {
+    private func postEncoded(_ ends: [UInt64], _ elements: TaskInput, group: Int) throws {
+        let bytes = elements.writer.bytes
         let table = 8 * (ends.count + 1)
         while true {
             let draft = try unsafe run.draft(
@@ -139,7 +142,7 @@ internal final class MapCall<Element: Sendable, Output: Sendable>: @unchecked Se
                     of: UInt64(table) + end, toByteOffset: 8 * (index + 1), as: UInt64.self)
             }
             unsafe (input + table).copyMemory(from: bytes, byteCount: bytes.count)
-            unsafe run.post(draft, count: ends.count)
+            unsafe run.post(draft, count: ends.count, elements.departure)
             reckon(ends.count)
             return
         }

@@ -120,10 +120,12 @@ internal final class MapRun: @unchecked Sendable {
         return try unsafe core.draft(shape)
     }
 
-    func post(_ draft: UnsafeMutablePointer<cshm_batch>, count: Int) {
+    func post(
+        _ draft: UnsafeMutablePointer<cshm_batch>, count: Int, _ departure: Departure? = nil
+    ) {
         unsafe cshm_batch_shorten(draft, UInt32(count))
         let batch = unsafe PostedBatch(
-            draft, job: job, options: options, task: nil, base: posted)
+            draft, job: job, options: options, task: nil, base: posted, departure: departure)
         posted += count
         lastCount = count
         windows.append(Window(batch: batch))

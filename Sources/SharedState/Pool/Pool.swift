@@ -236,33 +236,38 @@ public final class Pool: Sendable {
 
     /// Posts a task for a caller who waits for it; see ``PoolCore/call(_:_:_:_:)``.
     internal func post<each Argument: Sendable, Result: Sendable>(
-        _ site: CallSite<repeat each Argument, Result>, _ input: ByteWriter, _ options: TaskOptions
+        _ site: CallSite<repeat each Argument, Result>, _ input: TaskInput, _ options: TaskOptions
     ) throws -> PostedBatch? {
         var form = JobForm(kind: .call)
         form.retries = UInt8(clamping: options.retries)
-        return try core.call(site.job, form, try options.checked(), input)
+        return try core.call(site.job, form, try options.checked(), input.writer)
     }
 
     /// Posts a task and waits for it.
     internal func call<each Argument: Sendable, Result: Sendable>(
-        _ site: CallSite<repeat each Argument, Result>, _ input: ByteWriter, _ options: TaskOptions
+        _ site: CallSite<repeat each Argument, Result>, _ input: TaskInput, _ options: TaskOptions
     ) throws -> Result {
         guard let batch = try post(site, input, options) else {
             return try begin(site, input, options, isAwaited: true).value(timeout: nil)
         }
-        defer { core.end(batch) }
+        defer {
+            core.end(batch)
+            input.departure?.takeBack()
+        }
         try core.wait(for: batch)
         return try site.value(of: core.outcome(of: batch))
     }
 
     internal func begin<each Argument: Sendable, Result: Sendable>(
-        _ site: CallSite<repeat each Argument, Result>, _ input: ByteWriter, _ options: TaskOptions,
+        _ site: CallSite<repeat each Argument, Result>, _ input: TaskInput, _ options: TaskOptions,
         isAwaited: Bool
     ) throws -> Future<Result> {
         var form = JobForm(kind: .call)
         form.retries = UInt8(clamping: options.retries)
         let future = Future<Result>(driver: core)
-        let task = SingleTask(job: site.job, form: form, options: try options.checked()) {
+        let task = SingleTask(
+            job: site.job, form: form, options: try options.checked(), departure: input.departure
+        ) {
             future.finish(site.decode($0))
         }
         if !isAwaited {
@@ -277,7 +282,7 @@ public final class Pool: Sendable {
                     }))
         }
         do {
-            try core.submit(task, input, isAwaited: isAwaited)
+            try core.submit(task, input.writer, isAwaited: isAwaited)
         } catch {
             // Else the future and its task would keep each other.
             future.finish(.failure(error))

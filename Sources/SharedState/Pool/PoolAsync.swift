@@ -144,16 +144,18 @@ extension Pool {
     ///   - chunkSize: As in `imap`.
     ///   - timeout: As in `imap`.
     ///   - options: As in `imap`.
+    ///   - progress: As in `imap`.
     ///   - body: As in `imap`.
     /// - Returns: The results to come.
     /// - Throws: As `imap`.
     public func imap<Elements: Sequence, Output: Sendable>(
         _ elements: sending Elements, chunkSize: Int? = nil, timeout: Duration? = nil,
-        options: TaskOptions = TaskOptions(),
+        options: TaskOptions = TaskOptions(), progress: PoolProgress? = nil,
         _ body: @escaping @Sendable (Elements.Element) async throws -> Output
     ) throws -> PoolResults<Output> where Elements.Element: Sendable {
         PoolResults(
-            elements, try beginMap(chunkSize, timeout, options, async: body), inOrder: true)
+            elements, try beginMap(chunkSize, timeout, options, async: body), inOrder: true,
+            progress)
     }
 
     /// As `imapUnordered`, with a body that may await.
@@ -163,16 +165,18 @@ extension Pool {
     ///   - chunkSize: As in `imap`.
     ///   - timeout: As in `imap`.
     ///   - options: As in `imap`.
+    ///   - progress: As in `imap`.
     ///   - body: As in `imap`.
     /// - Returns: The results to come.
     /// - Throws: As `imap`.
     public func imapUnordered<Elements: Sequence, Output: Sendable>(
         _ elements: sending Elements, chunkSize: Int? = nil, timeout: Duration? = nil,
-        options: TaskOptions = TaskOptions(),
+        options: TaskOptions = TaskOptions(), progress: PoolProgress? = nil,
         _ body: @escaping @Sendable (Elements.Element) async throws -> Output
     ) throws -> PoolResults<Output> where Elements.Element: Sendable {
         PoolResults(
-            elements, try beginMap(chunkSize, timeout, options, async: body), inOrder: false)
+            elements, try beginMap(chunkSize, timeout, options, async: body), inOrder: false,
+            progress)
     }
 
     /// As the other `submit`, with a body that may await.

@@ -10,7 +10,7 @@ extension PoolCore {
     ) throws(SharedStateError) -> UnsafeMutablePointer<cshm_batch>? {
         try unsafe state.withLock { state throws(SharedStateError) in
             if let failure = state.failure { throw failure }
-            if state.isShort { try fillSeats(&state) }
+            if state.isShort { startLater(openSeats(&state), &state) }
             var shape = shape
             var made: UnsafeMutablePointer<cshm_batch>?
             let status = unsafe cshm_board_draft(board, &shape, &made)

@@ -17,7 +17,7 @@ extension PoolCore {
         guard options.limit == nil else { return nil }
         return try state.withLock { (state) throws(SharedStateError) -> PostedBatch? in
             try state.checkOpen()
-            if state.isShort { try fillSeats(&state) }
+            if state.isShort { startLater(openSeats(&state), &state) }
             guard state.pending[Int(options.urgency.rawValue)].isEmpty,
                 unsafe cshm_board_room(board) > Self.reserve,
                 let batch = try post(job, form, options, nil, input, &state)

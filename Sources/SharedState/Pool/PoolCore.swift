@@ -24,8 +24,7 @@ internal final class PoolCore: Sendable {
     let state: Mutex<State>
     /// Ends of workers that are not seen to yet.
     ///
-    /// Apart, as it is told of them while a driver, with the other lock held, waits for a new worker
-    /// to be forked.
+    /// Apart, as the thread that listens to the zygote is not to wait for a driver.
     let exits = Mutex<[Exit]>([])
     let jobs = Atomic<UInt64>(1)
     private let workers: Atomic<Int>
@@ -53,7 +52,7 @@ internal final class PoolCore: Sendable {
         self.place = place
         state = Mutex(State(seats: Array(repeating: nil, count: seats), target: workers))
         do throws(SharedStateError) {
-            try state.withLock { (state) throws(SharedStateError) in try fillSeats(&state) }
+            try start(state.withLock { openSeats(&$0) })
             try listenForInterrupts()
         } catch {
             shutDown()
@@ -68,7 +67,7 @@ internal final class PoolCore: Sendable {
     }
 
     func job(
-        _ function: [UInt8], broadcast: [UInt8] = []
+        _ function: [UInt8], broadcast: TaskInput? = nil
     ) throws(SharedStateError) -> Job {
         try Job(
             number: jobs.wrappingAdd(1, ordering: .relaxed).oldValue, function: function,

@@ -50,7 +50,7 @@ extension PoolCore {
         }
     }
 
-    private func afterGrace(_ body: @escaping @Sendable () -> Void) {
+    func afterGrace(_ body: @escaping @Sendable () -> Void) {
         let grace = Int(clamping: nanoseconds(options.grace))
         DispatchQueue.global().asyncAfter(deadline: .now() + .nanoseconds(grace), execute: body)
     }
@@ -126,13 +126,15 @@ extension PoolCore {
         var all: [WorkerHandle] = []
         var busy: [WorkerHandle] = []
         for seat in state.seats.indices {
-            guard let handle = state.seats[seat]?.handle else { continue }
+            let handle = state.seats[seat]?.handle
+            // One that is being started finds its seat taken when it is there.
+            state.seats[seat] = nil
+            guard let handle else { continue }
             all.append(handle)
             if crew.isBusy(seat) {
                 crew.cancel(crew.turn(of: seat), in: seat)
                 busy.append(handle)
             }
-            state.seats[seat] = nil
         }
         return (all, busy)
     }
@@ -163,19 +165,22 @@ extension PoolCore {
                 .invalidArgument,
                 "this pool has 1 to \(crew.seats) workers, not \(count); see Options.maxWorkers")
         }
-        let surplus = try state.withLock { (state) throws(SharedStateError) -> Int in
+        let (openings, surplus) = try state.withLock {
+            (state) throws(SharedStateError) -> ([Opening], Int) in
             try state.checkOpen()
             state.target = count
             workerCount = count
+            var openings: [Opening] = []
             if state.liveCount < count, orders.idleTime == 0 || !state.isIdle {
-                try fillSeats(&state)
+                openings = openSeats(&state)
             } else if state.liveCount < count {
                 state.isShort = true
             }
             let surplus = max(0, state.liveCount - state.leaving - count)
             state.leaving += surplus
-            return surplus
+            return (openings, surplus)
         }
+        try start(openings)
         for posted in 0..<surplus {
             do throws(SharedStateError) {
                 try postLeave()

@@ -36,8 +36,8 @@ extension Pool {
         }
         var input = ByteWriter(keepsPieces: true)
         LentArray.write(items, into: &input)
-        try site.encode(repeat each arguments, into: &input)
-        return try call(site, input, options)
+        let departure = try site.encode(repeat each arguments, into: &input)
+        return try call(site, TaskInput(writer: input, departure: departure), options)
     }
 
     /// Runs `body` once, in a worker, and reads the array that it returns where that lies in shared
@@ -82,6 +82,7 @@ extension Pool {
             let lent = try begin(site, input, options, isAwaited: true).value(timeout: nil)
             return try reading(lent.items.span)
         }
+        defer { input.departure?.takeBack() }
         do {
             try core.wait(for: batch)
         } catch {

@@ -90,12 +90,12 @@ extension Pool {
         _ sequences: repeat each Elements, chunk: Int?, _ timeout: Duration?,
         _ options: TaskOptions,
         _ body: @escaping @Sendable (repeat (each Elements).Element) throws -> Output
-    ) throws -> (Rows<repeat each Elements>, MapCall<[UInt8], Output>) {
+    ) throws -> (Rows<repeat each Elements>, MapCall<Row, Output>) {
         let job = try core.job(try FunctionReference(pack: body).bytes)
         let rows = Rows(repeat each sequences)
         try rows.checkThatElementsCanCross()
-        let call = try MapCall<[UInt8], Output>(
-            core, job, elementStride: nil, encode: { $1.append(raw: $0) }, options, chunk: chunk,
+        let call = try MapCall<Row, Output>(
+            core, job, elementStride: nil, encode: { $0.join(into: &$1) }, options, chunk: chunk,
             timeout: timeout)
         return (rows, call)
     }
@@ -120,9 +120,8 @@ extension Pool {
         _ chunk: Int?, _ timeout: Duration?, _ options: TaskOptions, _ state: State,
         _ body: @escaping @Sendable (Element, State) throws -> Output
     ) throws -> MapCall<Element, Output> {
-        var broadcast = ByteWriter()
-        try TransferPlan<State>.plan(for: State.self).encode(state, into: &broadcast)
-        let job = try core.job(try FunctionReference(body).bytes, broadcast: broadcast.bytes)
+        let job = try core.job(
+            try FunctionReference(body).bytes, broadcast: try broadcast(state))
         return try MapCall(core, try MapSite(job), options, chunk: chunk, timeout: timeout)
     }
 
@@ -138,11 +137,16 @@ extension Pool {
         _ chunk: Int?, _ timeout: Duration?, _ options: TaskOptions, _ state: State,
         async body: @escaping @Sendable (Element, State) async throws -> Output
     ) throws -> MapCall<Element, Output> {
-        var broadcast = ByteWriter()
-        try TransferPlan<State>.plan(for: State.self).encode(state, into: &broadcast)
         let job = try core.job(
-            try FunctionReference(async: body).bytes, broadcast: broadcast.bytes)
+            try FunctionReference(async: body).bytes, broadcast: try broadcast(state))
         return try MapCall(core, try MapSite(job), options, chunk: chunk, timeout: timeout)
+    }
+
+    private func broadcast<State>(_ state: State) throws -> TaskInput {
+        let plan = try TransferPlan<State>.plan(for: State.self)
+        var writer = ByteWriter()
+        let (_, departure) = try Departure.begin { try plan.encode(state, into: &writer) }
+        return TaskInput(writer: writer, departure: departure)
     }
 
     @inlinable
@@ -188,7 +192,19 @@ extension Pool {
     }
 }
 
-/// Elements of several sequences, side by side as bytes; ends with the shortest.
+/// Elements side by side as bytes, on their way.
+internal struct Row: Sendable {
+    fileprivate let bytes: [UInt8]
+    /// Its own, as rows are made before the batch that they will be part of.
+    fileprivate let departure: Departure
+
+    fileprivate func join(into writer: inout ByteWriter) {
+        writer.append(raw: bytes)
+        departure.join()
+    }
+}
+
+/// Rows of the elements of several sequences; ends with the shortest.
 internal final class Rows<each Elements: Sequence>: Sequence, IteratorProtocol {
     private let columns: (repeat Column<each Elements>)
     /// Why it ended early, if it did.
@@ -202,13 +218,16 @@ internal final class Rows<each Elements: Sequence>: Sequence, IteratorProtocol {
         for column in repeat each columns { try column.checkThatElementsCanCross() }
     }
 
-    func next() -> [UInt8]? {
+    func next() -> Row? {
         var writer = ByteWriter()
         do {
-            for column in repeat each columns {
-                guard try column.encodeNext(into: &writer) else { return nil }
+            let (isWhole, departure) = try Departure.begin {
+                for column in repeat each columns {
+                    guard try column.encodeNext(into: &writer) else { return false }
+                }
+                return true
             }
-            return writer.bytes
+            return isWhole ? Row(bytes: writer.bytes, departure: departure) : nil
         } catch {
             failure = error
             return nil

@@ -14,16 +14,17 @@ extension Pool {
     ///   - chunkSize: Elements that a worker takes at a time; `nil` chooses by how long they take.
     ///   - timeout: The longest that all of it may take; `nil` is without limit.
     ///   - options: Urgency, retries, deadline of each element.
+    ///   - progress: Is told how many results were taken.
     ///   - body: A closure without captures.
     /// - Returns: The results to come.
     /// - Throws: `capturesValues`, `cannotCross`, `closed`, `invalidArgument`.
     public func imap<Elements: Sequence, Output: Sendable>(
         _ elements: sending Elements, chunkSize: Int? = nil, timeout: Duration? = nil,
-        options: TaskOptions = TaskOptions(),
+        options: TaskOptions = TaskOptions(), progress: PoolProgress? = nil,
         _ body: @escaping @Sendable (Elements.Element) throws -> Output
     ) throws -> PoolResults<Output> where Elements.Element: Sendable {
         PoolResults(
-            elements, try beginMap(chunkSize, timeout, options, body), inOrder: true)
+            elements, try beginMap(chunkSize, timeout, options, body), inOrder: true, progress)
     }
 
     /// As `imap`, in the order in which the results come.
@@ -33,16 +34,17 @@ extension Pool {
     ///   - chunkSize: As in `imap`.
     ///   - timeout: As in `imap`.
     ///   - options: As in `imap`.
+    ///   - progress: As in `imap`.
     ///   - body: As in `imap`.
     /// - Returns: The results to come.
     /// - Throws: As `imap`.
     public func imapUnordered<Elements: Sequence, Output: Sendable>(
         _ elements: sending Elements, chunkSize: Int? = nil, timeout: Duration? = nil,
-        options: TaskOptions = TaskOptions(),
+        options: TaskOptions = TaskOptions(), progress: PoolProgress? = nil,
         _ body: @escaping @Sendable (Elements.Element) throws -> Output
     ) throws -> PoolResults<Output> where Elements.Element: Sendable {
         PoolResults(
-            elements, try beginMap(chunkSize, timeout, options, body), inOrder: false)
+            elements, try beginMap(chunkSize, timeout, options, body), inOrder: false, progress)
     }
 
     /// As `map`, without waiting.
@@ -79,7 +81,7 @@ extension Pool {
     }
 }
 
-/// Results of ``Pool/imap(_:chunkSize:timeout:options:_:)``, as they come.
+/// Results of ``Pool/imap(_:chunkSize:timeout:options:progress:_:)``, as they come.
 ///
 /// - Threads, tasks: safe; each result goes to one of those who ask. In a task, go through it with
 ///   `for try await`; in a thread, ``next(timeout:)`` or ``elements``.
@@ -98,9 +100,10 @@ public final class PoolResults<Output: Sendable>: AsyncSequence, Sendable {
     private let stop: @Sendable () -> Void
 
     internal init<Elements: Sequence>(
-        _ elements: sending Elements, _ call: MapCall<Elements.Element, Output>, inOrder: Bool
+        _ elements: sending Elements, _ call: MapCall<Elements.Element, Output>, inOrder: Bool,
+        _ progress: PoolProgress?
     ) where Elements.Element: Sendable {
-        let source = ResultSource(elements, call, inOrder: inOrder)
+        let source = ResultSource(elements, call, inOrder: inOrder, progress)
         state = Mutex(
             State(take: { deadline throws(SharedStateError) in
                 try source.take(until: deadline)
@@ -188,17 +191,34 @@ where Elements.Element: Sendable {
     private let call: MapCall<Elements.Element, Output>
     private var iterator: Elements.Iterator
     private let inOrder: Bool
+    private let progress: PoolProgress?
+    /// Of the elements, as far as they know.
+    private let total: Int?
     private var upcoming: Elements.Element?
     private var hasBegun = false
+    private var isOver = false
 
-    init(_ elements: Elements, _ call: MapCall<Elements.Element, Output>, inOrder: Bool) {
+    init(
+        _ elements: Elements, _ call: MapCall<Elements.Element, Output>, inOrder: Bool,
+        _ progress: PoolProgress?
+    ) {
         self.call = call
         self.inOrder = inOrder
+        self.progress = progress
+        let estimate = elements.underestimatedCount
+        total = estimate > 0 ? estimate : nil
         iterator = elements.makeIterator()
     }
 
     deinit {
+        end()
+    }
+
+    private func end() {
+        guard !isOver else { return }
+        isOver = true
         call.end()
+        if hasBegun { progress?.end() }
     }
 
     func take(
@@ -215,13 +235,14 @@ where Elements.Element: Sendable {
         let isMore = try call.takeGroup(until: deadline, inOrder: inOrder) { _, outcome in
             outcomes.append(outcome)
         }
-        if !isMore { call.end() }
+        if isMore { progress?.report(call.finished) } else { end() }
         return isMore ? outcomes : nil
     }
 
     private func fill() throws {
         if !hasBegun {
             hasBegun = true
+            progress?.begin(total: total)
             upcoming = iterator.next()
         }
         guard upcoming != nil else { return }

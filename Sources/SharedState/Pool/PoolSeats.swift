@@ -1,75 +1,127 @@
 // SPDX-License-Identifier: Apache-2.0
 
 internal import CShm
+internal import Glibc
 
 /// Workers: their start, their end, what they leave.
 extension PoolCore {
-    func startWorker(in seat: Int, _ state: inout State) throws(SharedStateError) {
+    /// Takes a seat for a worker that is to be started, once the lock is let go of.
+    func open(_ seat: Int, _ state: inout State) -> Opening {
         let number = state.nextNumber
         state.nextNumber += 1
         unsafe cshm_board_seat(board, UInt32(seat), number)
-        var request = ByteWriter()
-        request.append(byte: WorkerRole.poolWorker.rawValue)
-        request.append(fixed: place)
-        request.append(fixed: UInt32(seat))
-        request.append(fixed: number)
-        request.append(fixed: crew.offset)
-        orders.encode(into: &request)
         crew.seat(number, in: seat)
         state.seats[seat] = Worker(number: number)
+        return Opening(seat: seat, number: number)
+    }
+
+    /// Takes as many seats as there are workers missing.
+    func openSeats(_ state: inout State) -> [Opening] {
+        state.isShort = false
+        var openings: [Opening] = []
+        for seat in state.seats.indices where state.seats[seat] == nil {
+            guard state.liveCount < state.target else { break }
+            openings.append(open(seat, &state))
+        }
+        return openings
+    }
+
+    /// Starts workers, without the lock: the zygote may take its time, or be stopped.
+    ///
+    /// - Throws: Why one could not be started; then those after it were not, either.
+    func start(_ openings: [Opening]) throws(SharedStateError) {
+        for (index, opening) in openings.enumerated() {
+            do throws(SharedStateError) {
+                seat(try start(opening), opening)
+            } catch {
+                state.withLock { for left in openings[index...] { vacate(left, &$0) } }
+                throw error
+            }
+        }
+    }
+
+    /// Starts workers on another thread, as nobody who has the lock, or drives, is to wait for that.
+    func startLater(_ openings: [Opening], _ state: inout State) {
+        guard !openings.isEmpty else { return }
         do throws(SharedStateError) {
-            let handle = try start(request.bytes, number, in: seat)
-            state.seats[seat]?.handle = handle
-            state.pids[number] = handle.pid
-            if state.pids.count > 4 * workerCount + 64 {
-                state.pids = state.pids.filter { $0.key + UInt32(2 * workerCount + 32) > number }
+            try Offload.run(takesSignals: false) {
+                do throws(SharedStateError) {
+                    try self.start(openings)
+                } catch {
+                    self.state.withLock { self.lack(error, &$0) }
+                    self.wakeDriver()
+                }
             }
         } catch {
-            state.seats[seat] = nil
-            throw error
+            for opening in openings { vacate(opening, &state) }
+            lack(error, &state)
         }
+    }
+
+    /// A worker could not be started: without any there is nothing to wait for.
+    private func lack(_ error: SharedStateError, _ state: inout State) {
+        if state.liveCount == 0, !state.isClosed || !state.isIdle { giveUp(&state, error) }
     }
 
     /// The board lives as long as a worker may store into it: until its end is told.
-    private func start(
-        _ request: [UInt8], _ number: UInt32, in seat: Int
-    ) throws(SharedStateError) -> WorkerHandle {
+    private func start(_ opening: Opening) throws(SharedStateError) -> WorkerHandle {
+        let request = request(for: opening)
         if orders.isInline {
-            return try .startThread(request) { self.threadHasEnded(number, in: seat, $0) }
+            return try .startThread(request) { self.threadHasEnded(opening, $0) }
         }
-        let options = options.process(seat: seat)
+        let options = options.process(seat: opening.seat)
         return .process(
             try Zygote.shared().spawn(payload: request, options: options) { exit in
-                self.hasEnded(Exit(seat: seat, number: number, exit: exit))
+                self.hasEnded(Exit(seat: opening.seat, number: opening.number, exit: exit))
             })
     }
 
-    /// Starts workers until there are as many as there are to be.
-    func fillSeats(_ state: inout State) throws(SharedStateError) {
-        state.isShort = false
-        for seat in state.seats.indices where state.seats[seat] == nil {
-            guard state.liveCount < state.target else { return }
-            try startWorker(in: seat, &state)
+    private func request(for opening: Opening) -> [UInt8] {
+        var request = ByteWriter()
+        request.append(byte: WorkerRole.poolWorker.rawValue)
+        request.append(fixed: place)
+        request.append(fixed: UInt32(opening.seat))
+        request.append(fixed: opening.number)
+        request.append(fixed: crew.offset)
+        orders.encode(into: &request)
+        return request.bytes
+    }
+
+    private func seat(_ handle: WorkerHandle, _ opening: Opening) {
+        let hasSeat = state.withLock { state in
+            state.pids[opening.number] = handle.pid
+            if state.pids.count > 4 * workerCount + 64 {
+                let oldest = UInt32(2 * workerCount + 32)
+                state.pids = state.pids.filter { $0.key + oldest > opening.number }
+            }
+            guard state.seats[opening.seat]?.number == opening.number else { return false }
+            state.seats[opening.seat]?.handle = handle
+            return true
         }
+        // It has ended already, or all have been ended: then it leaves, as the others without work.
+        if !hasSeat { afterGrace { handle.signal(SIGKILL) } }
+    }
+
+    private func vacate(_ opening: Opening, _ state: inout State) {
+        if state.seats[opening.seat]?.number == opening.number { state.seats[opening.seat] = nil }
     }
 
     /// On the worker's own thread.
-    private func threadHasEnded(_ number: UInt32, in seat: Int, _ error: (any Error)?) {
+    private func threadHasEnded(_ opening: Opening, _ error: (any Error)?) {
         state.withLock { state in
-            if state.seats[seat]?.number == number { state.seats[seat] = nil }
+            vacate(opening, &state)
             guard state.failure == nil else { return }
-            do throws(SharedStateError) {
-                if let error {
-                    throw SharedStateError(
+            if let error {
+                giveUp(
+                    &state,
+                    SharedStateError(
                         .workerDied,
-                        "a worker's initializer or exit hook threw: \(error); the pool was closed")
-                }
-                guard !state.isClosed || !state.isIdle else { return }
-                state.isShort = state.liveCount < state.target
-                if !state.isIdle || orders.idleTime == 0 { try fillSeats(&state) }
-            } catch {
-                giveUp(&state, error)
+                        "a worker's initializer or exit hook threw: \(error); the pool was closed"))
+                return
             }
+            guard !state.isClosed || !state.isIdle else { return }
+            state.isShort = state.liveCount < state.target
+            if !state.isIdle || orders.idleTime == 0 { startLater(openSeats(&state), &state) }
         }
         wakeDriver()
     }
@@ -155,19 +207,16 @@ extension PoolCore {
                     .workerDied, "a worker's initializer threw: \(text); the pool was closed"))
             return
         }
-        do throws(SharedStateError) {
-            guard state.deathsInARow < Self.stormLimit else {
-                throw SharedStateError(
+        guard state.deathsInARow < Self.stormLimit else {
+            giveUp(
+                &state,
+                SharedStateError(
                     .workerDied,
                     "\(state.deathsInARow) workers in a row died without a result, "
-                        + "the last of \(exit.exit.report); the pool was closed")
-            }
-            try startWorker(in: exit.seat, &state)
-        } catch {
-            if state.deathsInARow >= Self.stormLimit || state.seats.allSatisfy({ $0 == nil }) {
-                giveUp(&state, error)
-            }
+                        + "the last of \(exit.exit.report); the pool was closed"))
+            return
         }
+        startLater([open(exit.seat, &state)], &state)
     }
 
     /// Fails all that is on its way, under the lock.

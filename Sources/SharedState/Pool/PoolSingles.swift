@@ -12,7 +12,7 @@ extension PoolCore {
     ) throws(SharedStateError) {
         let mustWake = try state.withLock { (state) throws(SharedStateError) -> Bool in
             try state.checkOpen()
-            if state.isShort { try fillSeats(&state) }
+            if state.isShort { startLater(openSeats(&state), &state) }
             let urgency = Int(task.options.urgency.rawValue)
             if state.pending[urgency].isEmpty,
                 unsafe cshm_board_room(board) > Self.reserve

@@ -4,7 +4,14 @@
 extension PoolCore {
     struct Worker {
         let number: UInt32
+        /// `nil` while it is being started.
         var handle: WorkerHandle?
+    }
+
+    /// A seat that a worker is being started for.
+    struct Opening: Sendable {
+        let seat: Int
+        let number: UInt32
     }
 
     struct Pending {

@@ -59,16 +59,19 @@ extension Pool {
     ///   - chunkSize: As in the other `imap`.
     ///   - timeout: As there.
     ///   - options: As there.
+    ///   - progress: Is told how many results were taken.
     ///   - body: As there.
     /// - Returns: The results to come, in the elements' order.
     /// - Throws: As the other `imap`, and `invalidArgument` if the initializer makes something else.
     public func imap<Elements: Sequence, State, Output: Sendable>(
         _ elements: sending Elements, state: State.Type, chunkSize: Int? = nil,
         timeout: Duration? = nil, options: TaskOptions = TaskOptions(),
+        progress: PoolProgress? = nil,
         _ body: @escaping @Sendable (inout State, Elements.Element) throws -> Output
     ) throws -> PoolResults<Output> where Elements.Element: Sendable {
         PoolResults(
-            elements, try beginMap(chunkSize, timeout, options, state: body), inOrder: true)
+            elements, try beginMap(chunkSize, timeout, options, state: body), inOrder: true,
+            progress)
     }
 
     /// Runs `body` once, on a worker's state, and waits for it.

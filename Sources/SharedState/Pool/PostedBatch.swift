@@ -14,17 +14,30 @@ internal final class SingleTask: Sendable {
     let job: Job
     let form: JobForm
     let options: TaskOptions
-    /// Called once, without a lock held.
-    let complete: @Sendable (consuming Outcome) -> Void
+    private let departure: Departure?
+    private let tell: @Sendable (consuming Outcome) -> Void
 
+    /// - Parameters:
+    ///   - job: Its function.
+    ///   - form: How that is called.
+    ///   - options: Urgency, retries, deadline.
+    ///   - departure: Of its arguments.
+    ///   - tell: Called once, without a lock held.
     init(
-        job: Job, form: JobForm, options: TaskOptions,
-        complete: @escaping @Sendable (consuming Outcome) -> Void
+        job: Job, form: JobForm, options: TaskOptions, departure: Departure? = nil,
+        tell: @escaping @Sendable (consuming Outcome) -> Void
     ) {
         self.job = job
         self.form = form
         self.options = options
-        self.complete = complete
+        self.departure = departure
+        self.tell = tell
+    }
+
+    /// It is done, or will never be; called once, without a lock held.
+    func complete(_ outcome: consuming Outcome) {
+        departure?.takeBack()
+        tell(outcome)
     }
 }
 
@@ -40,6 +53,8 @@ internal final class PostedBatch: @unchecked Sendable {
     let task: SingleTask?
     /// The index of its first element in the call.
     let base: Int
+    /// Of its elements: what no worker received is taken back at its end.
+    private let departure: Departure?
     /// Where it stands in the pool's list.
     var index = 0
     /// It is one task, which may have a caller who waits instead of ``task``.
@@ -59,13 +74,14 @@ internal final class PostedBatch: @unchecked Sendable {
 
     init(
         _ pointer: UnsafeMutablePointer<cshm_batch>, job: Job, options: TaskOptions,
-        task: SingleTask?, base: Int
+        task: SingleTask?, base: Int, departure: Departure? = nil
     ) {
         unsafe self.pointer = pointer
         self.job = job
         self.options = options
         self.task = task
         self.base = base
+        self.departure = departure
     }
 
     /// Nothing was lost or stopped.

@@ -51,8 +51,10 @@ public final class ChildProcess: Sendable {
     ) throws -> ChildProcess {
         var writer = ByteWriter()
         writer.append(prefixed: try FunctionReference(pack: body).bytes)
-        try encodePack(repeat each arguments, into: &writer)
-        return try start(writer.bytes, options)
+        let (_, departure) = try Departure.begin {
+            try encodePack(repeat each arguments, into: &writer)
+        }
+        return try start(writer.bytes, departure, options)
     }
 
     /// Starts a process that runs `body`, which may wait, in a task with these arguments.
@@ -72,11 +74,16 @@ public final class ChildProcess: Sendable {
     ) throws -> ChildProcess {
         var writer = ByteWriter()
         writer.append(prefixed: try FunctionReference(asyncPack: body).bytes)
-        try encodePack(repeat each arguments, into: &writer)
-        return try start(writer.bytes, options)
+        let (_, departure) = try Departure.begin {
+            try encodePack(repeat each arguments, into: &writer)
+        }
+        return try start(writer.bytes, departure, options)
     }
 
-    private static func start(_ call: [UInt8], _ options: Options) throws -> ChildProcess {
+    /// What of the arguments the child did not receive is taken back at its end.
+    private static func start(
+        _ call: [UInt8], _ departure: Departure, _ options: Options
+    ) throws -> ChildProcess {
         let region = try FamilyRegion.shared()
         let errand = try Errand(call, in: region)
         var request = ByteWriter()
@@ -90,6 +97,7 @@ public final class ChildProcess: Sendable {
                 var report = end.report
                 report.errorText = errand.errorText
                 errand.free()
+                departure.takeBack()
                 exit.finish(report)
                 region.reap()
             }

@@ -26,22 +26,24 @@ internal final class InterruptWatch: Sendable {
 
     /// From now on; where SIGINT is ignored, as in the background of a shell, it stays so.
     func add(_ listener: @escaping Listener) throws(SharedStateError) -> Int {
-        let (number, mustStart) = state.withLock { state in
+        try state.withLock { (state) throws(SharedStateError) in
+            // First: a handler without it would swallow ^C.
+            if !state.hasThread { try startThread() }
+            state.hasThread = true
             state.last += 1
             state.listeners[state.last] = listener
             if !state.isInstalled { install(&state) }
-            defer { state.hasThread = true }
-            return (state.last, !state.hasThread)
+            return state.last
         }
-        if mustStart {
-            try Offload.run(takesSignals: false) { [self] in
-                while true {
-                    while unsafe sem_wait(interrupts) != 0 {}
-                    answer()
-                }
+    }
+
+    private func startThread() throws(SharedStateError) {
+        try Offload.run(takesSignals: false) { [self] in
+            while true {
+                while unsafe sem_wait(interrupts) != 0 {}
+                answer()
             }
         }
-        return number
     }
 
     func remove(_ number: Int) {

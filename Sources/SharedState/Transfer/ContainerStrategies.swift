@@ -24,6 +24,7 @@ extension ValueStrategy {
 /// A byte that says whether there is a value, and the value.
 internal struct OptionalStrategy<Wrapped>: ValueStrategy {
     internal let plan: TransferPlan<Wrapped>
+    internal var mayNameHandles: Bool { plan.mayNameHandles }
 
     internal func write(_ value: Wrapped?, into writer: inout ByteWriter) throws {
         writer.append(byte: value == nil ? 0 : 1)
@@ -42,6 +43,7 @@ internal struct OptionalStrategy<Wrapped>: ValueStrategy {
 /// A count and the elements; those that are plain bits are copied all at once.
 internal struct ArrayStrategy<Element>: ValueStrategy {
     internal let plan: TransferPlan<Element>
+    internal var mayNameHandles: Bool { plan.mayNameHandles }
 
     internal func write(_ value: [Element], into writer: inout ByteWriter) throws {
         guard plan.isBits, MemoryLayout<Element>.size > 0 else {
@@ -65,6 +67,7 @@ internal struct ArrayStrategy<Element>: ValueStrategy {
 /// A count and the elements.
 internal struct SetStrategy<Element: Hashable>: ValueStrategy {
     internal let plan: TransferPlan<Element>
+    internal var mayNameHandles: Bool { plan.mayNameHandles }
 
     internal func write(_ value: Set<Element>, into writer: inout ByteWriter) throws {
         try plan.encode(sequence: value, into: &writer)
@@ -78,6 +81,7 @@ internal struct SetStrategy<Element: Hashable>: ValueStrategy {
 /// A count, and keys and values in turn.
 internal struct DictionaryStrategy<Key: Hashable, Element>: ValueStrategy {
     internal let plan: TransferPlan<(key: Key, value: Element)>
+    internal var mayNameHandles: Bool { plan.mayNameHandles }
 
     internal func write(_ value: [Key: Element], into writer: inout ByteWriter) throws {
         try plan.encode(sequence: value, into: &writer)

@@ -96,6 +96,8 @@ internal struct LentItems<Item: BitwiseCopyable & Sendable>: Sendable, TransferC
     internal let items: [Item]
 
     private struct Strategy: ValueStrategy {
+        var mayNameHandles: Bool { false }
+
         func write(_ value: LentItems, into writer: inout ByteWriter) {
             writer.append(bitsOf: value.items)
         }

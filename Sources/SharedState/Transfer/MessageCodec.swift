@@ -31,9 +31,7 @@ internal struct MessageCodec<Element>: Sendable {
     internal var isPlainArray: Bool { array != nil }
 
     /// Whether an element may name file descriptors, or handles.
-    internal var mayNameHandles: Bool {
-        !isBits && array == nil && !isText
-    }
+    internal var mayNameHandles: Bool { plan.mayNameHandles }
 
     /// Elements that a batch puts into one slot.
     internal var pack: UInt32 { isBits && MemoryLayout<Element>.stride <= 256 ? 32 : 1 }

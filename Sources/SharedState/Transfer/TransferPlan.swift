@@ -8,6 +8,8 @@
 internal struct TransferPlan<T>: Sendable {
     /// Whether a value crosses as the very bytes that it has in memory.
     internal let isBits: Bool
+    /// Whether a value may name file descriptors, or handles.
+    internal var mayNameHandles: Bool { strategy.mayNameHandles }
     private let strategy: any TransferStrategy
 
     internal static func plan(for type: T.Type) throws(SharedStateError) -> TransferPlan<T> {
@@ -58,6 +60,8 @@ extension UnsafeRawBufferPointer {
 ///
 /// Works on memory, so that a tuple need not know its elements' types.
 internal protocol TransferStrategy: Sendable {
+    /// Whether a value may name file descriptors, or handles.
+    var mayNameHandles: Bool { get }
     /// Appends the value at `value`.
     func encode(_ value: UnsafeRawPointer, into writer: inout ByteWriter) throws
     /// Initialises the memory at `value`; leaves it uninitialised when it throws.

@@ -2,6 +2,8 @@
 
 /// Copies the bytes.
 internal struct BitsStrategy<T>: TransferStrategy {
+    internal var mayNameHandles: Bool { false }
+
     internal func encode(_ value: UnsafeRawPointer, into writer: inout ByteWriter) {
         unsafe writer.append(
             raw: UnsafeRawBufferPointer(start: value, count: MemoryLayout<T>.size))
@@ -18,6 +20,8 @@ internal struct BitsStrategy<T>: TransferStrategy {
 
 /// A length and UTF-8.
 internal struct StringStrategy: TransferStrategy {
+    internal var mayNameHandles: Bool { false }
+
     internal func encode(_ value: UnsafeRawPointer, into writer: inout ByteWriter) {
         unsafe writer.append(string: value.assumingMemoryBound(to: String.self).pointee)
     }
@@ -33,6 +37,8 @@ internal struct StringStrategy: TransferStrategy {
 
 /// Whatever the type encodes of itself.
 internal struct CodableStrategy<T: Codable>: TransferStrategy {
+    internal var mayNameHandles: Bool { true }
+
     internal func encode(_ value: UnsafeRawPointer, into writer: inout ByteWriter) throws {
         try unsafe BinaryCoder.encode(
             value.assumingMemoryBound(to: T.self).pointee, into: &writer)
@@ -57,6 +63,7 @@ internal struct TupleElement: Sendable {
 /// Element by element.
 internal struct TupleStrategy: TransferStrategy {
     internal let elements: [TupleElement]
+    internal var mayNameHandles: Bool { elements.contains { $0.strategy.mayNameHandles } }
 
     internal func encode(_ value: UnsafeRawPointer, into writer: inout ByteWriter) throws {
         for element in elements {

@@ -138,7 +138,7 @@ extension PoolCore {
         shape.urgency = options.urgency.rawValue
         return try state.withLock { (state) throws(SharedStateError) -> PostedBatch? in
             try state.checkOpen()
-            if state.isShort { try fillSeats(&state) }
+            if state.isShort { startLater(openSeats(&state), &state) }
             guard state.pending[Int(options.urgency.rawValue)].isEmpty,
                 unsafe cshm_board_room(board) > Self.reserve
             else { return nil }

@@ -146,6 +146,23 @@ static void make_words(struct world *world)
     CHECK_EQ(cshm_map_version(world->handle, &keys[0], sizeof keys[0], &world->place[2]), 0);
 }
 
+/* Of the first, a version that its shard has not given out. */
+static void make_added(struct world *world)
+{
+    make_words(world);
+    for (uint32_t i = 0; i < 8; i++) {
+        CHECK_EQ(cshm_map_fetch_add(world->handle, &keys[0], sizeof keys[0], 0, NULL), 0);
+    }
+    CHECK_EQ(cshm_map_version(world->handle, &keys[0], sizeof keys[0], &world->place[2]), 0);
+}
+
+/* Without the first. */
+static void make_word_missing(struct world *world)
+{
+    make_words(world);
+    CHECK_EQ(cshm_map_remove(world->handle, &keys[0], sizeof keys[0]), 0);
+}
+
 /* ---- operations ---- */
 
 static int put_new(struct world *world)
@@ -400,6 +417,19 @@ static void check_added(struct world *world)
     cshm_map_destroy(world->handle);
 }
 
+static void check_word_put(struct world *world)
+{
+    uint64_t word = 0;
+    uint64_t length = 0;
+    int status = cshm_map_get(world->handle, &keys[0], sizeof keys[0], &word, sizeof word, &length);
+    CHECK(status == 0 ? word == 2 && length == sizeof word : status == -ENOENT && !returned(world));
+    CHECK_EQ(word_of(world->handle, keys[1]), 1);
+    CHECK_EQ(cshm_map_count(world->handle), status == 0 ? 4 : 3);
+    CHECK_EQ(cshm_map_clear(world->handle), 0);
+    CHECK_EQ(blocks_in_use(world->region), 1);
+    cshm_map_destroy(world->handle);
+}
+
 static void check_cleared(struct world *world)
 {
     uint64_t count = walk(world->handle);
@@ -522,6 +552,17 @@ const struct scenario map_scenarios[] = {
      .recover = write_next,
      .check = check_added,
      .meanwhile = read_words},
+    {.name = "set_of_a_word_added_to",
+     .setup = make_added,
+     .operate = set_word_under_lock,
+     .recover = write_next,
+     .check = check_added,
+     .meanwhile = read_words},
+    {.name = "put_of_a_new_word",
+     .setup = make_word_missing,
+     .operate = set_word,
+     .recover = write_next,
+     .check = check_word_put},
     {.name = "freeze",
      .setup = make_three,
      .operate = freeze,

@@ -269,5 +269,9 @@ int main(int argc, char **argv)
                 selection.count - selected);
         return 1;
     }
+    if (selected == 0 && selection.filter != NULL) {
+        fprintf(stderr, "no test's name contains CSHM_TEST_FILTER=%s\n", selection.filter);
+        return 1;
+    }
     return tally[FAILED] > 0 ? 1 : 0;
 }

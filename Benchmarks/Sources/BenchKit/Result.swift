@@ -34,6 +34,8 @@ public struct RowResult: Codable, Sendable {
     public let percentiles: [String: [Percentile]]
     /// Nanoseconds of the ping-pong beside each repeat.
     public let pingPong: Summary?
+    /// The ping-pong beside each repeat, in nanoseconds.
+    public let pingPongValues: [Double]
     /// Repeats during which the host moved the CPUs, even at the third try.
     public let moved: Int
     /// The part of the CPUs' time that other programs, or the host, took meanwhile.
@@ -47,7 +49,18 @@ public struct RowResult: Codable, Sendable {
         case floorRatio = "floor_ratio"
         case peerRatio = "peer_ratio"
         case pingPong = "ping_pong"
+        case pingPongValues = "ping_pong_values"
         case moved, foreign, skipped
+    }
+}
+
+extension RowResult {
+    /// Why the figure is doubtful: what disturbed it.
+    public var disturbances: [String] {
+        var all: [String] = []
+        if foreign > Runner.noisy { all.append("others took \(Int(foreign * 100)) % of the CPUs") }
+        if moved > 0 { all.append("the host moved the CPUs \(moved) times") }
+        return all
     }
 }
 
@@ -89,5 +102,11 @@ public struct Report: Codable, Sendable {
         self.results = []
         self.skipped = [:]
         self.warnings = machine.warnings
+    }
+
+    /// Adds a row, and warns of what disturbed it.
+    public mutating func add(_ result: RowResult) {
+        results.append(result)
+        warnings += result.disturbances.map { "\(result.name): \($0)" }
     }
 }

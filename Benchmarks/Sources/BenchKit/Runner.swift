@@ -51,8 +51,8 @@ public struct Runner {
                 ofFirst: chosen.filter { Suites.floorNames.contains($0.name) }),
             peerRatio: samples.median(ofFirst: chosen.filter { Suites.isPeer($0.name) }),
             percentiles: samples.times.mapValues(Percentile.all),
-            pingPong: Summary(samples.pingPong), moved: samples.moved, foreign: foreign,
-            skipped: skipped)
+            pingPong: Summary(samples.pingPong), pingPongValues: samples.pingPong,
+            moved: samples.moved, foreign: foreign, skipped: skipped)
     }
 
     private func isChosen(_ peer: any Probe) -> Bool {
@@ -109,6 +109,7 @@ public struct Runner {
             short.duration = duration
             if let figure = try? placementProbe.measure(short).value { return figure }
         }
+        if Interrupt.happened { throw MeasurementFailure("interrupted") }
         short.duration = 1
         return try placementProbe.measure(short).value
     }

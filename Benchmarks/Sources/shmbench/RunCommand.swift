@@ -100,7 +100,7 @@ internal struct RunCommand: ParsableCommand {
             progress.show(done, row.name)
             do {
                 let result = try runner.run(row)
-                report.results.append(result)
+                report.add(result)
                 progress.clear()
                 sink?.write(Table.line(result))
             } catch {

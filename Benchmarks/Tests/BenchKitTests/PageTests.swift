@@ -32,6 +32,13 @@ struct PageTests {
         #expect(page.contains("&quot;&lt;x&gt;&quot;"))
     }
 
+    @Test("floors, peers and our own other faces have colours of their own")
+    func colours() {
+        #expect(["futex", "cas-pair", "fork"].allSatisfy { Series.of($0) == .floor })
+        #expect(["pipe", "python-queue"].allSatisfy { Series.of($0) == .peer })
+        #expect(["own-2x2", "c-queue"].allSatisfy { Series.of($0) == .own })
+    }
+
     @Test("it shows every row, the scaling, the warnings and the command")
     func complete() throws {
         let page = try page()

@@ -10,7 +10,8 @@ struct ReportTests {
     /// A row with what it measured, as if.
     static func result(
         _ name: String, _ values: [Double], _ unit: BenchKit.Unit = .perSecond,
-        against peer: [Double] = [], percentiles: [String: [Percentile]] = [:]
+        against peer: [Double] = [], percentiles: [String: [Percentile]] = [:],
+        moved: Int = 0
     ) throws -> RowResult {
         let own = try #require(Summary(values))
         let ratios = zip(values, peer).map { $0 / $1 }
@@ -21,7 +22,8 @@ struct ReportTests {
             ratioValues: ratios.isEmpty ? [:] : ["a<b": ratios],
             others: Summary(peer).map { ["a<b": $0] } ?? [:], floorRatio: nil,
             peerRatio: ratios.isEmpty ? nil : Statistics.median(ratios), percentiles: percentiles,
-            pingPong: Summary([100, 101]), moved: 0, foreign: 0.01, skipped: ["c": "not there"])
+            pingPong: Summary([100, 101]), pingPongValues: [100, 101], moved: moved,
+            foreign: 0.01, skipped: ["c": "not there"])
     }
 
     static func report(_ results: [RowResult]) -> Report {
@@ -40,13 +42,25 @@ struct ReportTests {
         #expect(
             Set(rows[0].keys) == [
                 "name", "value", "min", "max", "interval", "unit", "repeats", "ratios", "values",
-                "ratio_values", "others", "peer_ratio", "percentiles", "ping_pong", "moved",
+                "ratio_values", "others", "peer_ratio", "percentiles", "ping_pong",
+                "ping_pong_values", "moved",
                 "foreign",
                 "skipped",
             ])
         let ratios = try #require(rows[0]["ratios"] as? [String: [String: Any]])
         #expect(ratios["a<b"]?["median"] as? Double == 0.75)
         #expect(rows[0]["unit"] as? String == "/s")
+    }
+
+    @Test("what disturbed a row is warned of")
+    func disturbed() throws {
+        var report = Self.report([])
+        report.warnings = []
+        report.add(try Self.result("a/b/1/1", [1]))
+        #expect(report.warnings.isEmpty)
+        report.add(try Self.result("a/c/1/1", [1], moved: 2))
+        #expect(report.results.count == 2)
+        #expect(report.warnings == ["a/c/1/1: the host moved the CPUs 2 times"])
     }
 
     @Test("a report that was written can be read again")

@@ -64,16 +64,11 @@ public struct Counter {
         return try JSONDecoder().decode([String: Count.Limit].self, from: Data(contentsOf: file))
     }
 
-    /// Finds the program, beside this one or where the package is built.
+    /// Finds the program, or builds it.
     ///
-    /// - Throws: ``MeasurementFailure`` if it is not there.
+    /// - Throws: ``MeasurementFailure`` if it cannot be built.
     public init() throws {
-        let beside = URL(fileURLWithPath: "/proc/self/exe").resolvingSymlinksInPath()
-            .deletingLastPathComponent()
-        let built = Place.benchmarks.appending(path: ".build/release")
-        let found = [beside, built].map { $0.appending(path: "countprobe").path }
-            .first { FileManager.default.isExecutableFile(atPath: $0) }
-        guard let found else { throw MeasurementFailure("countprobe is not built") }
+        let found = try OwnProgram.path("countprobe")
         self.program = found
         self.stripped = Self.strip(found)
         let empty = Self.instructions(stripped, "control/nothing", times)

@@ -81,7 +81,8 @@ internal enum Series: String {
 
     /// Sorts a name of ``RowResult/others`` into its kind.
     static func of(_ name: String) -> Series {
-        ["ping-pong", "futex", "pipe", "memcpy", "two-memcpy"].contains(name) ? .floor : .peer
+        if Suites.floorNames.contains(name) { return .floor }
+        return Suites.isPeer(name) ? .peer : .own
     }
 
     /// A spot of its colour.

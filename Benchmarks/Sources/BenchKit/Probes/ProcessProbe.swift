@@ -7,18 +7,12 @@ internal import SharedState
 internal struct StartProbe: Probe {
     let name = "pool"
 
-    private var program: URL {
-        URL(fileURLWithPath: "/proc/self/exe").resolvingSymlinksInPath()
-            .deletingLastPathComponent().appending(path: "startprobe")
-    }
-
-    func reasonToSkip(_ settings: Settings) -> String? {
-        FileManager.default.isExecutableFile(atPath: program.path) ? nil : "no \(program.path)"
-    }
+    func reasonToSkip(_ settings: Settings) -> String? { nil }
 
     func measure(_ settings: Settings) throws -> Measurement {
+        let program = try OwnProgram.path("startprobe")
         let times = try (0..<10).map { _ in
-            let ended = try Command([program.path]).run(limit: 30)
+            let ended = try Command([program]).run(limit: 30)
             let word = ended.output.trimmingCharacters(in: .whitespacesAndNewlines)
             guard ended.status == 0, let time = Double(word), time > 0 else {
                 throw MeasurementFailure("startprobe: exit status \(ended.status)")

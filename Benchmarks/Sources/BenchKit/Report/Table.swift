@@ -34,10 +34,7 @@ public enum Table {
             "\(name) \(digits(ratio.median)) [\(digits(ratio.min))–\(digits(ratio.max))]"
         }
         if !ratios.isEmpty { line += "  " + ratios.joined(separator: ", ") }
-        if result.foreign > Runner.noisy {
-            line += "  (others took \(Int(result.foreign * 100)) % of the CPUs)"
-        }
-        if result.moved > 0 { line += "  (the host moved the CPUs \(result.moved) times)" }
+        line += result.disturbances.map { "  (\($0))" }.joined()
         for (name, percentiles) in result.percentiles.sorted(by: { $0.key < $1.key }) {
             line += "\n" + pad("  \(name)", 34) + list(percentiles)
         }

@@ -30,8 +30,6 @@ static const struct unreached unreached[] = {
     {"heap_runs.c", "take_hinted", "abandoned, 1", "a race"},
     /* a writer looked at the cell just before its reader began to wait, and left */
     {"rwlock.c", "go_on", "reader->waits = !swap_cell", "a race"},
-    /* another has passed it over meanwhile: rwlock_line_test.c stops and kills writers in line */
-    {"rwlock_line.c", "come_back", "swap_owner", "a race"},
     /* the bytes are damaged */
     /* private, and only on some machines or at some times */
     {"kernel.c", "cgroup_room", "char text", "private"},

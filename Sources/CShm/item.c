@@ -4,13 +4,13 @@
 #include "item.h"
 
 #include <errno.h>
-#if defined(__x86_64__)
+#if defined(__x86_64__) && CSHM__HAS_EXCHANGE
 #include <cpuid.h>
 #endif
 
 bool cshm__can_exchange(void)
 {
-#if defined(__x86_64__)
+#if defined(__x86_64__) && CSHM__HAS_EXCHANGE
     unsigned int a, b, c, d;
     return __get_cpuid(1, &a, &b, &c, &d) != 0 && (c & bit_CMPXCHG16B) != 0;
 #else

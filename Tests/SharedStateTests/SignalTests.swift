@@ -276,6 +276,28 @@ struct SignalTests {
         for child in children { #expect(try child.join(timeout: long) == .exited(code: 0)) }
     }
 
+    @Test func `a wait for something has one time-out, however often it is woken`() throws {
+        let condition = try Condition()
+        let child = try ChildProcess.start(condition) { condition in
+            while true {
+                _ = try condition.withLock { try condition.notifyAll($0) }
+                usleep(1000)
+            }
+        }
+        defer { _ = try? child.kill() }
+        // With a time-out of its own for each wake it would not end.
+        try condition.withLock { holder in
+            let woken = try condition.wait(holder, timeout: long)
+            #expect(woken == .notified)
+            var looks = 0
+            let ended = try condition.wait(holder, timeout: .milliseconds(100)) {
+                looks += 1
+                return false
+            }
+            #expect(ended == .timedOut && looks > 2)
+        }
+    }
+
     @Test func `a wait for something ends when it holds, or with the time-out`() throws {
         let condition = try Condition()
         let number = try SharedValue(0)

@@ -6,18 +6,26 @@ internal import Synchronization
 /// The tasks of this process that wait for what belongs to a thread, such as a mutex.
 ///
 /// No thread of the ``Reactor``'s can acquire that for them. So it looks, and when what they wait for
-/// may be had it calls one, who tries on a thread of its own. Until that one has tried, nobody else
-/// is called. Whoever tries in vain goes before the others the next time.
+/// may be had it calls one, who goes to its own actor, tries there, and uses what it has before it
+/// awaits again: on one thread. Until it has tried, nobody else is called; unless its actor is so busy
+/// that it does not come to it, and then the next one is. Whoever tries in vain goes before the others
+/// the next time.
 ///
-///     try await callers.acquire(until: deadline, keeping: self) { isWoken in
+///     try await callers.acquire(until: deadline, keeping: self, isolation: isolation) { isWoken in
 ///         unsafe isWoken ? cshm_mutex_try_acquire_woken(mutex) : cshm_mutex_try_acquire(mutex)
 ///     } use: { status in … }
+///
+/// Who was called holds nothing yet: if the process dies then, what they wait for is free, and those
+/// who wait in other processes look by themselves, within 25 ms.
 ///
 /// What one was called for may have woken it alone, of all who wait in any process: the try has to see
 /// to them, as `cshm_mutex_try_acquire_woken()` does.
 internal final class Callers: Sendable {
     private let waitables: [Waitable]
-    private let isCalled = Atomic(false)
+    /// When the one was called who has not tried yet, by `cshm_now_ns()`; 0 if there is none.
+    private let called = Atomic<Int64>(0)
+    /// So long he may take; less than passes between two looks of the reactor's.
+    private static let patience: Int64 = 20_000_000
 
     /// - Parameters:
     ///   - count: How many places there are to wait at.
@@ -36,6 +44,7 @@ internal final class Callers: Sendable {
     /// - Parameters:
     ///   - deadline: Absolute; the wait ends no earlier.
     ///   - owner: What keeps the memory mapped.
+    ///   - isolation: Where it tries, and uses what it has: where the caller does.
     ///   - attempt: A try, which is told whether it was called for it.
     ///   - use: Is given the try's answer, on the thread of the try, without an `await` in between: it
     ///     releases what was acquired.
@@ -43,7 +52,8 @@ internal final class Callers: Sendable {
     /// - Throws: `timedOut`, `CancellationError`, `system`, or what `use` throws.
     func acquire<Result>(
         until deadline: Int64, keeping owner: some AnyObject & Sendable,
-        _ attempt: (_ isWoken: Bool) -> Int32, use: (Int32) throws -> Result
+        isolation: isolated (any Actor)?, _ attempt: (_ isWoken: Bool) -> Int32,
+        use: (Int32) throws -> Result
     ) async throws -> Result {
         defer { withExtendedLifetime(owner) {} }
         var status = attempt(false)
@@ -75,7 +85,7 @@ internal final class Callers: Sendable {
 
     /// Says that the one who was called has tried.
     private func hasTried(_ status: Int32) {
-        isCalled.store(false, ordering: .sequentiallyConsistent)
+        called.store(0, ordering: .sequentiallyConsistent)
         // Who has it, or will try again, wakes the next; else it is to be told the same.
         if status < 0, status != Answer.wouldWait {
             for waitable in waitables { Reactor.lookAgain(at: unsafe .init(waitable.native)) }
@@ -83,7 +93,13 @@ internal final class Callers: Sendable {
     }
 
     private func mayCall(_ waitable: Waitable) -> Bool {
-        waitable.isReady && !isCalled.exchange(true, ordering: .sequentiallyConsistent)
+        guard waitable.isReady else { return false }
+        let last = called.load(ordering: .sequentiallyConsistent)
+        let now = cshm_now_ns()
+        guard last == 0 || now - last >= Self.patience else { return false }
+        return called.compareExchange(
+            expected: last, desired: now, ordering: .sequentiallyConsistent
+        ).exchanged
     }
 }
 

@@ -240,6 +240,7 @@ public final class Condition: Sendable, Codable {
     ///
     /// - Parameters:
     ///   - timeout: The longest wait; `nil` waits without limit.
+    ///   - isolation: Where both run: where the caller does.
     ///   - predicate: What is waited for; it runs with the lock held. If the lock was inherited from
     ///     the dead, it repairs the data, or leaves that to `body`.
     ///   - body: What to do, with the lock still held. It cannot `await`.
@@ -247,7 +248,8 @@ public final class Condition: Sendable, Codable {
     /// - Throws: `timedOut`, `tooManyUsers`, `notRecoverable`, `CancellationError`, in which cases
     ///   `body` did not run; or what `predicate` or `body` throws.
     public func withLock<Result>(
-        timeout: Duration? = nil, when predicate: (borrowing Lock.Holder) throws -> Bool,
+        timeout: Duration? = nil, isolation: isolated (any Actor)? = #isolation,
+        when predicate: (borrowing Lock.Holder) throws -> Bool,
         _ body: (borrowing Lock.Holder) throws -> Result
     ) async throws -> Result {
         let until = deadline(after: timeout)
@@ -258,7 +260,8 @@ public final class Condition: Sendable, Codable {
         }
         while true {
             let isLast = Task.isCancelled || cshm_now_ns() >= until
-            let look = try await lock.withLock(timeout: remaining(until)) { holder in
+            let left = remaining(until)
+            let look = try await lock.withLock(timeout: left, isolation: isolation) { holder in
                 try self.look(holder, waiter, isLast, predicate, body)
             }
             switch look {

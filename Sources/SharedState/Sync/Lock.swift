@@ -8,7 +8,8 @@ internal import CShm
 ///   ``Holder/inheritedFromDead``.
 /// - Threads: safe. It belongs to a thread: acquiring it twice on one throws `deadlock`; see
 ///   ``RecursiveLock``. It is not fair.
-/// - Tasks: acquiring may suspend, the body cannot `await`; see ``AsyncLock`` for one that can.
+/// - Tasks: acquiring may suspend, the body cannot `await`, and runs where its caller does; see
+///   ``AsyncLock`` for one that can.
 ///
 /// The corresponding C header is `cshm/mutex.h`.
 @safe
@@ -118,14 +119,17 @@ public final class Lock: Sendable, Codable {
     ///
     /// - Parameters:
     ///   - timeout: The longest wait; `nil` waits without limit.
+    ///   - isolation: Where `body` runs: where the caller does.
     ///   - body: What to do. It cannot `await`.
     /// - Returns: What `body` returns.
     /// - Throws: As the blocking form, and `CancellationError`, if `body` did not run.
     public func withLock<Result>(
-        timeout: Duration? = nil, _ body: (borrowing Holder) throws -> Result
+        timeout: Duration? = nil, isolation: isolated (any Actor)? = #isolation,
+        _ body: (borrowing Holder) throws -> Result
     ) async throws -> Result {
         let until = SharedState.deadline(after: timeout)
-        return try await callers.acquire(until: until, keeping: self) { isWoken in
+        return try await callers.acquire(until: until, keeping: self, isolation: isolation) {
+            isWoken in
             unsafe isWoken ? cshm_mutex_try_acquire_woken(mutex) : cshm_mutex_try_acquire(mutex)
         } use: { status in
             if status < 0 { try fail(status) }

@@ -137,11 +137,13 @@ public final class ReadWriteLock: Sendable, Codable {
     ///
     /// - Parameters:
     ///   - timeout: The longest wait; `nil` waits without limit.
+    ///   - isolation: Where `body` runs: where the caller does.
     ///   - body: What to do. It cannot `await`.
     /// - Returns: What `body` returns.
     /// - Throws: As the blocking form, and `CancellationError`, if `body` did not run.
     public func withReadLock<Result>(
-        timeout: Duration? = nil, _ body: () throws -> Result
+        timeout: Duration? = nil, isolation: isolated (any Actor)? = #isolation,
+        _ body: () throws -> Result
     ) async throws -> Result {
         let until = deadline(after: timeout)
         while true {
@@ -153,7 +155,7 @@ public final class ReadWriteLock: Sendable, Codable {
                 defer { _ = unsafe cshm_rwlock_release_read(lock, cell) }
                 return try body()
             }
-            // Waits until it looks as if it could be had, and then tries on its own thread.
+            // Waits until it looks as if it could be had, and then tries where the caller runs.
             var native = unsafe cshm_waitable()
             unsafe cshm_rwlock_readable(lock, &native)
             let waitable = unsafe Waitable(native: native)
@@ -207,14 +209,17 @@ public final class ReadWriteLock: Sendable, Codable {
     ///
     /// - Parameters:
     ///   - timeout: The longest wait; `nil` waits without limit.
+    ///   - isolation: Where `body` runs: where the caller does.
     ///   - body: What to do. It cannot `await`.
     /// - Returns: What `body` returns.
     /// - Throws: As the blocking form, and `CancellationError`, if `body` did not run.
     public func withWriteLock<Result>(
-        timeout: Duration? = nil, _ body: (borrowing WriteHolder) throws -> Result
+        timeout: Duration? = nil, isolation: isolated (any Actor)? = #isolation,
+        _ body: (borrowing WriteHolder) throws -> Result
     ) async throws -> Result {
         let until = deadline(after: timeout)
-        return try await writers.acquire(until: until, keeping: self) { isWoken in
+        return try await writers.acquire(until: until, keeping: self, isolation: isolation) {
+            isWoken in
             unsafe isWoken
                 ? cshm_rwlock_try_acquire_write_woken(lock) : cshm_rwlock_try_acquire_write(lock)
         } use: { status in

@@ -106,14 +106,17 @@ public final class RecursiveLock: Sendable, Codable {
     ///
     /// - Parameters:
     ///   - timeout: The longest wait; `nil` waits without limit.
+    ///   - isolation: Where `body` runs: where the caller does.
     ///   - body: What to do. It cannot `await`. The lock is released, once, when it returns or throws.
     /// - Returns: What `body` returns.
     /// - Throws: As the blocking form, and `CancellationError`, if `body` did not run.
     public func withLock<Result>(
-        timeout: Duration? = nil, _ body: (borrowing Lock.Holder) throws -> Result
+        timeout: Duration? = nil, isolation: isolated (any Actor)? = #isolation,
+        _ body: (borrowing Lock.Holder) throws -> Result
     ) async throws -> Result {
         let until = deadline(after: timeout)
-        return try await callers.acquire(until: until, keeping: self) { isWoken in
+        return try await callers.acquire(until: until, keeping: self, isolation: isolation) {
+            isWoken in
             unsafe isWoken ? cshm_mutex_try_acquire_woken(mutex) : cshm_mutex_try_acquire(mutex)
         } use: { status in
             try unsafe check(status, "cshm_mutex_try_acquire", Mutexes.describe(mutex))

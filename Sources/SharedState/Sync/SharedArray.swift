@@ -251,13 +251,15 @@ public final class SharedArray<Element: BitwiseCopyable & Sendable>: Sendable, C
     ///
     /// - Parameters:
     ///   - timeout: The longest wait for the lock; `nil` waits without limit.
+    ///   - isolation: Where `body` runs: where the caller does.
     ///   - body: What to do. It cannot `await`.
     /// - Returns: What `body` returns.
     /// - Throws: As the blocking form, and `CancellationError`, if `body` did not run.
     public func withLock<Result>(
-        timeout: Duration? = nil, _ body: (inout MutableSpan<Element>) throws -> Result
+        timeout: Duration? = nil, isolation: isolated (any Actor)? = #isolation,
+        _ body: (inout MutableSpan<Element>) throws -> Result
     ) async throws -> Result {
-        try await withLock(timeout: timeout, repair: { _ in }, body)
+        try await withLock(timeout: timeout, isolation: isolation, repair: { _ in }, body)
     }
 
     /// Runs `body` after `repair`, if the last holder died in it, but acquires the array's lock without
@@ -265,15 +267,17 @@ public final class SharedArray<Element: BitwiseCopyable & Sendable>: Sendable, C
     ///
     /// - Parameters:
     ///   - timeout: The longest wait for the lock; `nil` waits without limit.
+    ///   - isolation: Where both run: where the caller does.
     ///   - repair: As in the blocking form. It cannot `await`.
     ///   - body: What to do. It cannot `await`.
     /// - Returns: What `body` returns.
     /// - Throws: As the blocking form, and `CancellationError`, if neither ran.
     public func withLock<Result>(
-        timeout: Duration? = nil, repair: (inout MutableSpan<Element>) throws -> Void,
+        timeout: Duration? = nil, isolation: isolated (any Actor)? = #isolation,
+        repair: (inout MutableSpan<Element>) throws -> Void,
         _ body: (inout MutableSpan<Element>) throws -> Result
     ) async throws -> Result {
-        try await lock.withLock(timeout: timeout) { holder in
+        try await lock.withLock(timeout: timeout, isolation: isolation) { holder in
             try use(holder, repair, body)
         }
     }

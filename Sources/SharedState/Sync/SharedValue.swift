@@ -189,15 +189,18 @@ public final class SharedValue<Value: BitwiseCopyable & Sendable>: Sendable, Cod
     ///
     /// - Parameters:
     ///   - timeout: The longest wait for other writers; `nil` waits without limit.
+    ///   - isolation: Where `body` runs: where the caller does.
     ///   - body: Changes the value in place. It cannot `await`. If it throws, nothing is written.
     /// - Returns: What `body` returns.
     /// - Throws: As the blocking form, and `CancellationError`, if `body` did not run.
     public func withLock<Result>(
-        timeout: Duration? = nil, _ body: (inout Value) throws -> Result
+        timeout: Duration? = nil, isolation: isolated (any Actor)? = #isolation,
+        _ body: (inout Value) throws -> Result
     ) async throws -> Result {
         var bytes: UnsafeMutableRawPointer?
         let until = deadline(after: timeout)
-        return try await callers.acquire(until: until, keeping: self) { isWoken in
+        return try await callers.acquire(until: until, keeping: self, isolation: isolation) {
+            isWoken in
             unsafe isWoken
                 ? cshm_value_try_edit_woken(pointer, &bytes) : cshm_value_try_edit(pointer, &bytes)
         } use: { status in

@@ -61,6 +61,64 @@
  *   dividing a leased pack     the elements in doubt are delivered again
  * A stopped process delays nobody, but what it has leased stays leased. FULL and EMPTY are
  * linearizable.
+ *
+ * Example
+ * -------
+ * A program that sends numbers to the one in the documentation of Swift's Queue. Either may be
+ * started first: who comes first makes the region and the queue.
+ *
+ * @code{.c}
+ * #include <cshm.h>
+ *
+ * #include <errno.h>
+ * #include <stdio.h>
+ * #include <stdlib.h>
+ * #include <string.h>
+ *
+ * static void check(int status, const char *what)
+ * {
+ *     if (status != 0) {
+ *         fprintf(stderr, "%s: %s\n", what, strerror(-status));
+ *         exit(1);
+ *     }
+ * }
+ *
+ * static cshm_queue *open_numbers(cshm_region *region)
+ * {
+ *     struct cshm_queue_options options = {
+ *         .capacity = 256, .slot_size = sizeof(int64_t), .type_tag = cshm_type_tag("s5Int64V")};
+ *     struct cshm_directory_entry entry;
+ *     cshm_queue *queue;
+ *     uint64_t offset;
+ *
+ *     if (cshm_directory_find(region, "numbers", &entry) == -ENOENT) {
+ *         check(cshm_queue_create(region, &options, &offset), "making the queue");
+ *         int status =
+ *             cshm_directory_add(region, "numbers", CSHM_KIND_QUEUE, options.type_tag, offset);
+ *         check(status == -EEXIST ? 0 : status, "naming it"); // else it is theirs
+ *     }
+ *     check(cshm_directory_find(region, "numbers", &entry), "finding the queue");
+ *     check(cshm_queue_open(region, entry.offset, options.type_tag, &queue), "opening it");
+ *     return queue;
+ * }
+ *
+ * int main(void)
+ * {
+ *     cshm_region *region;
+ *     int status = cshm_region_create_named("sharedstate.numbers", NULL, &region);
+ *     if (status == -EEXIST) {
+ *         status = cshm_region_open("sharedstate.numbers", &region);
+ *     }
+ *     check(status, "sharedstate.numbers");
+ *     cshm_queue *queue = open_numbers(region);
+ *     for (int64_t number = 1; number <= 1000; number++) {
+ *         check(cshm_queue_put_until(queue, &number, sizeof number, INT64_MAX), "putting");
+ *     }
+ *     cshm_queue_finish(queue);
+ *     cshm_queue_close(queue);
+ *     return cshm_region_close(region);
+ * }
+ * @endcode
  */
 #ifndef CSHM_QUEUE_H
 #define CSHM_QUEUE_H

@@ -22,6 +22,36 @@ internal import CShm
 /// - Death: a process killed, or stopped, at any instruction holds nobody up. An element is either
 ///   in the queue or not.
 ///
+/// A program that adds up the numbers that the C program in `cshm/queue.h` sends. Either may be started
+/// first: who comes first makes the region and the queue.
+///
+/// ```swift
+/// import SharedState
+///
+/// @main struct Numbers {
+///     static func main() throws {
+///         let region = try orOpened(
+///             try Region(creating: "sharedstate.numbers"),
+///             try Region(opening: "sharedstate.numbers"))
+///         let numbers = try orOpened(
+///             try Queue<Int64>(creating: "numbers", in: region),
+///             try Queue<Int64>(opening: "numbers", in: region))
+///         print(numbers.elements.reduce(0, +))
+///         try Region.remove("sharedstate.numbers")
+///     }
+///
+///     static func orOpened<Thing>(
+///         _ created: @autoclosure () throws -> Thing, _ opened: @autoclosure () throws -> Thing
+///     ) throws -> Thing {
+///         do {
+///             return try created()
+///         } catch let error as SharedStateError where error.code == .alreadyExists {
+///             return try opened()
+///         }
+///     }
+/// }
+/// ```
+///
 /// The corresponding C header is `cshm/queue.h`; the algorithm is its swap ring.
 @safe
 public final class Queue<Element: Sendable>: Sendable, Codable {

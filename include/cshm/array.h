@@ -11,6 +11,15 @@
  * those who change elements that belong together. Without it an element of up to 8 bytes, stored by
  * one instruction, is the old one or the new one for everybody; a larger one may be read half written.
  *
+ * Who may touch what
+ * ------------------
+ *   elements    everybody, at any time: what goes together is the users' to agree on
+ *   count       whoever makes the array; nobody afterwards
+ *
+ * Ordering
+ * --------
+ * By the mutex, as in cshm/mutex.h. Elements that are plainly loaded and stored order nothing.
+ *
  * If a process dies
  * -----------------
  * With the mutex held: its next holder is told, and repairs the elements. Without: the elements are

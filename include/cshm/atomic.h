@@ -8,6 +8,16 @@
  * One word of 32 or 64 bits, and a parking word for those who wait until it is another. Who changes
  * it wakes nobody; who means to, says so by cshm_atomic_notify().
  *
+ * Who writes what
+ * ---------------
+ *   the number     everybody, in one step each
+ *   parking word   who waits, and who notifies
+ *
+ * Ordering
+ * --------
+ * That which each call names; a wait that ends has loaded the number by CSHM_ACQUIRE. A notification
+ * comes after the change before it, whatever the order of that.
+ *
  * If a process dies
  * -----------------
  * Each operation is one instruction, or a loop that ends with one: it happened or it did not. A change

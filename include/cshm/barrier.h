@@ -31,6 +31,11 @@
  *   state     everybody, by compare-and-swap
  *   members   each process its own: whether it takes part
  *
+ * Ordering
+ * --------
+ * What any party did before it arrived, and what the action did, happens before what any party does
+ * after it went on.
+ *
  * If a process dies
  * -----------------
  * A process takes part from its first arrival until it closes the barrier. When one dies that takes

@@ -9,6 +9,31 @@
  *
  * Deadlines: absolute CLOCK_MONOTONIC nanoseconds; INT64_MAX waits for ever. A try_ function
  * never blocks.
+ *
+ * What follows holds for every function, unless its own comment or its header says otherwise.
+ *
+ * Who may call
+ * ------------
+ * Any thread of any process that has joined the region, several at once; no signal handler. What
+ * is one thread's at a time may pass from thread to thread where the program orders that. _init and
+ * _create come before all else; nobody is inside a call on what _close drops, and nobody uses what
+ * _destroy frees. A child of fork() joins first (cshm/region.h), and has none of its parent's roles,
+ * locks, tokens and messages.
+ *
+ * Ordering
+ * --------
+ * What one call gives and another one gets (a message, a lock, a value, a name) comes with all
+ * that the giver wrote before: that happens before what the getter does next. So does all that a
+ * dead process wrote, for whoever takes over what it had. What is only counted or described orders
+ * nothing.
+ *
+ * If a process dies
+ * -----------------
+ * A process may be killed at any instruction. A call that it was in has then done all that it does or
+ * nothing, and of several things done one after the other the first ones. What it had only begun is
+ * taken back or completed by whoever comes upon it, or by cshm_region_reap(). A missing wake delays
+ * and loses nothing: who waits looks for itself at least every 25 ms. Dead is who the kernel says is dead,
+ * never who is late: a stopped process is alive.
  */
 #ifndef CSHM_BASE_H
 #define CSHM_BASE_H

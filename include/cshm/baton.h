@@ -17,6 +17,10 @@
  * ---------------
  *   the word    everybody while it is free; its owner; if that is dead, who takes it over
  *
+ * Ordering
+ * --------
+ * What an owner did before it released, or died, happens before what the next one does.
+ *
  * If a process dies
  * -----------------
  *   having it                       who waits asks the kernel before each sleep, which lasts at most

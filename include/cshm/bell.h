@@ -27,6 +27,17 @@
  *
  * Armed once, rung once; a ring may be about something that another has taken meanwhile.
  *
+ * Who writes what
+ * ---------------
+ *   numbers beside a parking word    who arms and disarms; a waker, of bells that are gone
+ *   its bit                          who arms sets it; a waker drops it
+ *
+ * Ordering
+ * --------
+ * A channel makes itself ready before it looks for bells, and a bell is armed before the channel is
+ * asked: one of the two sees the other. A ring itself orders nothing; the call that then has a
+ * message, or a lock, does.
+ *
  * If a process dies
  * -----------------
  *   who armed                  its socket is gone: the next waker's byte is refused, and it clears

@@ -36,6 +36,12 @@
  *
  * A worker names the batch that it reads, and the poster frees none that is named.
  *
+ * Ordering
+ * --------
+ * What the poster did before cshm_board_post() happens before what a worker does that has claimed
+ * a group. What a worker did before cshm_board_done() happens before what the poster does that has
+ * seen the group done, and a record's bytes come with the record.
+ *
  * If a process dies
  * -----------------
  *   worker, before its compare-and-swap     nothing
@@ -147,7 +153,7 @@ enum {
     CSHM_GROUP_DROPPED = 3,
 };
 
-/* ---- the poster ---- */
+/* ---- the poster: one thread at a time, but where it says otherwise ---- */
 
 /**
  * Lays out a board and opens it as its poster.
@@ -270,7 +276,7 @@ CSHM_EXPORT int cshm_batch_spin(const cshm_board *board, const cshm_batch *batch
 /** Makes every cshm_board_await() of this board ask once more. Thread-safe. */
 CSHM_EXPORT void cshm_board_ring(cshm_board *board);
 
-/* ---- workers ---- */
+/* ---- workers: each view serves one thread at a time ---- */
 
 /** Opens a board. @returns 0, -EPROTO (no board there), -ENOMEM. */
 CSHM_EXPORT CSHM_MUST_CHECK int cshm_board_open(cshm_region *region, uint64_t place,

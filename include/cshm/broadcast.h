@@ -37,6 +37,12 @@
  *   floor, its target   publishers, by compare-and-swap; they only grow
  *   tail                anybody; a hint that may lag
  *
+ * Ordering
+ * --------
+ * What a publisher did before a commit that returned 0 happens before what a subscriber does that
+ * was given the message. All subscribers see messages in the same order, that of their positions, in
+ * which each publisher's are as it published them.
+ *
  * If a process dies
  * -----------------
  *   publisher, before its swap        nothing was published; its line owns what it owned
@@ -149,7 +155,7 @@ CSHM_EXPORT uint64_t cshm_broadcast_capacity(const cshm_broadcast *broadcast);
 /** Subscribers that have joined and not left; the dead are found, and dropped. System calls. */
 CSHM_EXPORT uint32_t cshm_broadcast_subscribers(cshm_broadcast *broadcast);
 
-/* ---- publishing ---- */
+/* ---- publishing: a publisher serves one thread at a time; what it claimed goes with its process ---- */
 
 /**
  * Joins as a publisher. When at least one had joined and none is left, because it left or died,
@@ -219,7 +225,7 @@ CSHM_EXPORT CSHM_MUST_CHECK int cshm_publisher_put_many_until(cshm_publisher *pu
                                                               const void *data, uint64_t length,
                                                               uint32_t count, int64_t deadline_ns);
 
-/* ---- subscribing ---- */
+/* ---- subscribing: a subscriber serves one thread at a time ---- */
 
 /**
  * Joins as a subscriber. One may join after the end, to read the history.

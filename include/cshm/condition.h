@@ -21,6 +21,11 @@
  * ---------------
  *   waiters    a waiter its own, who notifies from waiting to notified; all under the mutex
  *
+ * Ordering
+ * --------
+ * By the mutex: what was done with it held before a notification happens before what a waiter does
+ * that goes on.
+ *
  * If a process dies
  * -----------------
  *   waiting, not notified             who notifies it, and finds that it was asleep and is dead,

@@ -20,6 +20,10 @@
  * ---------------
  *   slots, pages    the holder of the directory's lock, which is robust
  *
+ * Ordering
+ * --------
+ * What was done to an object before it was named happens before what is done by whoever found it.
+ *
  * If a process dies
  * -----------------
  *   adding, before the place    the slot is free; the object is its maker's and freed by the sweep

@@ -17,6 +17,11 @@
  * ---------------
  *   state    whoever sets or clears it; the waiter of an automatic one
  *
+ * Ordering
+ * --------
+ * What was done before it was set happens before what is done by whoever goes through, or has seen it
+ * set. Clearing it orders nothing.
+ *
  * If a process dies
  * -----------------
  *   setting, before the word           nothing happened

@@ -17,6 +17,18 @@
  * offset there, mark it linked. A block with a holder lives no longer than the block that its holder
  * lies in: an object that was never shared goes with its owner, and all that it holds goes too.
  *
+ * Who writes what
+ * ---------------
+ *   a block      whoever has it; the heap reads no more of one than the holder words in it
+ *   a cell       who owns the span, while the block is free; whoever links it or frees it
+ *   span words   the holder of the lock over the spans, and the span's owner; that something in it
+ *                was freed, anybody; of a large block, who frees it or takes it again
+ *
+ * Ordering
+ * --------
+ * What was done with a block before it was freed happens before what its next owner does. An
+ * offset orders nothing: hand it on by a channel, a name, or a store that releases.
+ *
  * If a process dies
  * -----------------
  *   before the holder word names the block    it is OWNED by the dead: the sweep frees it

@@ -28,6 +28,11 @@
  *   stream            anybody, to finish or cancel; who joins counts itself
  *   a lane's seal     after finish, its producer or the consumer, once: where the lane ends
  *
+ * Ordering
+ * --------
+ * What a producer did before a put that returned 0 happens before what the consumer does that was
+ * given the message. The messages of one producer come in their order; those of two have none.
+ *
  * If a process dies
  * -----------------
  *   producer, joining                 the lane is drained and used again
@@ -144,7 +149,7 @@ CSHM_EXPORT uint64_t cshm_lanes_capacity(const cshm_lanes *lanes);
 /** Writes what the lanes are and hold. Thread-safe. */
 CSHM_EXPORT void cshm_lanes_describe(const cshm_lanes *lanes, struct cshm_lanes_info *out);
 
-/* ---- producers ---- */
+/* ---- producers: a lane serves one thread at a time; what it claimed goes with its process ---- */
 
 /**
  * Joins as a producer. When at least one had joined and none is left, because it left or died, and
@@ -223,7 +228,7 @@ CSHM_EXPORT CSHM_MUST_CHECK int cshm_lane_try_put_many(cshm_lane *lane, const vo
 /** Whether who took last is dead, and nobody has taken its place. @returns 1 or 0. System calls. */
 CSHM_EXPORT int cshm_lane_consumer_is_gone(const cshm_lane *lane);
 
-/* ---- the consumer ---- */
+/* ---- the consumer: one thread at a time ---- */
 
 /**
  * Makes this view the one that takes.

@@ -10,6 +10,15 @@
  * -----
  * A number that only goes down, and a parking word. At 0 it lets everybody through for ever.
  *
+ * Who writes what
+ * ---------------
+ *   the number    who counts, by compare-and-swap
+ *
+ * Ordering
+ * --------
+ * What was done before any count that the latch was opened by happens before what is done by whoever
+ * has seen it open.
+ *
  * If a process dies
  * -----------------
  *   counting, before the number      its part counts as not done

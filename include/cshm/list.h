@@ -19,6 +19,11 @@
  *   items and bodies, before a word names them    the writer that made them
  *   all else                                      the holder of the lock
  *
+ * Ordering
+ * --------
+ * What a writer did before a call that changed the list happens before what is done by whoever has
+ * read an element that it wrote, or has the lock after it.
+ *
  * If a process dies
  * -----------------
  * A writer names what it is about to link, to unlink or to free first. Whoever waits for a dead
@@ -162,7 +167,7 @@ CSHM_EXPORT CSHM_MUST_CHECK int cshm_list_splice(cshm_list *list, uint64_t from,
  */
 CSHM_EXPORT CSHM_MUST_CHECK int cshm_list_lock(cshm_list *list);
 
-/** Ends what cshm_list_lock() began. */
+/** Ends what cshm_list_lock() began, on the same thread. */
 CSHM_EXPORT void cshm_list_unlock(cshm_list *list);
 
 /**

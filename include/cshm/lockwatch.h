@@ -38,6 +38,10 @@
  *   a lock's mark        the first thread that records it, by compare-and-swap
  *   a lock's since       its holder
  *
+ * Ordering
+ * --------
+ * None but that of the locks: whether they are watched or not changes nothing between their holders.
+ *
  * If a process dies
  * -----------------
  * Its records count no more: a report asks the kernel whether those who made them live. A table that

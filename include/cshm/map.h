@@ -29,6 +29,11 @@
  *   an item's generation and word        whoever exchanges both at once
  *   all else                             the holder of the shard's lock
  *
+ * Ordering
+ * --------
+ * What a writer did before a call that changed a key happens before what is done by whoever has
+ * read that value or version, or has the shard's lock after it.
+ *
  * If a process dies
  * -----------------
  * A writer names what it is about to link, to unlink or to free in the shard's pending words first.
@@ -219,13 +224,14 @@ CSHM_EXPORT CSHM_MUST_CHECK int cshm_map_fetch_add(cshm_map *map, const void *ke
                                                    uint64_t key_length, int64_t delta,
                                                    int64_t *before);
 
-/** Removes every key, shard by shard. @returns 0, -ECHILD, -EPROTO, -EDEADLK. */
+/** Removes every key, shard by shard, and so not all of them if this process dies in it.
+ * @returns 0, -ECHILD, -EPROTO, -EDEADLK. */
 CSHM_EXPORT CSHM_MUST_CHECK int cshm_map_clear(cshm_map *map);
 
 /**
  * Locks a key's shard and shows its value, for an atomic read-modify-write. Between this and
- * cshm_map_unlock() this thread uses only the two functions below, with this entry, and reads. The
- * key is not copied.
+ * cshm_map_unlock() this thread uses only the two functions below, with this entry, and reads. What it
+ * has changed stays, if its process dies in between. The key is not copied.
  *
  * @returns 0, -EDEADLK (this thread is inside another entry of the same shard), -ECHILD, -EPROTO.
  */
@@ -239,7 +245,7 @@ CSHM_EXPORT CSHM_MUST_CHECK int cshm_map_entry_set(cshm_map *map, struct cshm_ma
 /** Removes a locked entry; it stays locked, absent. */
 CSHM_EXPORT void cshm_map_entry_remove(cshm_map *map, struct cshm_map_entry *entry);
 
-/** Ends what cshm_map_lock() began. */
+/** Ends what cshm_map_lock() began, on the same thread. */
 CSHM_EXPORT void cshm_map_unlock(cshm_map *map, struct cshm_map_entry *entry);
 
 /* ---- changing several keys ---- */
@@ -304,7 +310,7 @@ CSHM_EXPORT CSHM_MUST_CHECK int cshm_map_begin(cshm_map *map, struct cshm_map_st
 CSHM_EXPORT CSHM_MUST_CHECK int cshm_map_commit(cshm_map *map, struct cshm_map_step *steps,
                                                 uint32_t count);
 
-/** Ends a transaction without changing anything. */
+/** Ends a transaction without changing anything. By the thread that began it, as cshm_map_commit(). */
 CSHM_EXPORT void cshm_map_abandon(cshm_map *map, struct cshm_map_step *steps, uint32_t count);
 
 /**
@@ -313,7 +319,7 @@ CSHM_EXPORT void cshm_map_abandon(cshm_map *map, struct cshm_map_step *steps, ui
  */
 CSHM_EXPORT CSHM_MUST_CHECK int cshm_map_freeze(cshm_map *map);
 
-/** Ends what cshm_map_freeze() began. */
+/** Ends what cshm_map_freeze() began, on the same thread. */
 CSHM_EXPORT void cshm_map_thaw(cshm_map *map);
 
 CSHM_END_DECLS

@@ -16,6 +16,10 @@
  *   the pthread mutex    glibc, and the kernel when a thread ends
  *   depth, holder, since the thread that holds it
  *
+ * Ordering
+ * --------
+ * What a holder did before it released, or ended, happens before what the next one does.
+ *
  * If a process dies
  * -----------------
  * The kernel marks the mutex when a holder's thread ends, in any way. The next acquire returns 1,

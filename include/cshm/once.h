@@ -18,6 +18,11 @@
  * ---------------
  *   word    who becomes the runner; then the runner
  *
+ * Ordering
+ * --------
+ * What the runner did happens before what is done by whoever has seen that it is done. So does what one
+ * did that gave up, or died, for the next runner.
+ *
  * If a process dies
  * -----------------
  *   before it is the runner          nothing

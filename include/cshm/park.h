@@ -22,6 +22,16 @@
  * The flag is never cleared without a wake of everybody after it: clearing it on "nobody was
  * woken" alone loses wake-ups.
  *
+ * Who writes what
+ * ---------------
+ *   bit 0    a waiter sets it; a waker drops it, and wakes everybody after that
+ *   count    wakers
+ *
+ * Ordering
+ * --------
+ * A waiter and a waker cannot miss each other, if the condition is made true as above. A wake orders
+ * nothing else: what comes with the condition is by its own release and acquire.
+ *
  * If a process dies
  * -----------------
  * There is no count of waiters to go wrong. A killed waiter leaves the bit set: one needless

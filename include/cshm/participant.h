@@ -12,6 +12,14 @@
  * process id is ever trusted, as they are reused. A *stamp*, {generation, index}, names one
  * attachment of one process for ever.
  *
+ * Who writes what
+ * ---------------
+ *   an entry    who has its byte's lock; that it is dead, whoever finds the byte unlocked
+ *
+ * Ordering
+ * --------
+ * All that a process stored happens before what is done by whoever was told that it is gone.
+ *
  * If a process dies
  * -----------------
  * Its entry stays LIVE with an unlocked byte. Whoever gets the byte's lock has the certificate

@@ -26,6 +26,11 @@
  *   a free cell    everybody, by compare-and-swap
  *   a cell         its owner; and if that is dead, anybody
  *
+ * Ordering
+ * --------
+ * What was done before a permit was given back, or by the dead that had it, happens before what is
+ * done by who has that permit next; it may be another one that a waiter gets.
+ *
  * If a process dies
  * -----------------
  *   having permits, or in the middle of taking or giving back

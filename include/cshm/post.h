@@ -17,6 +17,14 @@
  *     cshm_post_send(region, offset, ticket, &fd, 1);        cshm_post_take(post, ticket, &fd, 1);
  *     cshm_ring_commit(ring);                                cshm_ring_release(ring);
  *
+ * Who writes what
+ * ---------------
+ *   the box    the kernel; nothing of it is in the region
+ *
+ * Ordering
+ * --------
+ * Descriptors that were sent before their message was put are in the box when the message is seen.
+ *
  * If a process dies
  * -----------------
  *   sender, before it sent               its own descriptor goes with it

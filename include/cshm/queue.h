@@ -47,6 +47,11 @@
  *   tail, head     anybody; hints
  *   tokens         each by compare-and-swap: 0, or the stamp of the participant it counts for
  *
+ * Ordering
+ * --------
+ * What a producer did before a put that returned 0 happens before what is done by who takes the
+ * element. Elements are taken in the order in which they were put, but for what is leased: see above.
+ *
  * If a process dies
  * -----------------
  *   before its swap    nothing was put or taken; its port owns what it owned
@@ -229,7 +234,8 @@ CSHM_EXPORT void cshm_queue_destroy(cshm_queue *queue);
 /* ---- putting ---- */
 
 /**
- * Room for one message, to be written in place; commit or abort it on any thread.
+ * Room for one message, to be written in place; commit or abort it on any thread. It goes with this
+ * process, if that dies before.
  *
  * @param length  Bytes.
  * @returns 0, -EAGAIN (the byte limit is reached), -EMSGSIZE (it never fits the byte limit),
@@ -292,7 +298,8 @@ CSHM_EXPORT CSHM_MUST_CHECK int cshm_queue_put_many_until(cshm_queue *queue, con
 /* ---- taking ---- */
 
 /**
- * Takes the oldest element, to be read in place until cshm_queue_release().
+ * Takes the oldest element, to be read in place until cshm_queue_release(), on any thread. It goes with
+ * this process, if that dies.
  *
  * @returns 0, -EAGAIN (empty), -EPIPE (the end), -ECANCELED, -EUSERS, -ECHILD, -EPROTO (damaged).
  */
@@ -361,7 +368,7 @@ CSHM_EXPORT void cshm_queue_cancel(cshm_queue *queue);
  */
 CSHM_EXPORT CSHM_MUST_CHECK int cshm_queue_producer_open(cshm_queue *queue, uint32_t *token);
 
-/** Closes a token of this process's; the last one finishes the queue. */
+/** Closes a token of this process's, on any thread; the last one finishes the queue. */
 CSHM_EXPORT void cshm_queue_producer_close(cshm_queue *queue, uint32_t token);
 
 /**

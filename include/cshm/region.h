@@ -18,6 +18,11 @@
  *   live page      the holder of the heap lock, and participants their own entries
  *   heap           see cshm/heap.h
  *
+ * Ordering
+ * --------
+ * What its creator did before it was named happens before what is done by whoever opened it. What is
+ * in it comes by the objects' own calls, and by cshm/directory.h.
+ *
  * If a process dies
  * -----------------
  * A creator that dies before the name is linked leaves nothing: the file had no name. Anybody
@@ -112,8 +117,8 @@ CSHM_EXPORT CSHM_MUST_CHECK int cshm_region_attach(int descriptor, cshm_region *
 CSHM_EXPORT CSHM_MUST_CHECK int cshm_region_map(int descriptor, cshm_region **out);
 
 /**
- * Joins a region whose mapping was inherited by fork. Until then every call that needs a
- * participant answers -ECHILD in the child.
+ * Joins a region whose mapping was inherited by fork; one thread does. Until then
+ * every call that needs a participant answers -ECHILD in the child.
  *
  * @returns 0, -EALREADY (joined in this process), -EROFS (mapped for reading), -EUSERS, -EXDEV (in
  *          another PID namespace), or the kernel's.

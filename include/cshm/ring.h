@@ -39,6 +39,12 @@
  *   head                                           the consumer; it reads the slots in use
  *   state                                          the producer to finish, anybody to cancel
  *
+ * Ordering
+ * --------
+ * What the producer did before it put a message happens before what the consumer does that was given
+ * it; what the consumer did before it released one, before what is written over it. Who takes a role
+ * over has all that its last owner stored.
+ *
  * If a process dies
  * -----------------
  *   producer, before the word, or tail              nothing was put, nor anything of a batch; the slot's
@@ -91,7 +97,7 @@ CSHM_EXPORT void cshm_ring_close(cshm_ring *ring);
 /** Frees the ring and every message in it. Nobody may use it any more. Closes this view too. */
 CSHM_EXPORT void cshm_ring_destroy(cshm_ring *ring);
 
-/* ---- roles, and the end ---- */
+/* ---- roles, and the end: one thread at a time for each view, but to cancel ---- */
 
 /**
  * Makes this view the one that puts.
@@ -122,7 +128,7 @@ CSHM_EXPORT int cshm_ring_finish(cshm_ring *ring);
 /** Anybody: ends it now. From here on, every call of either side returns -ECANCELED. */
 CSHM_EXPORT void cshm_ring_cancel(cshm_ring *ring);
 
-/* ---- the producer ---- */
+/* ---- the producer: one thread at a time ---- */
 
 /**
  * Room for one message, to be written in place.
@@ -175,7 +181,7 @@ CSHM_EXPORT CSHM_MUST_CHECK int cshm_ring_try_put_many(cshm_ring *ring, const vo
 CSHM_EXPORT CSHM_MUST_CHECK int cshm_ring_put_until(cshm_ring *ring, const void *data,
                                                     uint64_t length, int64_t deadline_ns);
 
-/* ---- the consumer ---- */
+/* ---- the consumer: one thread at a time ---- */
 
 /**
  * The oldest message, in place, until it is released.

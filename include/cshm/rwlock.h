@@ -37,6 +37,11 @@
  *   a cell        its reader; a writer that hands over makes WAITING READING; if its reader is dead,
  *                 anybody frees it
  *
+ * Ordering
+ * --------
+ * What a writer did before it released happens before what the next readers and writers do; what
+ * a reader did, before what the next writer does.
+ *
  * If a process dies
  * -----------------
  *   a reader, anywhere              its cell has its stamp: a writer that waits for it, or a reader

@@ -16,6 +16,10 @@
  *   count    everybody, by compare-and-swap
  *   park     who waits, and who wakes (cshm/park.h)
  *
+ * Ordering
+ * --------
+ * What was done before a release happens before what is done after every later acquire.
+ *
  * If a process dies
  * -----------------
  *   in an acquire, before the swap    nothing was taken

@@ -16,6 +16,11 @@
  * ---------------
  *   the copies, the number    the holder of the mutex
  *
+ * Ordering
+ * --------
+ * What a writer did before it stored, or committed, happens before what is done by whoever has
+ * read that value, or edits it next.
+ *
  * If a process dies
  * -----------------
  *   writing, before the number    the old value counts; the next write covers the other copy
@@ -105,7 +110,7 @@ CSHM_EXPORT CSHM_MUST_CHECK int cshm_value_try_edit_woken(cshm_value *value, voi
 /** What to wait for before a try: that nobody edits. As cshm_mutex_waitable(). */
 CSHM_EXPORT void cshm_value_editable(const cshm_value *value, struct cshm_waitable *out);
 
-/** What was edited counts from now on. */
+/** What was edited counts from now on. By the thread that began, as cshm_value_abort(). */
 CSHM_EXPORT void cshm_value_commit(cshm_value *value);
 
 /** Nothing was edited. */

@@ -33,6 +33,9 @@ let package = Package(
         .executableTarget(
             name: "ProcessFixture", dependencies: ["SharedState", "EarlyThread"],
             path: "Tests/ProcessFixture", swiftSettings: swiftSettings),
+        .executableTarget(
+            name: "ObjectsInC", dependencies: ["CShm"], path: "Tests/ObjectsInC",
+            cSettings: cSettings),
         .target(name: "EarlyThread", path: "Tests/EarlyThread", cSettings: cSettings),
         .executableTarget(
             name: "TopLevelTrap", dependencies: ["SharedState"], path: "Tests/TopLevelTrap",
@@ -40,8 +43,8 @@ let package = Package(
         .testTarget(
             name: "SharedStateTests",
             dependencies: [
-                "SharedState", "CShm", "CShmTests", "EarlyThread", "ProcessFixture", "TopLevelTrap",
-                "quickstart",
+                "SharedState", "CShm", "CShmTests", "EarlyThread", "ObjectsInC", "ProcessFixture",
+                "TopLevelTrap", "quickstart",
             ],
             swiftSettings: swiftSettings),
     ],

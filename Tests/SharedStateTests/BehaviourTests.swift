@@ -1,9 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import Glibc
 import SharedState
 import Testing
 
 private let long = Duration.seconds(30)
+
+private func code(_ body: () throws -> Void) -> SharedStateError.Code? {
+    do {
+        try body()
+    } catch {
+        return (error as? SharedStateError)?.code
+    }
+    return nil
+}
 
 /// Refuses to be encoded, or not.
 private struct Picky: Codable, Sendable, Equatable {
@@ -118,5 +128,72 @@ struct BehaviourTests {
         #expect(try queue.tryGet() == 3)
         #expect(try queue.get(upTo: 1) == [4])
         #expect(try queue.tryGet(upTo: 2) == [5])
+    }
+
+    @Test func `a joinable queue that is finished or cancelled refuses everybody`() throws {
+        let finished = try JoinableQueue<Int>()
+        try finished.put(1)
+        finished.finish()
+        #expect(code { try finished.put(2) } == .finished)
+        #expect(try finished.get() == 1)
+        try finished.taskDone()
+        #expect(code { _ = try finished.get() } == .finished)
+        try finished.join(timeout: .zero)
+
+        let cancelled = try JoinableQueue<Int>()
+        let began = try Queue<Bool>()
+        let joiner = try ChildProcess.start(cancelled, began) { queue, began in
+            try began.put(true)
+            do {
+                try queue.join()
+            } catch let error as SharedStateError where error.code == .closed {
+                exit(7)
+            }
+        }
+        try cancelled.put(1)
+        try cancelled.put(2)
+        _ = try cancelled.get()
+        _ = try began.get(timeout: long)
+        cancelled.cancel()
+        #expect(code { try cancelled.put(3) } == .closed)
+        #expect(code { _ = try cancelled.get() } == .closed)
+        #expect(code { try cancelled.join() } == .closed)
+        try cancelled.taskDone()
+        #expect(try joiner.join(timeout: long) == .exited(code: 7))
+    }
+
+    @Test func `a stream ends with the last reference to its putting end`() throws {
+        let queue = try Queue<Int>()
+        var producer: Producer? = try queue.producer()
+        var same = producer
+        producer = nil
+        #expect(try queue.tryGet() == nil)
+        try same?.put(1)
+        same = nil
+        #expect(try queue.get(timeout: long) == 1)
+        #expect(code { _ = try queue.get(timeout: long) } == .finished)
+
+        let (receiver, made) = try SharedPipe.simplex(of: Int.self)
+        var sender = Optional(consume made)
+        try sender?.send(1)
+        sender = nil
+        #expect(try receiver.receive(timeout: long) == 1)
+        #expect(code { _ = try receiver.receive(timeout: long) } == .finished)
+    }
+
+    @Test func `a poll says no when nothing comes, and not before its time is up`() throws {
+        let pipe = try SharedPipe.simplex(of: Int.self)
+        let go = try Queue<Int>()
+        let child = try ChildProcess.start(pipe.sender, go) { sender, go in
+            _ = try go.get()
+            try sender.send(1)
+        }
+        let start = ContinuousClock.now
+        #expect(try !pipe.receiver.poll(timeout: .milliseconds(30)))
+        #expect(ContinuousClock.now - start >= .milliseconds(30))
+        try go.put(0)
+        #expect(try pipe.receiver.poll(timeout: long))
+        #expect(try pipe.receiver.receive() == 1)
+        #expect(try child.join(timeout: long) == .exited(code: 0))
     }
 }

@@ -4,6 +4,10 @@ internal import CShm
 
 /// The end of a ``SharedPipe`` that receives.
 ///
+/// No message is too long for its receiver: `receive` makes an element of its length, `withNext` lends
+/// it where it lies. There is no call that fills a buffer of the caller's, as `cshm_ring_get_until` of C
+/// does, for which what does not fit stays.
+///
 /// As an `AsyncSequence`, it gives the messages that are still to come.
 public final class PipeReceiver<Element: Sendable>: Sendable, Codable {
     internal let core: PipeCore

@@ -3,6 +3,9 @@
 internal import CShm
 
 /// The end of a ``SharedPipe`` that sends.
+///
+/// A part of an array is sent as an array of its own, `Array(bytes[2..<5])`, or written in place by
+/// `withSlot`: there is no offset and no length to be out of range.
 public final class PipeSender<Element: Sendable>: Sendable, Codable {
     internal let core: PipeCore
     private let codec: MessageCodec<Element>

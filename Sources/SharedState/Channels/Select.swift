@@ -30,7 +30,11 @@ public struct SelectionPlace: Sendable {
 ///
 /// Exactly one element is taken, of one channel. If several have one, which of them is first changes
 /// from call to call, so that none is passed over for ever. A channel that has ended is waited for no
-/// more; when all have, the call throws `finished`.
+/// more; when all have, the call throws `finished`. Nothing says which channels are ready without
+/// taking from one: `isEmpty` and `poll` do, one by one.
+///
+/// What is no channel, such as a socket or the descriptor of a ``ChildProcess``, cannot be among them.
+/// Wait for it in a task of its own, or in C for all together by a bell (`cshm/bell.h`) in an event loop.
 ///
 /// In `async` code the same names are `async`: they hold no thread while they wait, and have taken
 /// nothing when their task is cancelled. Elements are then decoded on a thread of the library's.

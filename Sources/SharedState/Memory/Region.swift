@@ -15,7 +15,8 @@ internal import Synchronization
 ///   it open, and through a ``SharedPipe``.
 /// - Threads, tasks: safe.
 /// - Death: an anonymous region ends with the last process of the family. A named one stays until
-///   ``remove(_:)``. See `cshm/region.h`.
+///   ``remove(_:)``: neither the end of who made it, in whatever way, nor that of who opened it takes it
+///   away. See `cshm/region.h`.
 @safe
 public final class Region: Sendable, Codable {
     private nonisolated(unsafe) let mapping: OpaquePointer

@@ -133,7 +133,7 @@ struct Fixture {
     static func interrupted(isStubborn: Bool) throws {
         var options = Pool.Options()
         options.cancelsOnInterrupt = true
-        options.grace = isStubborn ? .seconds(1000) : .milliseconds(50)
+        options.grace = isStubborn ? .seconds(1000) : .seconds(2)
         let pool = try Pool(workers: 2, options: options)
         let ready = try Queue<Int>()
         let started = try ChildProcess.start(ready) { ready in
@@ -152,6 +152,8 @@ struct Fixture {
         }
         try started.join()
         if isStubborn { while true { sleep(1000) } }
+        // One worker says what it has to say, the other is killed.
+        try pool.join(timeout: .seconds(60))
         exit(7)
     }
 

@@ -493,7 +493,7 @@ struct ChildProcessTests {
                 // Another zygote has it, too.
                 let zygote = ProcessTree.below(getpid()).first { $0.parent == getpid() }
                 kill(zygote?.pid ?? 0, SIGKILL)
-                while ProcessTree.entry(of: zygote?.pid ?? 0) != nil { usleep(1000) }
+                try eventually { ProcessTree.entry(of: zygote?.pid ?? 0) == nil }
             }
         }
     }

@@ -155,7 +155,7 @@ struct DepartureTests {
         let pool = try Pool(mode, workers: 1)
         let gate = try Queue<Int>()
         let running = try pool.submit(gate) { try $0.get() }
-        while running.state != .running { usleep(100) }
+        try eventually { running.state == .running }
         let pending = try pool.submit(producer) { try $0.put(1) }
         #expect(queue.statistics.producers == 2)
         #expect(pending.cancel())

@@ -180,13 +180,13 @@ struct FutureTests {
         let gate = try Queue<Int>()
         let thread = try Queue<pid_t>()
         let running = try executor.submit(gate) { try $0.get() }
-        while running.state != .running { usleep(100) }
+        try eventually { running.state == .running }
         let waiting = try threads.submit {
             try thread.put(ProcessTree.thisThread)
             return try pool.apply(1) { $0 }
         }
         let number = try thread.get(timeout: .seconds(20))
-        while ProcessTree.entry(of: number)?.state != "S" { usleep(100) }
+        try eventually { ProcessTree.entry(of: number)?.state == "S" }
         executor.shutdown(wait: false, cancelPending: true)
         let error = #expect(throws: SharedStateError.self) {
             try waiting.value(timeout: .seconds(20))

@@ -32,7 +32,7 @@ struct PoolLifeTests {
         }
         #expect(Set(indices) == [0, 1, 2])
         try pool.resize(to: 1)
-        while pool.workerPIDs.count > 1 { usleep(1000) }
+        try eventually { pool.workerPIDs.count <= 1 }
         #expect(try pool.map(0..<100, chunkSize: 1) { $0 } == Array(0..<100))
         try pool.resize(to: 2)
         #expect(pool.workerPIDs.count == 2)
@@ -53,7 +53,7 @@ struct PoolLifeTests {
         for (n, future) in futures.enumerated() {
             #expect(try future.value(timeout: long) == n)
         }
-        while pool.workerPIDs.count > 2 { usleep(1000) }
+        try eventually { pool.workerPIDs.count <= 2 }
         #expect(try pool.apply(1) { $0 } == 1)
     }
 

@@ -179,7 +179,9 @@ struct PoolLoadTests {
                 let end = killed + count
                 while killed < end { try round([nil, 1, 7, 64].randomElement() ?? nil) }
                 // The last of the dead are replaced.
-                while try pool.map(0..<4, { $0 }) != [0, 1, 2, 3] || pool.workerPIDs.count < 2 {}
+                try eventually {
+                    try pool.map(0..<4) { $0 } == [0, 1, 2, 3] && pool.workerPIDs.count == 2
+                }
             }
             try rounds(50)
             let (memory, descriptors) = (Ledger.memory, Ledger.descriptors)

@@ -169,7 +169,7 @@ struct PoolStateTests {
         }
         _ = try pool.apply(state: Int.self) { (uses: inout Int) in uses += 1 }
         // A result comes before its worker waits again; one that does not is ended by a signal.
-        while pool.insights.workers.contains(where: \.isWorking) { usleep(1000) }
+        try eventually { !pool.insights.workers.contains(where: \.isWorking) }
         pool.terminate()
         let end = ContinuousClock.now + .seconds(60)
         while notes.lines.count < 2, ContinuousClock.now < end { usleep(1000) }

@@ -1,0 +1,18 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Glibc
+
+/// What a test waited for has not come.
+struct NeverCame: Error, CustomStringConvertible {
+    var limit: Duration
+    var description: String { "what the test waits for has not come within \(limit)" }
+}
+
+/// Looks, every millisecond, until it is so: a test fails for what never comes, and does not hang.
+func eventually(within limit: Duration = .seconds(60), _ isSo: () throws -> Bool) throws {
+    let end = ContinuousClock.now + limit
+    while try !isSo() {
+        guard ContinuousClock.now < end else { throw NeverCame(limit: limit) }
+        usleep(1000)
+    }
+}

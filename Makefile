@@ -124,7 +124,7 @@ uninstall: ## remove what install installed
 	    $(DESTDIR)$(LIBDIR)/libcshm.* $(DESTDIR)$(LIBDIR)/pkgconfig/cshm.pc \
 	    $(DESTDIR)$(LIBDIR)/cmake/cshm
 
-readme-test: ## compile and run what README.md shows, as a package that depends on this one
+readme-test: ## compile and run what README.md, cshm/queue.h and Queue's documentation show
 	.ci/readme-test
 
 examples-test: ## build the examples and let them talk

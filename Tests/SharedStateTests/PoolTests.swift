@@ -76,6 +76,15 @@ struct PoolTests {
         #expect(failed?.description.contains("Refusal(number: 17)") == true)
     }
 
+    @Test func `an error of a MiB comes back`() throws {
+        struct Heavy: Error, Codable, Equatable { var text: String }
+        let pool = try Pool(workers: 1)
+        let text = String(repeating: "x", count: 1 << 20)
+        let failed = failure { try pool.apply(text) { throw Heavy(text: $0) } }
+        #expect(failed?.task?.error as? Heavy == Heavy(text: text))
+        #expect(try pool.apply(1) { $0 + 1 } == 2)
+    }
+
     @Test func `a million elements come back in order`() throws {
         let pool = try Pool(workers: 2)
         let elements = Array(0..<1_000_000)

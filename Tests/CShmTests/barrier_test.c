@@ -464,8 +464,16 @@ static void killed_at_random(void)
     for (uint32_t round = 0; round < 60; round++) {
         usleep((useconds_t)(next_random(&random) % 4000));
         uint32_t victim = (uint32_t)(next_random(&random) % 3);
-        kill_child(children[victim]);
-        children[victim] = spawn(scene.region, pass_for_ever, &scene);
+        bool goes_on = next_random(&random) % 2 == 0;
+        if (next_random(&random) % 2 == 0) {
+            stop_child(children[victim]);
+            usleep((useconds_t)(next_random(&random) % 4000));
+            kill(children[victim], goes_on ? SIGCONT : SIGSTOP);
+        }
+        if (!goes_on) {
+            kill_child(children[victim]);
+            children[victim] = spawn(scene.region, pass_for_ever, &scene);
+        }
         wait_until_set(&scene.count[1], seen + 1);
         seen = atomic_load(&scene.count[1]);
         wait_until_set(&scene.count[1], seen + 1); /* one pass began after the kill */

@@ -151,6 +151,10 @@ static void killed_at_random(void)
     for (int64_t end = after(2 * SECOND); cshm_now_ns() < end; kills++) {
         uint64_t victim = next_random(&random) % WORKERS;
         usleep((useconds_t)(next_random(&random) % 1000));
+        if (next_random(&random) % 4 == 0) {
+            stop_child(child[victim]);
+            usleep((useconds_t)(next_random(&random) % 1000));
+        }
         kill_child(child[victim]);
         child[victim] = spawn(region, count, scene);
         uint64_t done = atomic_load(&scene->done);
@@ -171,6 +175,6 @@ static void killed_at_random(void)
 const struct test baton_tests[] = {
     {"belongs_to_the_process_and_any_thread_of_it_releases", basics},
     {"of_a_killed_holder_is_taken_over_and_the_next_one_told", killed_holder},
-    {"excludes_processes_that_are_killed_at_random", killed_at_random},
+    {"excludes_processes_that_are_killed_and_stopped_at_random", killed_at_random},
     {NULL, NULL},
 };

@@ -175,7 +175,7 @@ static void hand_over(void)
     cshm_region_close(region);
 }
 
-/* Each is killed wherever it waits; none takes the event along but by going through. */
+/* Each is killed, or stopped first, wherever it waits; none takes the event along but by going through. */
 static void killed_waiters(void)
 {
     cshm_region *region = make_region(1u << 20);
@@ -186,6 +186,9 @@ static void killed_waiters(void)
         pid_t victim = spawn(region, wait_in_process, scene);
         usleep((useconds_t)(next_random(&random) % 500));
         pid_t other = spawn(region, wait_in_process, scene);
+        if (round % 3 == 0) {
+            stop_child(victim); /* asleep, before, or with the event in its hands */
+        }
         CHECK_EQ(cshm_event_set(&scene->event[0]), 0);
         kill_child(victim);
         /* If it went through before it died, the other needs a new one. */

@@ -12,6 +12,7 @@
 
 #include <cshm/permits.h>
 #include <cshm/rwlock.h>
+#include <cshm/semaphore.h>
 
 extern const struct test glibc_tests[];
 
@@ -89,7 +90,93 @@ static void killed_holder(void)
     cshm_rwlock_close(lock);
 }
 
+/* ---- a semaphore's waiter, killed with the wake in its hands ---- */
+
+struct post {
+    sem_t native;
+    cshm_semaphore ours;
+    bool is_native;
+    bool is_victim;
+};
+
+static void wait_for_post(cshm_region *region, void *context)
+{
+    struct post *post = context;
+    (void)region;
+    if (post->is_victim) {
+        be_last_on_the_cpu();
+    }
+    if (post->is_native) {
+        CHECK_EQ(sem_wait(&post->native), 0);
+    } else {
+        CHECK_EQ(cshm_semaphore_acquire_until(&post->ours, INT64_MAX), 0);
+    }
+}
+
+static pid_t start_waiting(cshm_region *region, struct post *post, bool is_victim)
+{
+    post->is_victim = is_victim;
+    pid_t child = spawn(region, wait_for_post, post);
+    wait_until_it_sleeps(child);
+    return child;
+}
+
+static int value_of(struct post *post)
+{
+    int value = 0;
+    if (!post->is_native) {
+        return cshm_semaphore_count(&post->ours);
+    }
+    CHECK_EQ(sem_getvalue(&post->native, &value), 0);
+    return value;
+}
+
+/* Of two that wait, the first is woken and killed. @returns the other one. */
+static pid_t kill_the_woken(cshm_region *region, struct post *post)
+{
+    CHECK_EQ(sem_init(&post->native, 1, 0), 0);
+    CHECK_EQ(cshm_semaphore_init(&post->ours, 0, 2), 0);
+    pid_t victim = start_waiting(region, post, true);
+    pid_t survivor = start_waiting(region, post, false);
+    CHECK_EQ(post->is_native ? sem_post(&post->native) : cshm_semaphore_release(&post->ours, 1), 0);
+    kill_child(victim);
+    return survivor;
+}
+
+static void killed_woken(void)
+{
+    cshm_region *region = make_region(1u << 20);
+    struct post *post = shared_memory(sizeof *post);
+    stay_on_one_cpu();
+    /* The other one has the unit: it looks for itself. If the victim did run, it has another one. */
+    post->is_native = false;
+    for (int round = 0; round < 10; round++) {
+        pid_t survivor = kill_the_woken(region, post);
+        siginfo_t info = {0};
+        while (value_of(post) == 1) {
+            usleep(100);
+        }
+        usleep(1000);
+        CHECK_EQ(waitid(P_PID, (id_t)survivor, &info, WEXITED | WNOHANG | WNOWAIT), 0);
+        CHECK(info.si_pid != 0 || cshm_semaphore_release(&post->ours, 1) == 0);
+        expect_success(survivor);
+    }
+    /* glibc's sleeps on, beside a unit that is free. Had the victim run, it would not be. */
+    post->is_native = true;
+    pid_t sleeper = kill_the_woken(region, post);
+    for (int tries = 0; value_of(post) == 0; tries++) {
+        CHECK(tries < 20);
+        kill_child(sleeper);
+        sleeper = kill_the_woken(region, post);
+    }
+    usleep(300000);
+    CHECK_EQ(value_of(post), 1);
+    kill_child(sleeper);
+    cshm_region_close(region);
+}
+
 const struct test glibc_tests[] = {
     {"keeps_what_a_killed_reader_or_holder_had_and_we_do_not", killed_holder},
+    {"lets_waiters_sleep_beside_what_a_killed_one_was_woken_for", killed_woken},
     {NULL, NULL},
 };

@@ -2,10 +2,11 @@
  * SPDX-License-Identifier: Apache-2.0
  *
  * Histories of locks whose users are killed and stopped, judged by history.h: the mutex as a lock
- * and round a counter, the reader-writer lock round a number in two places, semaphore, permits.
+ * and round a counter, the baton as a lock, the reader-writer lock round a number in two places, semaphore, permits.
  */
 #include "history_actors.h"
 
+#include <cshm/baton.h>
 #include <cshm/mutex.h>
 #include <cshm/permits.h>
 #include <cshm/rwlock.h>
@@ -109,53 +110,98 @@ static void counter_under_kills(void)
         .object = counter(), .make = make_guarded, .use = use_counter, .end = end_counter});
 }
 
-/* ---- the mutex itself: who holds it, and who inherits it ---- */
+/* ---- the mutex itself, or a baton: who holds it, and who inherits it ---- */
 
-static int32_t acquire(const struct scene *scene, struct history_log *log, cshm_mutex *mutex,
-                       bool waits)
+/* All that a lock says is as cshm/mutex.h says it. */
+struct lock_calls {
+    void *(*open)(cshm_region *region, uint64_t offset);
+    int (*try_acquire)(void *lock);
+    int (*acquire_until)(void *lock, int64_t deadline_ns);
+    int (*repair)(void *lock);
+    int (*release)(void *lock);
+};
+
+static int32_t acquire(const struct scene *scene, struct history_log *log,
+                       const struct lock_calls *calls, void *lock, bool waits)
 {
     struct operation *operation = history_call(scene->history, log, ACQUIRE, 0);
-    int status =
-        waits ? cshm_mutex_acquire_until(mutex, long_after()) : cshm_mutex_try_acquire(mutex);
+    int status = waits ? calls->acquire_until(lock, long_after()) : calls->try_acquire(lock);
     CHECK(status == 0 || status == 1 || (status == -EAGAIN && !waits));
     int32_t result = status == -EAGAIN ? IS_EMPTY : status;
     history_return(scene->history, operation, result);
     return result;
 }
 
-static void release(const struct scene *scene, struct history_log *log, cshm_mutex *mutex,
-                    bool inherited)
+static void release(const struct scene *scene, struct history_log *log,
+                    const struct lock_calls *calls, void *lock, bool inherited)
 {
     struct operation *operation = history_call(scene->history, log, RELEASE, 0);
     if (inherited) {
-        CHECK_EQ(cshm_mutex_repair(mutex), 0);
+        CHECK_EQ(calls->repair(lock), 0);
     }
-    CHECK_EQ(cshm_mutex_release(mutex), 0);
+    CHECK_EQ(calls->release(lock), 0);
     history_return(scene->history, operation, DONE);
 }
 
-static void use_mutex(cshm_region *region, void *context)
+static void use_lock(cshm_region *region, struct scene *scene, const struct lock_calls *calls)
 {
-    struct scene *scene = context;
     struct history_log *log = log_of(scene);
-    cshm_mutex *mutex = &guarded_of(region, scene->offset)->mutex;
+    void *lock = calls->open(region, scene->offset);
     while (!history_is_full(log)) {
-        int32_t result = acquire(scene, log, mutex, next_random(&scene->seed) % 4 != 0);
+        int32_t result = acquire(scene, log, calls, lock, next_random(&scene->seed) % 4 != 0);
         if (result != IS_EMPTY) {
-            release(scene, log, mutex, result == INHERITED);
+            release(scene, log, calls, lock, result == INHERITED);
         }
     }
     wait_for_the_end();
 }
 
+static void end_lock(const struct scene *scene, struct history_log *last,
+                     const struct lock_calls *calls, void *lock)
+{
+    for (int i = 0; i < 2; i++) { /* the second finds nothing to inherit */
+        int32_t result = acquire(scene, last, calls, lock, false);
+        CHECK(result != IS_EMPTY);
+        release(scene, last, calls, lock, result == INHERITED);
+    }
+}
+
+static void *open_mutex(cshm_region *region, uint64_t offset)
+{
+    return &guarded_of(region, offset)->mutex;
+}
+
+static int try_mutex(void *mutex)
+{
+    return cshm_mutex_try_acquire(mutex);
+}
+
+static int acquire_mutex(void *mutex, int64_t deadline_ns)
+{
+    return cshm_mutex_acquire_until(mutex, deadline_ns);
+}
+
+static int repair_mutex(void *mutex)
+{
+    return cshm_mutex_repair(mutex);
+}
+
+static int release_mutex(void *mutex)
+{
+    return cshm_mutex_release(mutex);
+}
+
+static const struct lock_calls MUTEX = {open_mutex, try_mutex, acquire_mutex, repair_mutex,
+                                        release_mutex};
+
+static void use_mutex(cshm_region *region, void *context)
+{
+    use_lock(region, context, &MUTEX);
+}
+
 static void end_mutex(cshm_region *region, struct scene *scene, struct history_log *last)
 {
-    cshm_mutex *mutex = &guarded_of(region, scene->offset)->mutex;
-    for (int i = 0; i < 2; i++) { /* the second finds nothing to inherit */
-        int32_t result = acquire(scene, last, mutex, false);
-        CHECK(result != IS_EMPTY);
-        release(scene, last, mutex, result == INHERITED);
-    }
+    end_lock(scene, last, &MUTEX, open_mutex(region, scene->offset));
     CHECK_EQ(cshm_heap_free(region, scene->offset), 0);
 }
 
@@ -166,6 +212,64 @@ static void mutex_under_kills(void)
                                   .make = make_guarded,
                                   .use = use_mutex,
                                   .end = end_mutex});
+}
+
+static uint64_t make_baton(cshm_region *region)
+{
+    uint64_t offset = 0;
+    CHECK_EQ(cshm_baton_create(region, &offset), 0);
+    return offset;
+}
+
+static void *open_baton(cshm_region *region, uint64_t offset)
+{
+    cshm_baton *baton = NULL;
+    CHECK_EQ(cshm_baton_open(region, offset, &baton), 0);
+    return baton;
+}
+
+static int try_baton(void *baton)
+{
+    return cshm_baton_try_acquire(baton);
+}
+
+static int acquire_baton(void *baton, int64_t deadline_ns)
+{
+    return cshm_baton_acquire_until(baton, deadline_ns);
+}
+
+static int repair_baton(void *baton)
+{
+    return cshm_baton_repair(baton);
+}
+
+static int release_baton(void *baton)
+{
+    return cshm_baton_release(baton);
+}
+
+static const struct lock_calls BATON = {open_baton, try_baton, acquire_baton, repair_baton,
+                                        release_baton};
+
+static void use_baton(cshm_region *region, void *context)
+{
+    use_lock(region, context, &BATON);
+}
+
+static void end_baton(cshm_region *region, struct scene *scene, struct history_log *last)
+{
+    cshm_baton *baton = open_baton(region, scene->offset);
+    end_lock(scene, last, &BATON, baton);
+    cshm_baton_destroy(baton);
+}
+
+static void baton_under_kills(void)
+{
+    under_kills(&(struct subject){.object = lock(),
+                                  .has_deaths = true,
+                                  .make = make_baton,
+                                  .use = use_baton,
+                                  .end = end_baton});
 }
 
 /* ---- a number in two places, under a reader-writer lock ---- */
@@ -406,6 +510,7 @@ static void permits_under_kills(void)
 const struct test lock_history_tests[] = {
     {"of_a_counter_whose_processes_are_killed_is_linearizable", counter_under_kills},
     {"of_a_mutex_whose_processes_are_killed_is_linearizable", mutex_under_kills},
+    {"of_a_baton_whose_processes_are_killed_is_linearizable", baton_under_kills},
     {"of_a_rwlock_whose_processes_are_killed_is_linearizable", rwlock_under_kills},
     {"of_a_semaphore_whose_processes_are_killed_is_linearizable", semaphore_under_kills},
     {"of_permits_whose_processes_are_killed_is_linearizable", permits_under_kills},

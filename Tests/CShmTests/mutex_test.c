@@ -177,6 +177,49 @@ static void dead_holder(void)
     CHECK_EQ(cshm_mutex_acquire_until(mutex, INT64_MAX), -ENOTRECOVERABLE);
 }
 
+enum { HOLDING, ASLEEP, WOKEN };
+
+static pid_t start_blocking(cshm_mutex *mutex, bool is_victim, int role)
+{
+    pid_t child = fork();
+    CHECK(child >= 0);
+    if (child == 0) {
+        if (is_victim) {
+            be_last_on_the_cpu();
+        }
+        int status = cshm_mutex_acquire_until(mutex, INT64_MAX);
+        /* A woken victim may have run after all, and had it. */
+        CHECK(status == (!is_victim && role == HOLDING) || (!is_victim && role == WOKEN));
+        CHECK(status == 0 || cshm_mutex_repair(mutex) == 0);
+        while (is_victim) {
+            pause();
+        }
+        CHECK_EQ(cshm_mutex_release(mutex), 0);
+        _exit(0);
+    }
+    wait_until_it_sleeps(child);
+    return child;
+}
+
+/* The next one in line has it all the same, and is told if the victim could have changed anything. */
+static void killed_process(void)
+{
+    stay_on_one_cpu();
+    for (int round = 0; round < 30; round++) {
+        int role = round % 3;
+        cshm_mutex *mutex = make_mutex();
+        CHECK(role == HOLDING || cshm_mutex_try_acquire(mutex) == 0);
+        pid_t victim = start_blocking(mutex, true, role);
+        pid_t survivor = start_blocking(mutex, false, role);
+        CHECK(role != WOKEN || cshm_mutex_release(mutex) == 0);
+        kill_child(victim);
+        CHECK(role != ASLEEP || cshm_mutex_release(mutex) == 0);
+        expect_success(survivor);
+        CHECK_EQ(cshm_mutex_try_acquire(mutex), 0);
+        CHECK_EQ(munmap(mutex, 4096), 0);
+    }
+}
+
 static void two_processes(void)
 {
     enum { ROUNDS = 100000 };
@@ -352,6 +395,7 @@ const struct test mutex_tests[] = {
     {"is_not_the_child_processs_that_was_forked_under_it", child_of_holder},
     {"tells_of_the_end_of_a_thread_that_held_it", dead_thread},
     {"tells_of_the_death_of_a_process_that_held_it", dead_holder},
+    {"serves_the_next_after_one_killed_holding_or_asleep_or_woken", killed_process},
     {"excludes_two_processes", two_processes},
     {"calls_a_process_that_waits_without_blocking", waiter_is_called},
     {"hands_a_wake_on_that_nobody_had_use_for", hand_on_wakes},

@@ -190,6 +190,9 @@ static void killed_waiters(void)
         usleep((useconds_t)(next_random(&random) % 2000));
         CHECK_EQ(cshm_semaphore_release(&pair->there, 2), 0);
         usleep((useconds_t)(next_random(&random) % 60));
+        if (round % 3 == 0) {
+            stop_child(child[0]); /* the others take what it was woken for */
+        }
         kill_child(child[0]);
         kill_child(child[1]);
         CHECK_EQ(cshm_semaphore_release(&pair->there, 2), 0);

@@ -9,6 +9,7 @@
 #include "test.h"
 
 #include <errno.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -103,6 +104,43 @@ static inline void wait_until_set(const _Atomic uint32_t *flag, uint32_t value)
         CHECK(cshm_now_ns() < end);
         usleep(200);
     }
+}
+
+/* Until a child that has nothing to wait for but one thing waits for it. */
+static inline void wait_until_it_sleeps(pid_t child)
+{
+    char path[32];
+    char line[512];
+    int64_t end = after(20 * SECOND);
+    snprintf(path, sizeof path, "/proc/%d/stat", (int)child);
+    for (;; usleep(100)) {
+        FILE *file = fopen(path, "r");
+        CHECK(file != NULL);
+        CHECK(fgets(line, sizeof line, file) != NULL);
+        fclose(file);
+        const char *name_end = strrchr(line, ')');
+        CHECK(name_end != NULL && cshm_now_ns() < end);
+        if (name_end[2] == 'S') {
+            return;
+        }
+    }
+}
+
+/*
+ * For a process that wakes another and kills it before that has run: both are on one CPU, and the
+ * victim has it only while nobody else wants it.
+ */
+static inline void stay_on_one_cpu(void)
+{
+    cpu_set_t one;
+    CPU_ZERO(&one);
+    CPU_SET((size_t)sched_getcpu(), &one);
+    CHECK_EQ(sched_setaffinity(0, sizeof one, &one), 0);
+}
+
+static inline void be_last_on_the_cpu(void)
+{
+    CHECK_EQ(sched_setscheduler(0, SCHED_IDLE, &(struct sched_param){0}), 0);
 }
 
 static inline uint64_t next_random(uint64_t *state)

@@ -13,6 +13,9 @@
  * waiter go on, one without waiters is lost, and nobody goes on without one: except after deaths,
  * so look at what you wait for again, or use cshm_condition_await_until().
  *
+ * Notifications go in the order of coming: a waiter has the one that follows those of all who waited
+ * before it, and nobody who comes later is before it. The mutex that it then acquires is not fair.
+ *
  * All calls are made with one mutex, always the same, held by the calling thread, and held again
  * when they return. A waiter that goes on has the data soonest if they lie right behind the mutex: that
  * cache line is fetched along with it.

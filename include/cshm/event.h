@@ -13,6 +13,8 @@
  * changes nothing. To ask is one load. What it tells of is there soonest if it lies right behind it:
  * that cache line is fetched along with the event.
  *
+ * An automatic one is not fair; see "Starvation" of cshm/semaphore.h.
+ *
  * Who writes what
  * ---------------
  *   state    whoever sets or clears it; the waiter of an automatic one

@@ -30,21 +30,32 @@ extension Suites {
             time("array-read"), against: [time("plain-array")]),
     ]
 
-    /// What a killed holder of 64 MiB costs the next one.
+    /// What a killed process of 64 MiB costs the next one.
     internal static let holderDeaths: [Row] = [
-        holderDeath("lock", BENCH_DEATH_LOCK, against: [("robust-mutex", BENCH_DEATH_ROBUST)]),
-        holderDeath("baton", BENCH_DEATH_BATON),
-        holderDeath("permits", BENCH_DEATH_PERMITS),
+        death("lock", BENCH_DEATH_LOCK, against: [("robust-mutex", BENCH_DEATH_ROBUST)]),
+        death("baton", BENCH_DEATH_BATON),
+        death("permits", BENCH_DEATH_PERMITS),
+        death("rwlock", BENCH_DEATH_WRITER),
+        death("rwlock-read", BENCH_DEATH_READER),
+        death("once", BENCH_DEATH_ONCE),
+        death("condition", BENCH_DEATH_CONDITION),
+        death("condition", BENCH_DEATH_NOTIFIED, isWoken: true),
+        death("semaphore", BENCH_DEATH_SEMAPHORE, isWoken: true),
+        death("event", BENCH_DEATH_EVENT, isWoken: true),
+        death("barrier", BENCH_DEATH_BARRIER),
     ]
 
-    private static func holderDeath(
-        _ name: String, _ kind: bench_death, against peers: [(String, bench_death)] = []
+    private static func death(
+        _ name: String, _ kind: bench_death, isWoken: Bool = false,
+        against peers: [(String, bench_death)] = []
     ) -> Row {
         let resident = 64 << 20
         let all = peers + [("waitid", BENCH_DEATH_SEEN)]
         return Row(
-            "sync/\(name)/dead-holder/64", .nanoseconds,
-            "the next waiter has it, from the SIGKILL of a holder of 64 MiB",
+            "sync/\(name)/dead-\(isWoken ? "woken" : "holder")/64", .nanoseconds,
+            isWoken
+                ? "the next waiter goes on, from the SIGKILL of a woken one of 64 MiB"
+                : "the next waiter has it, from the SIGKILL of a holder of 64 MiB",
             HolderDeathProbe(name: name, kind: kind, resident: resident),
             against: all.map { HolderDeathProbe(name: $0.0, kind: $0.1, resident: resident) })
     }

@@ -140,25 +140,41 @@ int bench_count_system_calls(const char *program, const char *operation, uint32_
 /** Whether the kernel knows a system call that this library, or a peer, can use; for an unknown name, no. */
 bool bench_kernel_has(const char *call);
 
-/** What a killed process held. */
+/** What a process was killed with. */
 enum bench_death {
-    /** cshm/mutex.h. */
+    /** The one of cshm/mutex.h. */
     BENCH_DEATH_LOCK,
     /** A robust process-shared pthread mutex. */
     BENCH_DEATH_ROBUST,
-    /** cshm/baton.h. */
+    /** The one of cshm/baton.h. */
     BENCH_DEATH_BATON,
     /** The one of cshm/permits.h. */
     BENCH_DEATH_PERMITS,
+    /** It read; the next one writes. */
+    BENCH_DEATH_READER,
+    /** It wrote; so does the next one. */
+    BENCH_DEATH_WRITER,
+    /** It ran what is done once. */
+    BENCH_DEATH_ONCE,
+    /** It had arrived at a barrier; another that waits is told. */
+    BENCH_DEATH_BARRIER,
+    /** It was woken for the unit of a semaphore. */
+    BENCH_DEATH_SEMAPHORE,
+    /** It was woken by an automatic event. */
+    BENCH_DEATH_EVENT,
+    /** It was notified at a condition. */
+    BENCH_DEATH_NOTIFIED,
+    /** It held the mutex of a condition at which another waits. */
+    BENCH_DEATH_CONDITION,
     /** Nothing: waitid() sees that it has ended. */
     BENCH_DEATH_SEEN,
 };
 
 /**
- * Kills a holder while another process waits, again and again.
+ * Kills a process while another one waits for what it has, again and again.
  *
- * @param resident  Bytes of memory that the holder has touched, besides what every process has.
- * @param times     Receives the nanoseconds from the SIGKILL until the waiter has it.
+ * @param resident  Bytes of memory that the victim has touched, besides what every process has.
+ * @param times     Receives the nanoseconds from the SIGKILL until the other one goes on.
  * @param room      How many times fit.
  * @returns how many times, at least 1, or a negated errno.
  */

@@ -73,14 +73,15 @@ static void store_words(_Atomic uint64_t *to, const uint64_t *from, uint32_t cou
 
 static void load_bytes(void *to, const _Atomic uint64_t *from, uint32_t size)
 {
-    uint32_t whole = size / 8;
-    for (uint32_t i = 0; i <= whole; i++) {
-        uint64_t word;
-        uint32_t bytes = i < whole ? 8 : size % 8;
-        if (bytes != 0) {
-            word = atomic_load_explicit(&from[i], memory_order_relaxed);
-            memcpy((uint8_t *)to + (size_t)i * 8, &word, bytes);
-        }
+    uint8_t *bytes = to;
+    uint64_t word;
+    for (; size >= sizeof word; size -= (uint32_t)sizeof word, bytes += sizeof word) {
+        word = atomic_load_explicit(from++, memory_order_relaxed);
+        memcpy(bytes, &word, sizeof word);
+    }
+    if (size != 0) {
+        word = atomic_load_explicit(from, memory_order_relaxed);
+        memcpy(bytes, &word, size);
     }
 }
 

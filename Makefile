@@ -99,7 +99,7 @@ bench: ## measure everything beside its peers, as a table
 cost: ## measure the rows of the README's table, and write it
 	swift build -c release --package-path Benchmarks
 	@mkdir -p build
-	Benchmarks/.build/release/shmbench run --cost --format json --output build/cost.json || [ $$? = 2 ]
+	Benchmarks/.build/release/shmbench run --cost --peers all --format json --output build/cost.json || [ $$? = 2 ]
 	Benchmarks/.build/release/shmbench render build/cost.json --into README.md
 
 peers: ## install what the benchmarks' optional peers need

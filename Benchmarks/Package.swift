@@ -52,6 +52,7 @@ let package = Package(
             name: "BenchKitTests",
             dependencies: [
                 "BenchKit", .product(name: "Histogram", package: "hdrhistogram-swift"),
+                .product(name: "SharedState", package: "SharedState"),
             ],
             exclude: ["Peers"],
             swiftSettings: swiftSettings),

@@ -13,6 +13,10 @@ def add_one(number):
     return number + 1
 
 
+def square(number):
+    return number * number
+
+
 def executor(module, workers):
     if module == "loky":
         import loky
@@ -24,13 +28,13 @@ def executor(module, workers):
 
 
 def rate_of_map(pool, seconds, chunk, elements):
-    wanted = [number + 1 for number in range(elements)]
-    if list(pool.map(add_one, range(elements), chunksize=chunk)) != wanted:
+    wanted = [number * number for number in range(elements)]
+    if list(pool.map(square, range(elements), chunksize=chunk)) != wanted:
         sys.exit("wrong results")
     done = 0
     start = time.monotonic()
     while time.monotonic() < start + seconds:
-        done += len(list(pool.map(add_one, range(elements), chunksize=chunk)))
+        done += len(list(pool.map(square, range(elements), chunksize=chunk)))
     return done / (time.monotonic() - start)
 
 

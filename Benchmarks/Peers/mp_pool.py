@@ -20,19 +20,23 @@ def add_one(number):
     return number + 1
 
 
+def square(number):
+    return number * number
+
+
 def nothing():
     pass
 
 
 def rate_of_map(pool, seconds, chunk, elements):
     numbers = range(elements)
-    wanted = [number + 1 for number in numbers]
-    if pool.map(add_one, numbers, chunk or None) != wanted:
+    wanted = [number * number for number in numbers]
+    if pool.map(square, numbers, chunk or None) != wanted:
         sys.exit("wrong results")
     done = 0
     start = time.monotonic()
     while time.monotonic() < start + seconds:
-        pool.map(add_one, numbers, chunk or None)
+        pool.map(square, numbers, chunk or None)
         done += elements
     return done / (time.monotonic() - start)
 

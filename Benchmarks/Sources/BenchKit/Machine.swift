@@ -48,16 +48,27 @@ public struct Machine: Codable, Sendable {
         return cpus.count == 2 ? (cpus[0], cpus[1]) : nil
     }
 
-    /// Looks at this machine; takes a tenth of a second.
-    public static func current(_ settings: Settings) -> Machine {
+    /// Looks at this machine.
+    ///
+    /// - Parameters:
+    ///   - settings: Which two CPUs will be measured on.
+    ///   - watch: Seconds to look for noisy neighbours: half of them asleep, which shows what runs
+    ///     beside us, and half busy on both CPUs, which shows what the host takes from us.
+    /// - Returns: What was found.
+    public static func current(_ settings: Settings, watch: Double = 1) -> Machine {
         let cpus = ProcessInfo.processInfo.activeProcessorCount
         let governor = word("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
         let siblings = areSiblings(settings.cpus)
-        var probe = settings
-        probe.duration = 0.05
         let before = CPUTimes.now()
+        // The look is what is wanted; the ping-pong is the other half of it.
+        Thread.sleep(forTimeInterval: watch / 2)
+        let between = CPUTimes.now()
+        var probe = settings
+        probe.duration = watch / 2
         let trip = try? BenchKit.pingPong.measure(probe).value
-        let foreign = CPUTimes.foreignShare(from: before, to: .now())
+        let foreign = Swift.max(
+            CPUTimes.foreignShare(from: before, to: between),
+            CPUTimes.foreignShare(from: between, to: .now()))
         return Machine(
             processor: processorName(), cpus: cpus, siblings: siblings, governor: governor,
             clock: word("/sys/devices/system/clocksource/clocksource0/current_clocksource")
@@ -79,6 +90,20 @@ public struct Machine: Codable, Sendable {
             /dev/shm \(sharedMemory >> 30) GiB
             Linux \(kernel), \(compiler)\(revision)
             """
+    }
+
+    /// Everything about it, each under its name.
+    public var facts: [(name: String, value: String)] {
+        [
+            ("processor", processor), ("CPUs", "\(cpus)"),
+            ("threads of one core", siblings ? "yes" : "no"),
+            ("frequency governor", governor ?? "not shown"),
+            ("ping-pong", pingPong.map { Table.figure($0, .nanoseconds) } ?? "no figure"),
+            ("clock", clock), ("memory", "\(memory >> 30) GiB"),
+            ("/dev/shm", "\(sharedMemory >> 30) GiB"), ("kernel", "Linux \(kernel)"),
+            ("kernel has", features.joined(separator: ", ")), ("compiler", compiler),
+            ("commit", commit ?? "unknown"),
+        ]
     }
 
     private static func warnings(
@@ -163,40 +188,5 @@ public struct Machine: Codable, Sendable {
         ).run()
         guard let answer, answer.status == 0 else { return nil }
         return answer.output.trimmingCharacters(in: .whitespacesAndNewlines)
-    }
-}
-
-/// The CPUs' time so far, and this program's part of it.
-internal struct CPUTimes {
-    private let busy: Double
-    private let total: Double
-    private let own: Double
-
-    static func now() -> CPUTimes {
-        let line =
-            (try? String(contentsOfFile: "/proc/stat", encoding: .utf8))?
-            .prefix { $0 != "\n" } ?? ""
-        // user nice system idle iowait irq softirq steal
-        let ticks = line.split(separator: " ").dropFirst().prefix(8).compactMap { Double($0) }
-        guard ticks.count == 8 else { return CPUTimes(busy: 0, total: 0, own: 0) }
-        let hertz = Double(sysconf(Int32(_SC_CLK_TCK)))
-        let total = ticks.reduce(0, +) / hertz
-        return CPUTimes(
-            busy: total - (ticks[3] + ticks[4]) / hertz, total: total,
-            own: used(RUSAGE_SELF.rawValue) + used(RUSAGE_CHILDREN.rawValue))
-    }
-
-    /// Of the CPUs' time between two looks, the part that neither was idle nor ours.
-    static func foreignShare(from: CPUTimes, to: CPUTimes) -> Double {
-        let total = to.total - from.total
-        guard total > 0 else { return 0 }
-        return Swift.max(0, (to.busy - from.busy) - (to.own - from.own)) / total
-    }
-
-    private static func used(_ who: Int32) -> Double {
-        var usage = rusage()
-        _ = unsafe getrusage(__rusage_who_t(who), &usage)
-        return Double(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec)
-            + Double(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6
     }
 }

@@ -32,6 +32,8 @@ public struct RowResult: Codable, Sendable {
     public let peerRatio: Double?
     /// Of the single times of all repeats, in nanoseconds: under "own", and under each peer's name.
     public let percentiles: [String: [Percentile]]
+    /// How many single times ``percentiles`` rest on, under the same names.
+    public let samples: [String: Int]
     /// Nanoseconds of the ping-pong beside each repeat.
     public let pingPong: Summary?
     /// The ping-pong beside each repeat, in nanoseconds.
@@ -45,6 +47,7 @@ public struct RowResult: Codable, Sendable {
 
     private enum CodingKeys: String, CodingKey {
         case name, value, min, max, interval, unit, repeats, ratios, values, others, percentiles
+        case samples
         case ratioValues = "ratio_values"
         case floorRatio = "floor_ratio"
         case peerRatio = "peer_ratio"
@@ -73,8 +76,12 @@ public struct Percentile: Codable, Equatable, Sendable {
 
     internal static let asked = [50, 75, 90, 95, 99, 99.5, 99.9, 99.95, 99.99, 100]
 
+    /// The greatest, and those percentiles that at least one time of all lies beyond.
     internal static func all(_ times: Histogram<UInt64>) -> [Percentile] {
-        asked.map { percentile in
+        let beyond = { (percentile: Double) in
+            Double(times.totalCount) * (100 - percentile) / 100 > 1 - 1e-9
+        }
+        return asked.filter { $0 == 100 || beyond($0) }.map { percentile in
             Percentile(
                 percentile: percentile,
                 nanoseconds: Double(times.valueAtPercentile(percentile)))

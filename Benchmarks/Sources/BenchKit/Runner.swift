@@ -7,19 +7,19 @@ internal import Histogram
 /// a ratio compares figures of the same moment.
 public struct Runner {
     private let settings: Settings
-    private let peers: [String]
+    private let peers: PeerChoice
     private let placementProbe: any Probe
 
     /// Makes a runner.
     ///
     /// - Parameters:
     ///   - settings: How to measure.
-    ///   - peers: Parts of the names of the peers to measure; none selects all.
-    public init(_ settings: Settings, peers: [String] = []) {
+    ///   - peers: Which of the rows' peers to measure.
+    public init(_ settings: Settings, peers: PeerChoice = .all) {
         self.init(settings, peers: peers, placement: pingPong)
     }
 
-    internal init(_ settings: Settings, peers: [String] = [], placement: any Probe) {
+    internal init(_ settings: Settings, peers: PeerChoice = .all, placement: any Probe) {
         self.settings = settings
         self.peers = peers
         self.placementProbe = placement
@@ -33,7 +33,7 @@ public struct Runner {
     public func run(_ row: Row) throws -> RowResult {
         if let reason = row.subject.reasonToSkip(settings) { throw MeasurementFailure(reason) }
         var skipped: [String: String] = [:]
-        let chosen = row.peers.filter(isChosen)
+        let chosen = row.peers.filter(peers.includes)
         for peer in chosen { skipped[peer.name] = peer.reasonToSkip(settings) }
         var samples = Samples()
         let before = CPUTimes.now()
@@ -51,12 +51,9 @@ public struct Runner {
                 ofFirst: chosen.filter { Suites.floorNames.contains($0.name) }),
             peerRatio: samples.median(ofFirst: chosen.filter { Suites.isPeer($0.name) }),
             percentiles: samples.times.mapValues(Percentile.all),
+            samples: samples.times.mapValues { Int($0.totalCount) },
             pingPong: Summary(samples.pingPong), pingPongValues: samples.pingPong,
             moved: samples.moved, foreign: foreign, skipped: skipped)
-    }
-
-    private func isChosen(_ peer: any Probe) -> Bool {
-        peers.isEmpty || peers.contains { peer.name.contains($0) }
     }
 
     /// One repeat; once more, twice at most, if the host moved the CPUs meanwhile.

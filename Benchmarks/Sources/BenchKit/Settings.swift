@@ -32,5 +32,9 @@ public struct Settings: Sendable {
         self.wait = wait
     }
 
+    /// Deaths of one measurement, which is longer if it must: a 99th percentile wants a hundred in five
+    /// repeats.
+    internal static let leastDeaths = 20
+
     internal var durationInNanoseconds: UInt64 { UInt64(duration * 1e9) }
 }

@@ -126,6 +126,11 @@ void bench_raise_priority(void)
     (void)setpriority(PRIO_PROCESS, 0, -15);
 }
 
+void bench_adopt_orphans(bool adopts)
+{
+    (void)prctl(PR_SET_CHILD_SUBREAPER, adopts ? 1UL : 0UL, 0, 0, 0);
+}
+
 /* ---- Ctrl-C ---- */
 
 static void note_interrupt(int signal)
@@ -137,7 +142,12 @@ static void note_interrupt(int signal)
 void bench_catch_interrupt(void)
 {
     struct sigaction action = {.sa_handler = note_interrupt};
+    sigset_t interrupt;
+    sigemptyset(&interrupt);
+    sigaddset(&interrupt, SIGINT);
     sigaction(SIGINT, &action, NULL);
+    /* Whoever started this may have blocked it: threads of Dispatch's do. */
+    pthread_sigmask(SIG_UNBLOCK, &interrupt, NULL);
 }
 
 bool bench_interrupted(void)

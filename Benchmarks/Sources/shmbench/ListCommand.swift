@@ -5,7 +5,15 @@ internal import BenchKit
 
 internal struct ListCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "list", abstract: "Names the rows, their units and their peers.")
+        commandName: "list", abstract: "Names the rows, their units and their peers.",
+        discussion: """
+            A name is suite/case/size/shape; after it stand what kind of figure it is, in which unit, and
+            what it is compared with.
+
+            Examples:
+              shmbench list
+              shmbench list --filter queue/mpmc map/
+            """)
 
     @Option(name: .long, parsing: .upToNextOption, help: "Parts of names; all rows without it.")
     var filter: [String] = []

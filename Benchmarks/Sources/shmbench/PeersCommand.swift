@@ -9,6 +9,10 @@ internal struct PeersCommand: ParsableCommand {
         discussion: """
             --install runs Peers/install: Debian's packages, as root, and Python's in a virtual
             environment below Benchmarks/.build.
+
+            Examples:
+              shmbench peers
+              shmbench peers --install
             """)
 
     @Flag(name: .long, help: "Install what is missing, first.")

@@ -51,6 +51,24 @@ struct PageTests {
         #expect(!page.contains("\"nan") && !page.contains(",nan") && !page.contains("inf\""))
     }
 
+    @Test("what grows may be both sides, either, or processes without sides")
+    func scaling() throws {
+        let shapes = ["a/64/1x1", "a/64/2x2", "a/64/4x1", "a/64/1x4", "b/8/1", "b/8/8", "c/8/2"]
+        let rates = try shapes.map { try ReportTests.result("s/\($0)", [1e6], against: [2e6]) }
+        let times = try ["t/8/1", "t/8/2"].map {
+            try ReportTests.result("s/\($0)", [9], .nanoseconds)
+        }
+        let section = try #require(ScalingPlot(rates + times)).section
+        for family in ["s/a/64/N×N", "s/a/64/N×1", "s/a/64/1×N", "s/b/8/N"] {
+            #expect(section.contains("<figcaption>\(family) <"), "\(family)")
+        }
+        #expect(section.split(separator: "<figure>").count == 5)
+        for tick in [">2×2<", ">4×1<", ">1×4<", ">8<"] {
+            #expect(section.contains(tick), "\(tick)")
+        }
+        #expect(ScalingPlot(Array(rates.suffix(1))) == nil)
+    }
+
     @Test("a browser draws it without a complaint", .enabled(if: Browser.name != nil))
     func drawn() throws {
         let blank = try Browser.draw("<!doctype html><title>blank</title>")

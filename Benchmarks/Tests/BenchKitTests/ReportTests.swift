@@ -22,34 +22,36 @@ struct ReportTests {
             ratioValues: ratios.isEmpty ? [:] : ["a<b": ratios],
             others: Summary(peer).map { ["a<b": $0] } ?? [:], floorRatio: nil,
             peerRatio: ratios.isEmpty ? nil : Statistics.median(ratios), percentiles: percentiles,
-            pingPong: Summary([100, 101]), pingPongValues: [100, 101], moved: moved,
+            samples: percentiles.mapValues { _ in 1000 }, pingPong: Summary([100, 101]),
+            pingPongValues: [100, 101], moved: moved,
             foreign: 0.01, skipped: ["c": "not there"])
     }
 
     static func report(_ results: [RowResult]) -> Report {
-        var report = Report(machine: .current(Settings()), command: "shmbench run --filter \"<x>\"")
+        var report = Report(
+            machine: .current(Settings(), watch: 0.05), command: "shmbench run --filter \"<x>\"")
         report.results = results
         return report
     }
 
-    @Test("JSON has the keys that the README documents")
+    @Test("JSON has the keys that the README documents, each of its kind, and no others")
     func keys() throws {
-        let report = try Self.report([Self.result("queue/mpmc/64/1x1", [1, 2], against: [2, 2])])
-        let parsed = try JSONSerialization.jsonObject(with: Data(try report.json().utf8))
-        let object = try #require(parsed as? [String: Any])
-        #expect(Set(object.keys) == ["machine", "command", "results", "skipped", "warnings"])
-        let rows = try #require(object["results"] as? [[String: Any]])
-        #expect(
-            Set(rows[0].keys) == [
-                "name", "value", "min", "max", "interval", "unit", "repeats", "ratios", "values",
-                "ratio_values", "others", "peer_ratio", "percentiles", "ping_pong",
-                "ping_pong_values", "moved",
-                "foreign",
-                "skipped",
-            ])
-        let ratios = try #require(rows[0]["ratios"] as? [String: [String: Any]])
-        #expect(ratios["a<b"]?["median"] as? Double == 0.75)
-        #expect(rows[0]["unit"] as? String == "/s")
+        let percentiles = ["own": [Percentile(percentile: 50, nanoseconds: 1)]]
+        let results = [
+            try Self.result("a/b/8/1", [1, 2], against: [2, 2], percentiles: percentiles)
+        ]
+        var report = Report(
+            machine: .current(Settings(cpus: Machine.firstTwoCPUs), watch: 0.1), command: "")
+        report.results = results
+        report.skipped = ["row": "reason"]
+        report.warnings = ["warning"]
+        let written = try Schema.written(report.json())
+        let documented = try Schema.documented()
+        for (key, kind) in written { #expect(documented[key]?.kind == kind, "\(key)") }
+        let mayBeAbsent = documented.filter { $0.value.mayBeAbsent }.keys
+        // There are such only where something is to be warned of.
+        let missing = Set(documented.keys).subtracting(written.keys).subtracting(mayBeAbsent)
+        #expect(missing.isSubset(of: ["machine.warnings[]"]))
     }
 
     @Test("what disturbed a row is warned of")
@@ -115,7 +117,43 @@ struct ReportTests {
     func texts() throws {
         let report = try Self.report([Self.result("ring/spsc/8/1x1", [3, 4], against: [1, 2])])
         #expect(report.markdown.contains("| `ring/spsc/8/1x1` | 3.50 /s |"))
-        #expect(report.tsv.split(separator: "\n").count == 3)
+        let lines = report.tsv.split(separator: "\n")
+        #expect(lines.count == 3)
+        for line in lines {
+            #expect(line.split(separator: "\t", omittingEmptySubsequences: false).count == 13)
+        }
+    }
+
+    @Test("every form has the intervals, of figures and of ratios")
+    func intervals() throws {
+        let result = try Self.result(
+            "a/b/8/1", [100, 110, 120, 130, 900], .nanoseconds, against: [100, 100, 100, 100, 100])
+        let report = Self.report([result])
+        #expect(result.interval == Interval(low: 100, high: 900))
+        #expect(Table.line(result).contains(" 100–900 ns "))
+        #expect(report.markdown.contains("| 100–900 ns |"))
+        #expect(report.page.contains("<td class=\"number\">100–900 ns</td>"))
+        for text in [report.markdown, report.page] {
+            #expect(text.contains("1.20 [1.00–9.00] (1.00–9.00)"))
+        }
+        #expect(report.tsv.contains("\t100.0\t900.0\tns"))
+        #expect(report.tsv.hasSuffix("\tns\t1.2\t1.0\t9.0\t1.0\t9.0"))
+    }
+
+    @Test("from where to where has the unit once, unless there are two")
+    func spans() {
+        #expect(Table.span(100, 900, .nanoseconds) == "100–900 ns")
+        #expect(Table.span(900, 1100, .nanoseconds) == "900 ns–1.10 µs")
+        #expect(Table.span(0, 0, .perSecond) == "0.00–0.00 /s")
+    }
+
+    @Test("a percentile is given if a time lies beyond it; the greatest says of how many")
+    func fewTimes() throws {
+        let percentiles = Percentile.all(histogram((1...100).map { $0 * 1000 }))
+        #expect(percentiles.map(\.percentile) == [50, 75, 90, 95, 99, 100])
+        #expect(Percentile.all(histogram([1000])).map(\.percentile) == [100])
+        let result = try Self.result("a/b/8/1", [1], percentiles: ["own": percentiles])
+        #expect(Table.line(result).contains("max of 1000 100 µs"))
     }
 
     @Test("every row has a name of four parts, and no two the same")

@@ -57,7 +57,7 @@ private final class Durations: Probe {
 struct RunnerTests {
     private let log = Log()
     /// Steady, so that no repeat is measured again.
-    private func runner(repeats: Int, peers: [String] = []) -> Runner {
+    private func runner(repeats: Int, peers: PeerChoice = .all) -> Runner {
         Runner(
             Settings(repeats: repeats), peers: peers,
             placement: Script("placement", Array(repeating: 100, count: 100), Log()))
@@ -125,7 +125,7 @@ struct RunnerTests {
         let row = Row(
             "a/b/8/1x1", .perSecond, "", Script("own", [1], log),
             against: [Script("vyukov", [1], log), Script("pipe", [1], log)])
-        let result = try runner(repeats: 1, peers: ["vyu"]).run(row)
+        let result = try runner(repeats: 1, peers: .named(["vyu"])).run(row)
         #expect(Set(result.ratios.keys) == ["vyukov"])
     }
 

@@ -10,6 +10,7 @@ internal struct BarPlot {
         let median: Double
         let min: Double
         let max: Double
+        let interval: Interval
     }
 
     private let row: RowResult
@@ -21,10 +22,11 @@ internal struct BarPlot {
         let own = Bar(
             name: row.suite == "floor" ? "floor" : "SharedState",
             series: row.suite == "floor" ? .floor : .own, median: row.value, min: row.min,
-            max: row.max)
+            max: row.max, interval: row.interval)
         let others = row.others.map { name, other in
             Bar(
-                name: name, series: .of(name), median: other.median, min: other.min, max: other.max)
+                name: name, series: .of(name), median: other.median, min: other.min, max: other.max,
+                interval: other.interval)
         }
         self.bars = [own] + others.sorted { $0.name < $1.name }
         self.scale = LogScale(
@@ -52,6 +54,7 @@ internal struct BarPlot {
         let end = scale.place(bar.median)
         let least = scale.place(bar.min)
         let most = scale.place(bar.max)
+        let low = scale.place(bar.interval.low)
         let ratio = row.ratios[bar.name].map { "  ×\(Table.digits($0.median))" } ?? ""
         let label = Table.figure(bar.median, row.unit)
         return """
@@ -61,7 +64,9 @@ internal struct BarPlot {
             <rect class="\(bar.series.rawValue)" x="0" y="\(place(top + 18))" \
             width="\(place(end))" height="12" rx="2"/>\
             <line class="whisker" x1="\(place(least))" x2="\(place(most))" \
-            y1="\(place(top + 24))" y2="\(place(top + 24))"/>
+            y1="\(place(top + 24))" y2="\(place(top + 24))"/>\
+            <rect class="interval" x="\(place(low))" y="\(place(top + 21))" \
+            width="\(place(max(1, scale.place(bar.interval.high) - low)))" height="6"/>
             """
     }
 }

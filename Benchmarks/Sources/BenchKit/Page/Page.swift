@@ -26,15 +26,15 @@ extension Report {
     }
 
     private var header: String {
-        let marks = warnings.map { "<p class=\"warning\">\(escaped($0))</p>" }.joined()
         let lines = machine.summary.split(separator: "\n").map { escaped(String($0)) }
+        let marks = warnings.map { "<p class=\"warning\">\(escaped($0))</p>" }.joined()
         return """
             <h1>SharedState, measured</h1>
             <p>\(lines.joined(separator: "<br>"))</p>
             \(marks)
             <p class="legend">\(Series.own.key) SharedState \(Series.floor.key) floor of the machine
             \(Series.peer.key) others. Bars show medians on a logarithmic scale, their whiskers the
-            least and the greatest. A ratio is ours divided by theirs in the same repeat.</p>
+            least and the greatest, the thick part of these the median's 95 % interval. A ratio is ours divided by theirs in the same repeat.</p>
             """
     }
 
@@ -63,11 +63,31 @@ extension Report {
         let peers = Set(results.flatMap { $0.skipped.map { "\($0.key): \($0.value)" } }).sorted()
         let items = (left + peers).map { "<li>\(escaped($0))</li>" }.joined()
         let list = items.isEmpty ? "" : "<h2>Left out</h2><ul>\(items)</ul>"
+        let facts = machine.facts.map { name, value in
+            "<tr><th>\(escaped(name))</th><td class=\"text\">\(escaped(value))</td></tr>"
+        }.joined()
         return """
             \(list)
-            <h2>Again</h2>
-            <pre>\(escaped(command))</pre>
+            <h2>The machine</h2>
+            <div class="scroll"><table><tbody>\(facts)</tbody></table></div>
+            <h2>The commands</h2>
+            <pre>\(escaped(Self.commands(command)))</pre>
             """
+    }
+}
+
+extension Report {
+    /// What was run, and what else there is to run.
+    fileprivate static func commands(_ command: String) -> String {
+        """
+        # measured this
+        \(command)
+        # more peers; more sizes and shapes; whether this machine is fit; what changed
+        make peers
+        swift run -c release --package-path Benchmarks shmbench run --all --html report.html
+        swift run -c release --package-path Benchmarks shmbench machine
+        swift run -c release --package-path Benchmarks shmbench compare before.json after.json
+        """
     }
 }
 

@@ -31,10 +31,11 @@ internal enum PageStyle {
         figcaption small { color: var(--soft); }
         svg { display: block; width: 100%; height: auto; }
         svg text { fill: var(--ink); font: 12px system-ui, sans-serif; }
-        svg text.soft { fill: var(--soft); }
+        svg text.soft, svg tspan.soft { fill: var(--soft); }
         svg .own { fill: var(--own); } svg .peer { fill: var(--peer); }
         svg .floor { fill: var(--floor); }
         svg .grid { stroke: var(--line); } svg .whisker { stroke: var(--ink); opacity: .6; }
+        svg .interval { fill: var(--ink); opacity: .6; }
         svg .curve { fill: none; stroke-width: 2; }
         .c0 { stroke: var(--s0); } .c1 { stroke: var(--s1); } .c2 { stroke: var(--s2); }
         .c3 { stroke: var(--s3); } .c4 { stroke: var(--s4); }
@@ -45,6 +46,7 @@ internal enum PageStyle {
         table { border-collapse: collapse; font-size: .9rem; width: 100%; }
         th, td { padding: .3rem .6rem; border-bottom: 1px solid var(--line); text-align: left;
           vertical-align: top; white-space: nowrap; }
+        td.text { white-space: normal; }
         td.number { text-align: right; font-variant-numeric: tabular-nums; }
         pre { overflow-x: auto; background: var(--card); padding: .75rem; border-radius: .5rem; }
         """

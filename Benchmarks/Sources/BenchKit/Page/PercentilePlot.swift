@@ -68,7 +68,8 @@ internal struct PercentilePlot {
         return """
             <polyline class="curve c\(colour)" points="\(points.joined(separator: " "))"/>\
             <text class="t\(colour)" x="\(place(Self.left))" y="\(place(line))">\
-            \(escaped(name == "own" ? "SharedState" : name))</text>
+            \(escaped(name == "own" ? "SharedState" : name))\
+            <tspan class="soft"> \(row.samples[name] ?? 0) times</tspan></text>
             """
     }
 

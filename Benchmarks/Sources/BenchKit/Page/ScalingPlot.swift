@@ -2,20 +2,55 @@
 
 internal import Foundation
 
-/// The same case with more and more processes: `suite/case/size/NxN`.
+/// The same case with more and more processes: `suite/case/size/NxN`, `Nx1`, `1xN` or `N`.
 internal struct ScalingPlot {
-    private let families: [(name: String, rows: [RowResult])]
+    /// Which side grows.
+    private enum Growth: String, CaseIterable {
+        case both = "N×N"
+        case producers = "N×1"
+        case consumers = "1×N"
+        case processes = "N"
+
+        /// How many there are of what grows, if a row is of this kind; `1x1` is of three.
+        func count(_ result: RowResult) -> Int? {
+            let shape = result.name.split(separator: "/").last ?? ""
+            let sides = shape.split(separator: "x", omittingEmptySubsequences: false).map {
+                Int($0)
+            }
+            guard let first = sides[0], let second = sides[sides.count - 1], sides.count < 3 else {
+                return nil
+            }
+            return switch self {
+            case .both: sides.count == 2 && first == second ? first : nil
+            case .producers: sides.count == 2 && second == 1 ? first : nil
+            case .consumers: sides.count == 2 && first == 1 ? second : nil
+            case .processes: sides.count == 1 ? first : nil
+            }
+        }
+    }
+
+    private struct Family {
+        let name: String
+        let growth: Growth
+        /// What grows, and the row.
+        var rows: [(count: Int, result: RowResult)]
+    }
+
+    private let families: [Family]
 
     /// Nothing, if no case was measured with more than one number of processes.
     init?(_ results: [RowResult]) {
-        var families: [(name: String, rows: [RowResult])] = []
-        for result in results where Self.processes(result) != nil && result.unit.moreIsBetter {
-            let name = String(
-                result.name.prefix(upTo: result.name.lastIndex(of: "/") ?? result.name.endIndex))
-            if let index = families.firstIndex(where: { $0.name == name }) {
-                families[index].rows.append(result)
-            } else {
-                families.append((name, [result]))
+        var families: [Family] = []
+        for result in results where result.unit.moreIsBetter {
+            let name = result.name.split(separator: "/").dropLast().joined(separator: "/")
+            for growth in Growth.allCases {
+                guard let count = growth.count(result) else { continue }
+                let known = families.firstIndex { $0.name == name && $0.growth == growth }
+                if let known {
+                    families[known].rows.append((count, result))
+                } else {
+                    families.append(Family(name: name, growth: growth, rows: [(count, result)]))
+                }
             }
         }
         self.families = families.filter { $0.rows.count > 1 }
@@ -26,7 +61,7 @@ internal struct ScalingPlot {
         """
         <section>
         <h2>More processes</h2>
-        <div class="plots">\(families.map { figure($0.name, $0.rows) }.joined(separator: "\n"))</div>
+        <div class="plots">\(families.map(figure).joined(separator: "\n"))</div>
         </section>
         """
     }
@@ -35,37 +70,42 @@ internal struct ScalingPlot {
     private static let right = 320.0
     private static let bottom = 150.0
 
-    private static func processes(_ result: RowResult) -> Int? {
-        let shape = result.name.split(separator: "/").last ?? ""
-        let sides = shape.split(separator: "x").compactMap { Int($0) }
-        return sides.count == 2 && sides[0] == sides[1] ? sides[0] : nil
-    }
-
-    private func figure(_ name: String, _ rows: [RowResult]) -> String {
-        let peers = Set(rows.flatMap(\.others.keys)).filter { !$0.hasPrefix("own-") }.sorted()
-        let names = ["own"] + peers
-        let scale = LogScale(
-            rows.flatMap { row in [row.value] + peers.compactMap { row.others[$0]?.median } },
-            from: Self.bottom, to: 12)
-        let curves = names.enumerated().map { index, series in
-            curve(series, rows, scale, index)
+    private func figure(_ family: Family) -> String {
+        let peers = Set(family.rows.flatMap(\.result.others.keys)).filter { peer in
+            !peer.hasPrefix("own-") && family.rows.count { $0.result.others[peer] != nil } > 1
         }
+        let names = ["own"] + peers.sorted()
+        let scale = LogScale(
+            names.flatMap { Self.points(family, $0).map(\.value) }, from: Self.bottom, to: 12)
+        let curves = names.enumerated().map { index, series in
+            curve(series, family, scale, index)
+        }
+        let title = escaped("\(family.name)/\(family.growth.rawValue)")
         return """
             <figure>
-            <figcaption>\(escaped(name)) <small>more is better</small></figcaption>
+            <figcaption>\(title) <small>more is better</small></figcaption>
             <svg viewBox="0 0 330 \(place(Self.bottom + 24 + 16 * Double(names.count)))" role="img" \
-            aria-label="\(escaped(name))">\(grid(rows, scale))\(curves.joined())</svg>
+            aria-label="\(title)">\(grid(family, scale))\(curves.joined())</svg>
             </figure>
             """
     }
 
-    private func across(_ processes: Int, _ rows: [RowResult]) -> Double {
-        let most = rows.compactMap(Self.processes).max() ?? 2
-        let part = log2(Double(processes)) / Swift.max(1, log2(Double(most)))
+    private static func points(
+        _ family: Family, _ series: String
+    ) -> [(count: Int, value: Double)] {
+        family.rows.compactMap { count, row in
+            let value = series == "own" ? row.value : row.others[series]?.median
+            return value.map { (count, $0) }
+        }
+    }
+
+    private func across(_ count: Int, _ family: Family) -> Double {
+        let most = family.rows.map(\.count).max() ?? 2
+        let part = log2(Double(count)) / Swift.max(1, log2(Double(most)))
         return Self.left + 12 + (Self.right - Self.left - 24) * part
     }
 
-    private func grid(_ rows: [RowResult], _ scale: LogScale) -> String {
+    private func grid(_ family: Family, _ scale: LogScale) -> String {
         let lines = scale.decades.map { decade in
             let y = place(scale.place(decade))
             return """
@@ -75,22 +115,20 @@ internal struct ScalingPlot {
                 dominant-baseline="middle">\(Table.figure(decade, .perSecond, digits: 0))</text>
                 """
         }
-        let ticks = rows.compactMap(Self.processes).map { count in
+        let ticks = family.rows.map { count, _ in
             """
-            <text class="soft" x="\(place(across(count, rows)))" y="\(place(Self.bottom + 16))" \
-            text-anchor="middle">\(count) × \(count)</text>
+            <text class="soft" x="\(place(across(count, family)))" y="\(place(Self.bottom + 16))" \
+            text-anchor="middle">\(family.growth.rawValue.replacing("N", with: "\(count)"))</text>
             """
         }
         return (lines + ticks).joined()
     }
 
     private func curve(
-        _ series: String, _ rows: [RowResult], _ scale: LogScale, _ index: Int
+        _ series: String, _ family: Family, _ scale: LogScale, _ index: Int
     ) -> String {
-        let points = rows.compactMap { row -> String? in
-            let value = series == "own" ? row.value : row.others[series]?.median
-            guard let value, let count = Self.processes(row) else { return nil }
-            return "\(place(across(count, rows))),\(place(scale.place(value)))"
+        let points = Self.points(family, series).map { count, value in
+            "\(place(across(count, family))),\(place(scale.place(value)))"
         }
         return """
             <polyline class="curve c\(index % 5)" points="\(points.joined(separator: " "))"/>\

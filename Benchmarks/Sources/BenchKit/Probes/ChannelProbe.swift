@@ -54,6 +54,8 @@ internal struct ChannelProbe: Probe {
         return copy
     }
 
+    var isExternal: Bool { peer != nil }
+
     func reasonToSkip(_ settings: Settings) -> String? {
         if let peer, let reason = peer.reasonToSkip() { return reason }
         guard let channel = channel(settings) else { return "does not block" }

@@ -14,10 +14,13 @@ internal struct HolderDeathProbe: Probe {
 
     func measure(_ settings: Settings) throws -> Measurement {
         var times = [UInt64](repeating: 0, count: 4096)
-        let count = unsafe bench_deaths(
-            kind, resident, settings.durationInNanoseconds, &times, UInt32(times.count))
-        guard count > 0 else { throw MeasurementFailure("\(name): \(count)") }
-        let all = times.prefix(Int(count))
+        var all: [UInt64] = []
+        while all.count < Settings.leastDeaths {
+            let count = unsafe bench_deaths(
+                kind, resident, settings.durationInNanoseconds, &times, UInt32(times.count))
+            guard count > 0 else { throw MeasurementFailure("\(name): \(count)") }
+            all += times.prefix(Int(count))
+        }
         return Measurement(value: Statistics.median(all.map { Double($0) }), times: histogram(all))
     }
 }

@@ -61,6 +61,7 @@ internal struct TimeOfOne: Probe {
     }
 
     var name: String { rate.name }
+    var isExternal: Bool { rate.isExternal }
 
     func reasonToSkip(_ settings: Settings) -> String? { rate.reasonToSkip(settings) }
 

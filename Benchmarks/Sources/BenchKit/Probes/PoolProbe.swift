@@ -59,15 +59,15 @@ internal enum PoolProbe: Probe {
     ) throws -> Double {
         let pool = try Pool(workers: 2)
         defer { pool.terminate() }
-        let wanted = (0..<elements).map { $0 + 1 }
-        guard try pool.map(0..<elements, chunkSize: chunk, { $0 + 1 }) == wanted else {
+        let wanted = (0..<elements).map { $0 * $0 }
+        guard try pool.map(0..<elements, chunkSize: chunk, { $0 * $0 }) == wanted else {
             throw MeasurementFailure("wrong results")
         }
         let clock = ContinuousClock()
         let start = clock.now
         var done = 0
         while clock.now - start < .seconds(settings.duration) {
-            done += try pool.map(0..<elements, chunkSize: chunk, { $0 + 1 }).count
+            done += try pool.map(0..<elements, chunkSize: chunk, { $0 * $0 }).count
         }
         return Double(done) / ((clock.now - start) / .seconds(1))
     }
@@ -140,7 +140,7 @@ internal enum PoolProbe: Probe {
         var times: [UInt64] = []
         let clock = ContinuousClock()
         let end = clock.now + .seconds(settings.duration)
-        while clock.now < end || times.count < 3 {
+        while clock.now < end || times.count < Settings.leastDeaths {
             do {
                 try pool.apply(resident, killed) { resident, killed in
                     _ = Stock.bytes(resident)

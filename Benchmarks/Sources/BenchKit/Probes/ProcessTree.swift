@@ -16,6 +16,8 @@ internal enum ProcessTree {
     internal struct Entry {
         let pid: Int32
         let parent: Int32
+        /// Ticks of CPU time: its own, and of the children that it waited for.
+        let ticks: UInt64
     }
 
     /// All descendants.
@@ -30,6 +32,12 @@ internal enum ProcessTree {
             parents = Set(children.map(\.pid))
         }
         return found
+    }
+
+    /// The processes whose parent this one is.
+    static func children() -> [Int32] {
+        let own = ProcessInfo.processInfo.processIdentifier
+        return descendants().filter { $0.parent == own }.map(\.pid)
     }
 
     /// What each thread of all descendants, and of this process but its main one, has used so far.
@@ -73,10 +81,14 @@ internal enum ProcessTree {
             cpu: time.flatMap { UInt64($0) } ?? 0, sleeps: word.flatMap { UInt64($0) } ?? 0)
     }
 
-    /// The parent is the second word after the name, which stands in parentheses.
+    /// After the name, which stands in parentheses: the parent is the second word, and the twelfth to
+    /// the fifteenth are times in user's and kernel's code, its own and of children.
     private static func entry(_ pid: Int32) -> Entry? {
-        let words = text("/proc/\(pid)/stat").split(separator: ")").last?.split(separator: " ")
-        return words?.dropFirst().first.flatMap { Int32($0) }.map { Entry(pid: pid, parent: $0) }
+        let words =
+            text("/proc/\(pid)/stat").split(separator: ")").last?.split(separator: " ") ?? []
+        guard words.count > 14, let parent = Int32(words[1]) else { return nil }
+        let ticks = words[11...14].compactMap { UInt64($0) }.reduce(0, +)
+        return Entry(pid: pid, parent: parent, ticks: ticks)
     }
 
     private static func text(_ path: String) -> String {

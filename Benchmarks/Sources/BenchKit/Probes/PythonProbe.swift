@@ -10,6 +10,7 @@ internal struct PythonProbe: Probe {
     let arguments: [String]
     /// What it imports, and may not be there.
     let module: String
+    let isExternal = true
 
     init(_ name: String, _ script: String, _ arguments: String...) {
         self.init(name: name, script: script, arguments: arguments)

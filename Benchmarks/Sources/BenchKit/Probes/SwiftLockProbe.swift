@@ -14,16 +14,10 @@ internal struct SwiftLockProbe: Probe {
         defer { _ = bench_pin(-1) }
         let lock = try Lock()
         var counter: UInt64 = 0
-        let clock = ContinuousClock()
-        let start = clock.now
-        let end = start + .seconds(settings.duration)
-        while clock.now < end {
-            for _ in 0..<256 {
-                try lock.withLock { _ in counter &+= 1 }
-            }
+        let rate = try Rate.measure(for: settings.duration) {
+            try lock.withLock { _ in counter &+= 1 }
         }
-        let elapsed = (clock.now - start) / .nanoseconds(1)
         guard counter > 0 else { throw MeasurementFailure("nothing was counted") }
-        return Measurement(value: elapsed / Double(counter))
+        return Measurement(value: 1e9 / rate)
     }
 }

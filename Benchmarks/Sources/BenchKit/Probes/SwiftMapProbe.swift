@@ -98,18 +98,17 @@ internal struct SwiftMapProbe: Probe {
 
     private static func adds(_ settings: Settings) throws -> Double {
         let counts = try ManagedDictionary<Int, Int>()
-        let clock = ContinuousClock()
-        let start = clock.now
+        let rates = try Queue<Double>(capacity: 2)
+        let start = try Barrier(parties: 2)
         let children = try (0..<2).map { _ in
-            try ChildProcess.start(counts, settings.duration) { counts, duration in
-                let end = ContinuousClock.now + .seconds(duration)
-                while ContinuousClock.now < end {
-                    for _ in 0..<256 { try counts.add(1, forKey: 0) }
-                }
+            try ChildProcess.start(counts, rates, start, settings.duration) {
+                counts, rates, start, duration in
+                try start.wait()
+                try rates.put(try Rate.measure(for: duration) { try counts.add(1, forKey: 0) })
             }
         }
         for child in children { try child.join(timeout: .seconds(30)) }
-        return Double(try counts[0] ?? 0) / ((clock.now - start) / .seconds(1))
+        return try rates.get(timeout: .seconds(1)) + rates.get(timeout: .seconds(1))
     }
 
     /// How often a second something is done with one of the numbers at random.
@@ -117,20 +116,12 @@ internal struct SwiftMapProbe: Probe {
     private static func rate(
         _ settings: Settings, _ once: (Int) throws -> Void
     ) throws -> Double {
-        let clock = ContinuousClock()
         var state: UInt64 = 88_172_645_463_325_252
-        var done = 0
-        let start = clock.now
-        let end = start + .seconds(settings.duration)
-        while clock.now < end {
-            for _ in 0..<256 {
-                state ^= state << 13
-                state ^= state >> 7
-                state ^= state << 17
-                try once(Int(state % UInt64(keys)))
-            }
-            done += 256
+        return try Rate.measure(for: settings.duration) {
+            state ^= state << 13
+            state ^= state >> 7
+            state ^= state << 17
+            try once(Int(state % UInt64(keys)))
         }
-        return Double(done) / ((clock.now - start) / .seconds(1))
     }
 }

@@ -125,6 +125,8 @@ private func produce(for span: Duration, _ put: (Line) throws -> Void) throws {
 }
 
 private let warmUp: UInt64 = 2048
+/// Of 1 MiB: each slot's memory twice.
+private let warmUpOfLarge: UInt64 = 16
 
 /// - Returns: Messages a second; 0 if one was not the next.
 @inline(__always)
@@ -177,7 +179,9 @@ private func produceLarge(_ queue: Queue<[UInt8]>, for span: Duration) throws {
     let clock = ContinuousClock()
     let end = clock.now + span
     var message = [UInt8](repeating: 7, count: 1 << 20)
-    while clock.now < end {
+    var number: UInt64 = 0
+    while number <= warmUpOfLarge || clock.now < end {
+        number += 1
         message[message.count - 1] &+= 1
         try queue.put(message)
     }
@@ -187,6 +191,11 @@ private func produceLarge(_ queue: Queue<[UInt8]>, for span: Duration) throws {
 private func consumeLarge(_ queue: Queue<[UInt8]>) throws -> Double {
     // A byte of the last message, and not all of it: the peers, too, have room for one.
     var last = try queue.get().last
+    for _ in 1..<warmUpOfLarge {
+        let message = try queue.get()
+        guard message.last == last.map({ $0 &+ 1 }) else { return 0 }
+        last = message.last
+    }
     let clock = ContinuousClock()
     let start = clock.now
     var count = 0
@@ -207,7 +216,7 @@ private func produceInPlace(_ queue: Queue<[UInt64]>, for span: Duration) throws
     let clock = ContinuousClock()
     let end = clock.now + span
     var number: UInt64 = 0
-    while clock.now < end {
+    while number <= warmUpOfLarge || clock.now < end {
         number += 1
         try queue.withSlot(of: words) { $0.update(repeating: number) }
     }
@@ -223,15 +232,15 @@ private func consumeInPlace(_ queue: Queue<[UInt64]>) throws -> Double {
             return (message[0], sum)
         }
     }
-    guard try next().first == 1 else { return 0 }
+    for number in 1...warmUpOfLarge where try next().first != number { return 0 }
     let clock = ContinuousClock()
     let start = clock.now
-    var number: UInt64 = 1
+    var number = warmUpOfLarge
     while true {
         let (first, sum) = try next()
         if first == .max { break }
         number += 1
         guard first == number, sum == number &* UInt64(words) else { return 0 }
     }
-    return Double(number - 1) / ((clock.now - start) / .seconds(1))
+    return Double(number - warmUpOfLarge) / ((clock.now - start) / .seconds(1))
 }

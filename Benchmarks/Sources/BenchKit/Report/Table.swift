@@ -19,7 +19,8 @@ public enum Table {
     }
 
     private static let heading =
-        pad("row", 34) + pad("median", 12, right: true) + pad("min", 12, right: true)
+        pad("row", 34) + pad("median", 12, right: true) + pad("95 % interval", 20, right: true)
+        + pad("min", 12, right: true)
         + pad("max", 12, right: true) + pad("ping-pong", 11, right: true)
         + "  ratios (ours / theirs, in the same repeat)"
 
@@ -27,6 +28,7 @@ public enum Table {
     public static func line(_ result: RowResult) -> String {
         var line =
             pad(result.name, 34) + pad(figure(result.value, result.unit), 12, right: true)
+            + pad(span(result.interval, result.unit), 20, right: true)
             + pad(figure(result.min, result.unit), 12, right: true)
             + pad(figure(result.max, result.unit), 12, right: true)
             + pad(result.pingPong.map { figure($0.median, .nanoseconds) } ?? "", 11, right: true)
@@ -36,7 +38,7 @@ public enum Table {
         if !ratios.isEmpty { line += "  " + ratios.joined(separator: ", ") }
         line += result.disturbances.map { "  (\($0))" }.joined()
         for (name, percentiles) in result.percentiles.sorted(by: { $0.key < $1.key }) {
-            line += "\n" + pad("  \(name)", 34) + list(percentiles)
+            line += "\n" + pad("  \(name)", 34) + list(percentiles, of: result.samples[name])
         }
         return line
     }
@@ -75,9 +77,10 @@ public enum Table {
         return pad(count.name, 30) + texts.map { pad($0, 14, right: true) }.joined() + reasons
     }
 
-    private static func list(_ percentiles: [Percentile]) -> String {
+    private static func list(_ percentiles: [Percentile], of samples: Int?) -> String {
         percentiles.filter { shown.contains($0.percentile) }.map { entry in
-            let name = entry.percentile == 100 ? "max" : "p\(short(entry.percentile))"
+            let most = samples.map { "max of \($0)" } ?? "max"
+            let name = entry.percentile == 100 ? most : "p\(short(entry.percentile))"
             return "\(name) \(figure(entry.nanoseconds, .nanoseconds))"
         }.joined(separator: "  ")
     }
@@ -101,6 +104,24 @@ public enum Table {
         let (size, prefix) = prefixes.first { value >= $0.0 } ?? prefixes[prefixes.count - 1]
         let number = places.map { String(format: "%.\($0)f", value / size) } ?? digits(value / size)
         return number + " " + prefix + suffix
+    }
+
+    /// From where to where; the unit once, if it is the same.
+    public static func span(_ low: Double, _ high: Double, _ unit: Unit) -> String {
+        let ends = [figure(low, unit), figure(high, unit)]
+        let units = ends.map { $0.drop { $0 != " " } }
+        return (units[0] == units[1] ? String(ends[0].prefix { $0 != " " }) : ends[0]) + "–"
+            + ends[1]
+    }
+
+    internal static func span(_ interval: Interval, _ unit: Unit) -> String {
+        span(interval.low, interval.high, unit)
+    }
+
+    /// A ratio's median, its interval and, in parentheses, its least and greatest.
+    internal static func ratio(_ ratio: Summary) -> String {
+        "\(digits(ratio.median)) [\(digits(ratio.interval.low))–\(digits(ratio.interval.high))] "
+            + "(\(digits(ratio.min))–\(digits(ratio.max)))"
     }
 
     /// Three significant digits.

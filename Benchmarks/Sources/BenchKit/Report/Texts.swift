@@ -1,41 +1,49 @@
 // SPDX-License-Identifier: Apache-2.0
 
 extension Report {
-    /// One line for each figure: row, channel, value, min, max, unit, ratio, its min and max.
+    /// One line for each figure: row, channel, median, least, greatest, the median's 95 % interval, unit,
+    /// and the ratio with the same.
     public var tsv: String {
-        var lines = ["name\tchannel\tvalue\tmin\tmax\tunit\tratio\tratio_min\tratio_max"]
+        let columns = [
+            "name", "channel", "value", "min", "max", "low", "high", "unit", "ratio", "ratio_min",
+            "ratio_max", "ratio_low", "ratio_high",
+        ]
+        var lines = [columns.joined(separator: "\t")]
         for result in results {
-            lines.append(
-                "\(result.name)\town\t\(result.value)\t\(result.min)\t\(result.max)"
-                    + "\t\(result.unit.rawValue)\t\t\t")
+            let own = [
+                result.value, result.min, result.max, result.interval.low, result.interval.high,
+            ]
+            lines.append(Self.line(result, "own", own, nil))
             for (name, other) in result.others.sorted(by: { $0.key < $1.key }) {
-                let ratio = result.ratios[name]
-                let ratios = [ratio?.median, ratio?.min, ratio?.max]
-                    .map { $0.map { "\($0)" } ?? "" }.joined(separator: "\t")
-                lines.append(
-                    "\(result.name)\t\(name)\t\(other.median)\t\(other.min)\t\(other.max)"
-                        + "\t\(result.unit.rawValue)\t\(ratios)")
+                lines.append(Self.line(result, name, other.figures, result.ratios[name]))
             }
         }
         return lines.joined(separator: "\n")
     }
 
+    private static func line(
+        _ result: RowResult, _ channel: String, _ figures: [Double], _ ratio: Summary?
+    ) -> String {
+        let ratios = ratio.map { $0.figures.map { "\($0)" } } ?? Array(repeating: "", count: 5)
+        let words =
+            [result.name, channel] + figures.map { "\($0)" } + [result.unit.rawValue] + ratios
+        return words.joined(separator: "\t")
+    }
+
     /// A table for a README, with the command and the machine below.
     public var markdown: String {
         var lines = [
-            "| row | median | min – max | ratio to | in the same repeat |",
-            "|---|---:|---:|---|---:|",
+            "| row | median | 95 % interval | min – max | ratio to | median [95 % interval] (min – max) |",
+            "|---|---:|---:|---:|---|---:|",
         ]
         for result in results {
             let ratios = result.ratios.sorted { $0.key < $1.key }
             let names = ratios.map(\.key).joined(separator: "<br>")
-            let values = ratios.map { _, ratio in
-                "\(Table.digits(ratio.median)) (\(Table.digits(ratio.min)) – \(Table.digits(ratio.max)))"
-            }
+            let values = ratios.map { _, ratio in Table.ratio(ratio) }
             lines.append(
                 "| `\(result.name)` | \(Table.figure(result.value, result.unit)) "
-                    + "| \(Table.figure(result.min, result.unit)) – "
-                    + "\(Table.figure(result.max, result.unit)) | \(names) "
+                    + "| \(Table.span(result.interval, result.unit)) "
+                    + "| \(Table.span(result.min, result.max, result.unit)) | \(names) "
                     + "| \(values.joined(separator: "<br>")) |")
         }
         lines += ["", machine.summary.split(separator: "\n").joined(separator: "; ") + "."]
@@ -43,4 +51,8 @@ extension Report {
         lines.append("`\(command)`")
         return lines.joined(separator: "\n")
     }
+}
+
+extension Summary {
+    fileprivate var figures: [Double] { [median, min, max, interval.low, interval.high] }
 }

@@ -20,9 +20,15 @@ extension Suites {
         ["ring", "queue", "lanes", "broadcast"].map { noun in
             object(noun, 64, "one of 1024 slots of 64 bytes")
         }
-        + ["mutex", "condition", "barrier", "rwlock", "permits", "list", "map"].map { noun in
+        + [
+            "mutex", "condition", "barrier", "rwlock", "semaphore", "permits", "event", "latch",
+            "list",
+            "map",
+        ].map { noun in
             object(noun, 8, "an empty one, for 16 parties where it has some")
         } + [
+            object("value", 64, "one of 64 bytes"),
+            object("array", 64, "1024 elements of 64 bytes"),
             Row(
                 "memory/map-entry/64/1", .bytes, "a key of 16 and a value of 64 bytes in a map",
                 FunctionProbe.memory(of: "map-entry", size: 64),

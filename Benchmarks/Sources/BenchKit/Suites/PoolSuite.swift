@@ -3,7 +3,8 @@
 extension Suites {
     internal static let pool: [Row] = [
         Row(
-            "pool/map-chunk1/8/2", .perSecond, "Pool.map, one element a task, two workers",
+            "pool/map-chunk1/8/2", .perSecond,
+            "Pool.map of squares, one element a task, two workers",
             PoolProbe.map(chunk: 1, elements: 2000),
             against: [
                 python("map", "1", "2000"), TaskProbe.taskGroup, TaskProbe.dispatch, ringPool,
@@ -11,9 +12,10 @@ extension Suites {
                 executor("loky", "map", "1", "1000"),
             ]),
         Row(
-            "pool/map-auto/8/2", .perSecond, "Pool.map, automatic chunks, two workers",
-            PoolProbe.map(chunk: nil, elements: 200_000),
-            against: [python("map", "0", "200000"), TaskProbe.taskGroup]),
+            "pool/map-auto/8/2", .perSecond,
+            "Pool.map of a million squares, automatic chunks, two workers",
+            PoolProbe.map(chunk: nil, elements: 1_000_000),
+            against: [python("map", "0", "1000000"), TaskProbe.taskGroup]),
         Row(
             "pool/apply/8/1", .nanoseconds, "Pool.apply, one worker", PoolProbe.apply,
             against: [

@@ -33,16 +33,16 @@ extension Suites {
     /// What a killed process of 64 MiB costs the next one.
     internal static let holderDeaths: [Row] = [
         death("lock", BENCH_DEATH_LOCK, against: [("robust-mutex", BENCH_DEATH_ROBUST)]),
-        death("baton", BENCH_DEATH_BATON),
-        death("permits", BENCH_DEATH_PERMITS),
-        death("rwlock", BENCH_DEATH_WRITER),
-        death("rwlock-read", BENCH_DEATH_READER),
-        death("once", BENCH_DEATH_ONCE),
-        death("condition", BENCH_DEATH_CONDITION),
-        death("condition", BENCH_DEATH_NOTIFIED, isWoken: true),
-        death("semaphore", BENCH_DEATH_SEMAPHORE, isWoken: true),
-        death("event", BENCH_DEATH_EVENT, isWoken: true),
-        death("barrier", BENCH_DEATH_BARRIER),
+        death("baton", BENCH_DEATH_BATON).asMore,
+        death("permits", BENCH_DEATH_PERMITS).asMore,
+        death("rwlock", BENCH_DEATH_WRITER).asMore,
+        death("rwlock-read", BENCH_DEATH_READER).asMore,
+        death("once", BENCH_DEATH_ONCE).asMore,
+        death("condition", BENCH_DEATH_CONDITION).asMore,
+        death("condition", BENCH_DEATH_NOTIFIED, isWoken: true).asMore,
+        death("semaphore", BENCH_DEATH_SEMAPHORE, isWoken: true).asMore,
+        death("event", BENCH_DEATH_EVENT, isWoken: true).asMore,
+        death("barrier", BENCH_DEATH_BARRIER).asMore,
     ]
 
     private static func death(

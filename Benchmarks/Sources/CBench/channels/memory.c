@@ -66,6 +66,36 @@ static int make_mutex(cshm_region *region, uint32_t size, uint64_t *offset)
     return cshm_heap_allocate(region, sizeof(cshm_mutex), offset);
 }
 
+static int make_semaphore(cshm_region *region, uint32_t size, uint64_t *offset)
+{
+    (void)size;
+    return cshm_heap_allocate(region, sizeof(cshm_semaphore), offset);
+}
+
+static int make_event(cshm_region *region, uint32_t size, uint64_t *offset)
+{
+    (void)size;
+    return cshm_heap_allocate(region, sizeof(cshm_event), offset);
+}
+
+static int make_latch(cshm_region *region, uint32_t size, uint64_t *offset)
+{
+    (void)size;
+    return cshm_heap_allocate(region, sizeof(cshm_latch), offset);
+}
+
+static int make_value(cshm_region *region, uint32_t size, uint64_t *offset)
+{
+    struct cshm_type type = {.tag = 1, .size = size, .stride = size, .alignment = 8};
+    return cshm_value_create(region, &type, NULL, offset);
+}
+
+static int make_array(cshm_region *region, uint32_t size, uint64_t *offset)
+{
+    struct cshm_type type = {.tag = 1, .size = size, .stride = size, .alignment = 8};
+    return cshm_array_create(region, &type, CAPACITY, offset);
+}
+
 static int make_list(cshm_region *region, uint32_t size, uint64_t *offset)
 {
     (void)size;
@@ -85,7 +115,9 @@ static const struct {
     {"ring", make_ring},           {"queue", make_queue},   {"lanes", make_lanes},
     {"broadcast", make_broadcast}, {"mutex", make_mutex},   {"condition", make_condition},
     {"barrier", make_barrier},     {"rwlock", make_rwlock}, {"permits", make_permits},
-    {"list", make_list},           {"map", make_map},
+    {"list", make_list},           {"map", make_map},       {"semaphore", make_semaphore},
+    {"event", make_event},         {"latch", make_latch},   {"value", make_value},
+    {"array", make_array},
 };
 
 static uint64_t used(const cshm_region *region)

@@ -104,6 +104,9 @@ int bench_load(const char *path);
 /** Asks for more of the CPUs than others get, for this process and its children, where allowed. */
 void bench_raise_priority(void);
 
+/** Whether orphans of this process's children become its children, to be waited for by it. */
+void bench_adopt_orphans(bool adopts);
+
 /** Bytes a second of copying `size` bytes within this process, for about `duration_ns`. */
 double bench_memcpy(size_t size, uint64_t duration_ns);
 

@@ -29,7 +29,7 @@ FIXED_ADDRESSES = $(shell setarch -R true 2>/dev/null && echo setarch -R)
 
 .DEFAULT_GOAL := help
 .PHONY: help build test test-asan test-tsan release ctest ctest-asan ctest-tsan ctest-kill soak fuzz \
-    models lib install uninstall install-test readme-test examples-test lint format clean
+    models lib install uninstall install-test readme-test examples-test compiler-test lint format clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -129,6 +129,9 @@ readme-test: ## compile and run what README.md, cshm/queue.h and Queue's documen
 
 examples-test: ## build the examples and let them talk
 	.ci/examples-test
+
+compiler-test: ## see what must not compile, and builds of one program with other layouts
+	.ci/compiler-test
 
 install-test: ## install into a temporary prefix, and build and run programs with it
 	.ci/install-test

@@ -36,10 +36,12 @@
  * ---------
  * A tag says what the bytes of an object's elements are, and whoever opens the object with another
  * is refused. Any number will do that its users agree on; cshm_type_tag() makes one of a text. Swift's
- * default is cshm_type_tag() of the element's mangled type name ("s5Int64V" for Int64), for a
- * dictionary of the key's and the value's in one ("SSSi" for String and Int). Where C and Swift
- * share a type of their own, choose a text, with a version in it, and give it to both. What has no
- * elements has the tag 0. A condition's mutex has, in Swift, its name with ".lock" behind it.
+ * default for the standard library's types is cshm_type_tag() of the mangled type name ("Si" for Int,
+ * "s5Int64V" for Int64), for a dictionary of the key's and the value's in one ("SSSi" for String and
+ * Int). For other types it adds their layout, so that a type of the same name with another field is
+ * refused. Where C and Swift share a type of their own, choose a text, with a version in it, and give
+ * it to both. What has no elements has the tag 0. A condition's mutex has, in Swift, its name with
+ * ".lock" behind it.
  */
 #ifndef CSHM_DIRECTORY_H
 #define CSHM_DIRECTORY_H

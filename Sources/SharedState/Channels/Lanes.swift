@@ -59,7 +59,7 @@ public final class Lanes<Element: Sendable>: Sendable, Codable {
     ///   - name: 1 to 200 bytes.
     ///   - region: Where they live; `nil` is the family's region.
     ///   - type: What the elements are, for programs in which they have another Swift type or none:
-    ///     C says `cshm_type_tag` of the same text. `nil` takes the name of the Swift type.
+    ///     C says `cshm_type_tag` of the same text. `nil` takes the Swift type's name and layout.
     ///   - capacity: As for ``init(capacity:producers:byteLimit:in:)``.
     ///   - producers: As there.
     ///   - byteLimit: As there.

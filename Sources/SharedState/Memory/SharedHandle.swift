@@ -127,24 +127,3 @@ internal final class SharedObject: Sendable {
         if !wasSent { _ = unsafe cshm_heap_free(region.pointer, offset) }
     }
 }
-
-/// A number for types, the same in every process that has them; C makes it of the same text.
-internal func typeTag(_ types: Any.Type...) -> UInt64 {
-    unsafe cshm_type_tag(types.map(portableName).joined())
-}
-
-/// The mangled name, in which a private or local type is told by where it is in its file.
-private func portableName(_ type: Any.Type) -> String {
-    guard let name = _mangledTypeName(type) else { return "\(type)" }
-    // Such a name has `$`, the address of a context in this process, and `yXZ`.
-    let parts = name.split(separator: "$", omittingEmptySubsequences: false)
-    let rest = parts.dropFirst().map { part in
-        let digits = part.prefix(while: \.isHexDigit)
-        let rest = part.dropFirst(digits.count)
-        guard rest.hasPrefix("yXZ"), let address = UInt(digits, radix: 16),
-            let place = ImageAddress(address)
-        else { return "$\(part)" }
-        return "$\(place.image)+\(place.offset)\(rest)"
-    }
-    return parts[0] + rest.joined()
-}

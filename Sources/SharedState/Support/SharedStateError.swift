@@ -142,7 +142,9 @@ public struct SharedStateError: Error, Hashable, Sendable, CustomStringConvertib
         case ENOTRECOVERABLE: "a holder died and the data was released without being repaired"
         case EOWNERDEAD: "a writer died writing; acquire the lock for writing and repair the data"
         case EOVERFLOW: "the count would exceed its bound"
-        case EPROTO: "the shared bytes are another build's, another type's, or damaged"
+        case EPROTO:
+            "the shared bytes are another type's, or another build's with another layout, or damaged: "
+                + "build all programs with the same definition, or make the object anew"
         case EUSERS: "every entry of the table is taken by a live process"
         case ECANCELED: "it was cancelled or closed"
         case EPIPE: "the stream has ended: nothing more is put, and all that was is delivered"

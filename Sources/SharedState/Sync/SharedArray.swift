@@ -80,7 +80,7 @@ public final class SharedArray<Element: BitwiseCopyable & Sendable>: Sendable, C
     ///   - region: Where it lives; `nil` is the family's region.
     ///   - count: How many elements, at least 0.
     ///   - type: What the elements are, for programs in which they have another Swift type or none:
-    ///     C says `cshm_type_tag` of the same text. `nil` takes the name of the Swift type.
+    ///     C says `cshm_type_tag` of the same text. `nil` takes the Swift type's name and layout.
     /// - Throws: `alreadyExists`, and as ``init(count:in:)``.
     public convenience init(
         creating name: String, in region: Region?, count: Int, type: String? = nil

@@ -54,7 +54,7 @@ public final class SharedValue<Value: BitwiseCopyable & Sendable>: Sendable, Cod
     ///   - region: Where it lives; `nil` is the family's region.
     ///   - value: What it holds at first.
     ///   - type: What the value is, for programs in which it has another Swift type or none: C says
-    ///     `cshm_type_tag` of the same text. `nil` takes the name of the Swift type.
+    ///     `cshm_type_tag` of the same text. `nil` takes the Swift type's name and layout.
     /// - Throws: `alreadyExists`, `invalidArgument`, and as ``init(_:in:)``.
     public convenience init(
         creating name: String, in region: Region?, _ value: Value, type: String? = nil

@@ -73,6 +73,92 @@ internal struct Metadata {
     }
 }
 
+extension Metadata {
+    /// A stored property of a struct or a case of an enum.
+    internal struct Part {
+        let name: String
+        /// Bytes from the start; of a case, its place among the cases.
+        let offset: Int
+        /// `nil` for a case that holds nothing, or what the runtime cannot tell.
+        let type: Any.Type?
+    }
+
+    /// The parts of a struct or an enum; none where reflection was left out of the program.
+    internal var parts: [Part] {
+        guard let address = descriptor,
+            let descriptor = unsafe UnsafeRawPointer(bitPattern: address)
+        else { return [] }
+        let isEnum = unsafe descriptor.load(as: UInt32.self) & 0x1f == 18
+        return isEnum ? unsafe cases(descriptor) : properties
+    }
+
+    private var properties: [Part] {
+        var parts: [Part] = []
+        _ = unsafe _forEachField(of: type, options: []) { name, offset, field, _ in
+            parts.append(unsafe Part(name: String(cString: name), offset: offset, type: field))
+            return true
+        }
+        return parts
+    }
+
+    /// From the field descriptor: twelve bytes a case, after sixteen that end with their number.
+    private func cases(_ descriptor: UnsafeRawPointer) -> [Part] {
+        guard let fields = unsafe Self.target(descriptor + 16) else { return [] }
+        let count = unsafe fields.load(fromByteOffset: 12, as: UInt32.self)
+        return (0..<Int(count)).map { index in
+            let record = unsafe fields + 16 + 12 * index
+            let name = unsafe Self.target(record + 8).map {
+                unsafe String(cString: $0.assumingMemoryBound(to: CChar.self))
+            }
+            return unsafe Part(
+                name: name ?? "", offset: index,
+                type: Self.target(record + 4).flatMap { unsafe payload($0, descriptor) })
+        }
+    }
+
+    /// The type of a mangled name in the program, in which control bytes stand before references.
+    private func payload(_ name: UnsafeRawPointer, _ context: UnsafeRawPointer) -> Any.Type? {
+        var length = 0
+        while true {
+            switch unsafe name.load(fromByteOffset: length, as: UInt8.self) {
+            case 0:
+                return unsafe _getTypeByMangledNameInContext(
+                    name.assumingMemoryBound(to: UInt8.self), UInt(length),
+                    genericContext: context, genericArguments: UnsafeRawPointer(words + 2))
+            case 0x01...0x17: length += 5
+            case 0x18...0x1f: length += 9
+            default: length += 1
+            }
+        }
+    }
+
+    /// The module that declares a struct, enum or class: the outermost of what it is nested in.
+    internal var module: String {
+        guard let address = descriptor,
+            var context = unsafe UnsafeRawPointer(bitPattern: address)
+        else { return "" }
+        while unsafe context.load(as: UInt32.self) & 0x1f != 0 {
+            guard let parent = unsafe Self.indirectTarget(context + 4) else { return "" }
+            unsafe context = parent
+        }
+        guard let name = unsafe Self.target(context + 8) else { return "" }
+        return unsafe String(cString: name.assumingMemoryBound(to: CChar.self))
+    }
+
+    /// What a relative reference points to.
+    private static func target(_ reference: UnsafeRawPointer) -> UnsafeRawPointer? {
+        let distance = Int(unsafe reference.load(as: Int32.self))
+        return unsafe distance == 0 ? nil : reference + distance
+    }
+
+    /// As ``target(_:)``, where the lowest bit says that an address is stored there.
+    private static func indirectTarget(_ reference: UnsafeRawPointer) -> UnsafeRawPointer? {
+        let distance = Int(unsafe reference.load(as: Int32.self))
+        guard distance & 1 != 0 else { return unsafe target(reference) }
+        return unsafe (reference + (distance & ~1)).load(as: UnsafeRawPointer?.self)
+    }
+}
+
 /// One argument of a generic type: a type, or the types of a parameter pack.
 internal enum GenericArgument {
     case type(Any.Type)

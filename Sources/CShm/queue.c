@@ -190,6 +190,11 @@ uint64_t cshm_queue_capacity(const cshm_queue *queue)
     return queue->capacity;
 }
 
+int cshm_queue_is_full(const cshm_queue *queue)
+{
+    return cshm__queue_is_full(queue);
+}
+
 /* A message to be delivered again makes it ready, too: see [side] in queue_ports.c. The end waits
  * for what is leased. */
 static bool may_take(const cshm_queue *queue)
@@ -210,8 +215,7 @@ static int has_item(const void *object)
 static int has_room(const void *object)
 {
     const cshm_queue *queue = object;
-    return cshm__queue_state(queue) != CSHM_QUEUE_OPEN ||
-           cshm__queue_count(queue) < queue->capacity;
+    return cshm__queue_state(queue) != CSHM_QUEUE_OPEN || !cshm__queue_is_full(queue);
 }
 
 void cshm_queue_items(cshm_queue *queue, struct cshm_waitable *out)

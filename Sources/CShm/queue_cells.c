@@ -188,26 +188,36 @@ static uint64_t taken_by(const struct cshm_queue *queue, uint64_t before)
     return (cum_of(queue, seen) - elements_of(left_of(queue, seen))) & queue->cum_mask;
 }
 
+/* One look at both ends. @returns whether neither moved meanwhile: so many there were, then. */
+static bool count_once(const struct cshm_queue *queue, uint64_t *count)
+{
+    uint64_t first = 0;
+    uint64_t last = 0;
+    uint64_t head = end_of(queue, &queue->head, &queue->shared->head, 1, &first);
+    if (head == NOWHERE || lead(queue, first, head) != 1) {
+        *count = 0;
+        return true;
+    }
+    uint64_t tail = end_of(queue, &queue->tail, &queue->shared->tail, 0, &last);
+    uint64_t before = cum_before(queue, tail);
+    *count = (before - cum_of(queue, first) + elements_of(left_of(queue, first))) & queue->cum_mask;
+    return load_cell(queue, head) == first && load_cell(queue, tail) == last;
+}
+
 uint64_t cshm__queue_count(const struct cshm_queue *queue)
 {
     uint64_t count = 0;
-    for (int look = 0; look < LOOKS; look++) {
-        uint64_t first = 0;
-        uint64_t last = 0;
-        uint64_t head = end_of(queue, &queue->head, &queue->shared->head, 1, &first);
-        if (head == NOWHERE || lead(queue, first, head) != 1) {
-            return 0;
-        }
-        uint64_t tail = end_of(queue, &queue->tail, &queue->shared->tail, 0, &last);
-        uint64_t before = cum_before(queue, tail);
-        count =
-            (before - cum_of(queue, first) + elements_of(left_of(queue, first))) & queue->cum_mask;
-        /* Neither end moved between the first look and this: so it was, then. */
-        if (load_cell(queue, head) == first && load_cell(queue, tail) == last) {
-            break;
-        }
+    for (int look = 0; look < LOOKS && !count_once(queue, &count); look++) {
     }
     return count < queue->capacity ? count : queue->capacity;
+}
+
+/* An end that moved during the look is a put, before which there was room, or a take, after which
+ * there was: then it was not full at some instant. */
+bool cshm__queue_is_full(const struct cshm_queue *queue)
+{
+    uint64_t count = 0;
+    return count_once(queue, &count) && count >= queue->capacity;
 }
 
 /* What was seen last is good for so many positions that the numbers, which wrap at four times the

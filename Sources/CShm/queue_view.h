@@ -112,6 +112,8 @@ int cshm__queue_pop(struct cshm_queue *queue, uint32_t max, struct cshm_message 
 bool cshm__queue_close_tail(struct cshm_queue *queue);
 /* Elements between head and tail at one instant. */
 uint64_t cshm__queue_count(const struct cshm_queue *queue);
+/* Whether these were all it can hold, at one instant. */
+bool cshm__queue_is_full(const struct cshm_queue *queue);
 /* Shows what `left` says is left of a slot's message. @returns 0 or -EPROTO. */
 int cshm__queue_show(const struct cshm_queue *queue, uint32_t slot, uint32_t left,
                      struct cshm_message *message);

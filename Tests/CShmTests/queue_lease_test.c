@@ -78,6 +78,41 @@ static void returned(void)
     cshm_region_close(region);
 }
 
+/* Full is what a put of one element is refused for: what waits aside counts, but takes no room. */
+static void full(void)
+{
+    cshm_region *region = make_region(4u << 20);
+    for (uint32_t pack = 1; pack <= 4; pack += 3) {
+        uint64_t offset = 0;
+        struct cshm_queue_options options = {
+            .capacity = 3, .slot_size = 16, .pack = pack, .ports = 8};
+        cshm_queue *queue = make_queue(region, options, &offset);
+        uint64_t value = 7;
+        for (uint64_t i = 0; i < 3; i++) {
+            CHECK(!cshm_queue_is_full(queue));
+            put(queue, i);
+        }
+        CHECK(cshm_queue_is_full(queue));
+        CHECK_EQ(cshm_queue_try_put(queue, &value, 8), -EAGAIN);
+        struct cshm_message zero = lease(queue, 0, 0);
+        CHECK(!cshm_queue_is_full(queue));
+        cshm_queue_return(queue, &zero);
+        CHECK(cshm_queue_count(queue) == 3 && !cshm_queue_is_full(queue));
+        put(queue, 3);
+        CHECK(cshm_queue_count(queue) == 4 && cshm_queue_is_full(queue));
+        CHECK_EQ(cshm_queue_try_put(queue, &value, 8), -EAGAIN);
+        zero = lease(queue, 0, 1);
+        CHECK(cshm_queue_is_full(queue));
+        cshm_queue_release(queue, &zero);
+        CHECK(cshm_queue_count(queue) == 3 && cshm_queue_is_full(queue));
+        struct cshm_message one = lease(queue, 1, 0);
+        cshm_queue_release(queue, &one);
+        CHECK(!cshm_queue_is_full(queue));
+        cshm_queue_destroy(queue);
+    }
+    cshm_region_close(region);
+}
+
 /* Leases of parts of a pack: each element once, in order, the rest for others. */
 static void divided(void)
 {
@@ -527,6 +562,7 @@ static void join(void)
 
 const struct test queue_lease_tests[] = {
     {"gives_back_what_is_returned_before_all_else", returned},
+    {"is_full_when_a_put_is_refused_whatever_waits_aside", full},
     {"divides_a_pack_and_delivers_each_element", divided},
     {"delivers_again_what_the_killed_had_leased", lease_of_killed},
     {"waits_for_a_stopped_process_to_release_before_it_ends", lease_of_stopped_process},

@@ -353,6 +353,19 @@ struct QueueTests {
         #expect(queue.statistics.leased == 0)
     }
 
+    @Test func `what waits to be delivered again takes no room`() async throws {
+        let queue = try Queue<Int>(capacity: 2)
+        try await queue.put(contentsOf: [1, 2])
+        #expect(queue.isFull)
+        do { _ = try await queue.lease() }
+        #expect(queue.count == 2 && !queue.isFull)
+        try await queue.put(3, timeout: long)
+        #expect(queue.count == 3 && queue.isFull)
+        #expect(try !queue.tryPut(4))
+        let all = try await [queue.get(), queue.get(), queue.get()]
+        #expect(all == [1, 2, 3])
+    }
+
     @Test func `a dropped lease is delivered again, before all others`() throws {
         let queue = try Queue<Int>()
         try queue.put(1)

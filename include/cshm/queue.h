@@ -399,6 +399,11 @@ CSHM_EXPORT uint64_t cshm_queue_count(const cshm_queue *queue);
 /** Elements it can hold. */
 CSHM_EXPORT uint64_t cshm_queue_capacity(const cshm_queue *queue);
 
+/** Whether there was no room for one element at some instant of the call, as cshm_queue_try_put() of a
+ *  short one says by -EAGAIN. What is leased, or waits to be delivered again, takes no room.
+ *  @returns 1 or 0. Thread-safe, process-safe; a death changes nothing. */
+CSHM_EXPORT int cshm_queue_is_full(const cshm_queue *queue);
+
 /** For cshm/bell.h: ready when a take would not wait. The death of a consumer with a lease, or of the
  *  last producer, rings nothing: a take finds it out, so try one now and then where that matters. */
 CSHM_EXPORT void cshm_queue_items(cshm_queue *queue, struct cshm_waitable *out);

@@ -99,7 +99,7 @@ public final class Queue<Element: Sendable>: Sendable, Codable {
     ///   - name: 1 to 200 bytes.
     ///   - region: Where it lives; `nil` is the family's region.
     ///   - type: What the elements are, for programs in which they have another Swift type or none:
-    ///     C says `cshm_type_tag` of the same text. `nil` takes the name of the Swift type.
+    ///     C says `cshm_type_tag` of the same text. `nil` takes the Swift type's name and layout.
     ///   - capacity: As for ``init(capacity:byteLimit:ports:in:)``.
     ///   - byteLimit: As there.
     ///   - ports: As there.
@@ -313,8 +313,8 @@ public final class Queue<Element: Sendable>: Sendable, Codable {
 
     // MARK: Looking
 
-    /// Elements in the queue at some instant of the call; those waiting to be delivered again, after
-    /// a consumer's death, are not counted.
+    /// Elements in the queue at some instant of the call, with those that were leased and wait to be
+    /// delivered again, which may make it more than the capacity.
     public var count: Int { Int(unsafe cshm_queue_count(core.pointer)) }
 
     /// Elements it can hold.
@@ -323,8 +323,11 @@ public final class Queue<Element: Sendable>: Sendable, Codable {
     /// Whether it held nothing, at some instant of the call.
     public var isEmpty: Bool { count == 0 }
 
-    /// Whether it held all it can, at some instant of the call.
-    public var isFull: Bool { count == capacity }
+    /// Whether there was no room for one more at some instant of the call: a `tryPut` then would have
+    /// returned `false`.
+    ///
+    /// What is leased, or waits to be delivered again, takes no room.
+    public var isFull: Bool { unsafe cshm_queue_is_full(core.pointer) != 0 }
 }
 
 extension cshm_message {

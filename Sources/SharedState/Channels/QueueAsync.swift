@@ -172,7 +172,7 @@ extension QueueCore {
 
     /// An attempt that copies the bytes only if there is room, or an answer other than waiting.
     fileprivate func tryPut(_ bytes: [UInt8]) -> Int32 {
-        if unsafe cshm_queue_count(pointer) >= cshm_queue_capacity(pointer) {
+        if unsafe cshm_queue_is_full(pointer) != 0 {
             var message = unsafe cshm_message()
             let refusal = unsafe cshm_queue_claim(pointer, 0, &message)
             if refusal != 0 { return refusal }

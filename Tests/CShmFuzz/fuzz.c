@@ -1,7 +1,7 @@
 /*
  * SPDX-License-Identifier: Apache-2.0
  *
- * An input is a noun, then operations on its object and changes of words, in turn.
+ * An input is a noun, then operations on its object, changes of words and sweeps, in turn.
  */
 #include "fuzz.h"
 
@@ -47,7 +47,7 @@ struct area {
     uint64_t words;
 };
 
-enum { AREAS = 6, ENTRIES = 4, SPANS = 16 };
+enum { AREAS = 8, ENTRIES = 4, SPANS = 16 };
 
 static void list_areas(const struct scene *scene, struct area *areas)
 {
@@ -60,6 +60,10 @@ static void list_areas(const struct scene *scene, struct area *areas)
                              ENTRIES * sizeof(struct cshm_participant_entry) / 8};
     areas[4] = (struct area){base + CSHM_SPANS_OFFSET, SPANS * sizeof(struct cshm_span) / 8};
     areas[5] = (struct area){base + header->heap_offset, 4 * CSHM_SPAN / 8};
+    areas[6] = (struct area){base + CSHM_PARTICIPANTS_OFFSET,
+                             CSHM_PARTICIPANTS_MAX * sizeof(struct cshm_participant_entry) / 8};
+    areas[7] =
+        (struct area){base + CSHM_SPANS_OFFSET, header->span_count * sizeof(struct cshm_span) / 8};
 }
 
 static int is_in_mutex(const uint8_t *word, const void *mutex)
@@ -115,6 +119,18 @@ static void corrupt(struct input *input, const struct area *areas, const struct 
     memcpy(place, &word, 8);
 }
 
+/* What reads participants and spans, whichever the noun is. */
+static void sweep(struct input *input, const struct scene *scene)
+{
+    uint64_t place = 0;
+    uint64_t size = take(input, 2);
+    (void)cshm_participant_is_gone(scene->region, take(input, 2));
+    (void)cshm_region_reap(scene->region);
+    if (cshm_heap_allocate(scene->region, size, &place) == 0) {
+        (void)cshm_heap_free(scene->region, place);
+    }
+}
+
 /* That of the input, or the one in the environment. */
 static const struct subject *choose(struct input *input)
 {
@@ -140,7 +156,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     list_areas(&scene, areas);
     while (input.left > 0) {
         uint32_t what = (uint32_t)take(&input, 1);
-        if (what % 4 == 0) {
+        if (what % 32 == 0) {
+            sweep(&input, &scene);
+        } else if (what % 4 == 0) {
             corrupt(&input, areas, &scene);
         } else {
             subject->operate(&scene, what / 4 % 16, (uint32_t)take(&input, 1));

@@ -64,6 +64,7 @@ enum {
     NOUN_COUNT = sizeof nouns / sizeof nouns[0],
     WATCHDOG_S = 30, /* without a trial's end */
     FAILED_STATUS = 1,
+    KILLS_MIN = 20000, /* of all scenarios together */
     PARALLEL_MAX = 64,
 };
 
@@ -546,5 +547,9 @@ int main(int argc, char **argv)
            (unsigned long long)total->kills, (unsigned long long)total->stops,
            (double)(cshm_now_ns() - start) / 1e9);
     bool good = !all || failed != 0 || judge_points(print);
+    if (all && total->kills < KILLS_MIN) {
+        printf("fewer than %d kills\n", KILLS_MIN);
+        good = false;
+    }
     return selected != 0 && failed == 0 && good ? 0 : 1;
 }

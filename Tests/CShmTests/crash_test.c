@@ -1,7 +1,8 @@
 /*
  * SPDX-License-Identifier: Apache-2.0
  *
- * Processes killed at random instants, thousands of times, and what must still hold afterwards.
+ * Processes killed, and stopped, at random instants, thousands of times, and what must still hold
+ * afterwards.
  */
 #include "support.h"
 
@@ -34,6 +35,7 @@ struct job {
     uint64_t offset;
     uint64_t seed;
     uint32_t number;
+    bool stops; /* one of them is stopped nearly all the time, and goes on or is killed then */
 };
 
 #define REQUIRE(expr)                                                              \
@@ -51,6 +53,19 @@ static uint64_t kills_wanted(void)
     return text != NULL ? strtoull(text, NULL, 10) : KILLS;
 }
 
+/* Lets a stopped worker go on, at times, or stops one if none is. @returns which, or WORKERS. */
+static uint32_t stop_or_continue(pid_t *children, uint32_t stopped, uint64_t *random)
+{
+    if (stopped == WORKERS) {
+        stopped = (uint32_t)(next_random(random) % WORKERS);
+        stop_child(children[stopped]);
+    } else if (next_random(random) % 8 == 0) {
+        kill(children[stopped], SIGCONT);
+        stopped = WORKERS;
+    }
+    return stopped;
+}
+
 /* Runs the workers, killing one about every 0.3 ms and replacing it. Returns how many. */
 static uint64_t massacre(cshm_region *region, struct job *job,
                          void (*const bodies[WORKERS])(cshm_region *, void *))
@@ -58,6 +73,7 @@ static uint64_t massacre(cshm_region *region, struct job *job,
     uint64_t random = job->seed;
     uint64_t kills = 0;
     uint64_t seen = 0;
+    uint32_t stopped = WORKERS;
     int64_t seen_at = cshm_now_ns();
     pid_t children[WORKERS];
     for (uint32_t i = 0; i < WORKERS; i++) {
@@ -68,8 +84,10 @@ static uint64_t massacre(cshm_region *region, struct job *job,
     while ((cshm_now_ns() < end || kills < kills_wanted()) &&
            atomic_load(&job->shared->next) < IDS - 1000) {
         uint32_t victim = (uint32_t)(next_random(&random) % WORKERS);
+        stopped = job->stops ? stop_or_continue(children, stopped, &random) : WORKERS;
         usleep((useconds_t)(next_random(&random) % 600));
         kill_child(children[victim]);
+        stopped = stopped == victim ? WORKERS : stopped;
         kills++;
         job->number = victim;
         job->seed = next_random(&random);
@@ -83,6 +101,7 @@ static uint64_t massacre(cshm_region *region, struct job *job,
     }
     atomic_store(&job->shared->stop, 1);
     for (uint32_t i = 0; i < WORKERS; i++) {
+        kill(children[i], SIGCONT);
         expect_success(children[i]);
     }
     fprintf(stderr, "%llu kills, %llu operations\n", (unsigned long long)kills,
@@ -165,13 +184,14 @@ static void consume(cshm_region *region, void *context)
     cshm_region_close(region);
 }
 
-static void crash_queue(void)
+static void crash_queue_of(bool stops)
 {
     static void (*const bodies[WORKERS])(cshm_region *, void *) = {produce, produce, produce,
                                                                    consume, consume, consume};
     struct cshm_queue_options options = {
         .capacity = 64, .slot_size = 24, .ports = PORTS, .type_tag = 7};
-    struct job job = {.shared = shared_memory(sizeof(struct shared)), .seed = make_seed()};
+    struct job job = {
+        .shared = shared_memory(sizeof(struct shared)), .seed = make_seed(), .stops = stops};
     cshm_region *region = make_region(64u << 20);
     uint64_t before = blocks_in_use(region);
     cshm_queue *queue = NULL;
@@ -223,6 +243,16 @@ static void crash_queue(void)
     (void)cshm_region_reap(region);
     CHECK_EQ(blocks_in_use(region), before);
     cshm_region_close(region);
+}
+
+static void crash_queue(void)
+{
+    crash_queue_of(false);
+}
+
+static void crash_queue_and_stop(void)
+{
+    crash_queue_of(true);
 }
 
 /* ---- queue: batches and leases ---- */
@@ -295,14 +325,15 @@ static void consume_leases(cshm_region *region, void *context)
     cshm_region_close(region);
 }
 
-static void crash_leases(void)
+static void crash_leases_of(bool stops)
 {
     static void (*const bodies[WORKERS])(cshm_region *, void *) = {produce_batches, produce_batches,
                                                                    produce_batches, consume_leases,
                                                                    consume_leases,  consume_leases};
     struct cshm_queue_options options = {
         .capacity = 100, .slot_size = 24, .pack = 32, .ports = PORTS, .type_tag = 7};
-    struct job job = {.shared = shared_memory(sizeof(struct shared)), .seed = make_seed()};
+    struct job job = {
+        .shared = shared_memory(sizeof(struct shared)), .seed = make_seed(), .stops = stops};
     cshm_region *region = make_region(64u << 20);
     uint64_t before = blocks_in_use(region);
     cshm_queue *queue = NULL;
@@ -332,6 +363,16 @@ static void crash_leases(void)
     cshm_queue_destroy(queue);
     CHECK_EQ(blocks_in_use(region), before);
     cshm_region_close(region);
+}
+
+static void crash_leases(void)
+{
+    crash_leases_of(false);
+}
+
+static void crash_leases_and_stop(void)
+{
+    crash_leases_of(true);
 }
 
 /* ---- mutex ---- */
@@ -642,10 +683,12 @@ static void crash_stop(void)
 
 const struct test crash_tests[] = {
     {"crash_queue_of_killed_producers_and_consumers_delivers_at_most_once_and_drains", crash_queue},
+    {"crash_queue_of_killed_and_stopped_peers_drains_to_the_last_element", crash_queue_and_stop},
     {"crash_mutex_of_killed_holders_protects_a_counter", crash_mutex},
     {"crash_map_of_killed_writers_stays_whole_and_leaks_nothing", crash_map},
     {"crash_list_of_killed_writers_stays_whole_and_leaks_nothing", crash_list},
     {"crash_queue_delivers_every_element_of_killed_lease_holders", crash_leases},
+    {"crash_queue_delivers_what_killed_and_stopped_lease_holders_had", crash_leases_and_stop},
     {"crash_queue_is_not_delayed_by_stopped_processes", crash_stop},
     {NULL, NULL},
 };

@@ -239,6 +239,54 @@ uint32_t cshm_broadcast_subscribers(cshm_broadcast *broadcast)
     return count;
 }
 
+/* ---- looking ---- */
+
+/* A slot's block and length may change meanwhile: it is a sum of looks. */
+__attribute__((no_sanitize_thread)) static uint64_t bytes_in(const cshm_broadcast *broadcast)
+{
+    uint64_t bytes = 0;
+    for (uint32_t i = 0; i < broadcast->slot_count; i++) {
+        const struct cshm_slot *slot = cshm__slot_at(broadcast, i);
+        if (atomic_load_explicit(&slot->block, memory_order_relaxed) != 0) {
+            bytes += slot->length;
+        }
+    }
+    return bytes;
+}
+
+/* Counts a subscriber, and how far behind it is. */
+static void describe_subscriber(const struct cshm_subscriber_shared *line,
+                                struct cshm_broadcast_info *out)
+{
+    uint32_t kind = CSHM__KIND(atomic_load_explicit(&line->owner, memory_order_seq_cst));
+    uint64_t cursor = atomic_load_explicit(&line->cursor, memory_order_seq_cst);
+    out->subscribers += kind == CSHM_SUBSCRIBER_LOSSLESS || kind == CSHM_SUBSCRIBER_OVERWRITING;
+    if (kind == CSHM_SUBSCRIBER_LOSSLESS && cursor < out->count &&
+        out->count - cursor > out->behind) {
+        out->behind = out->count - cursor;
+    }
+}
+
+void cshm_broadcast_describe(const cshm_broadcast *broadcast, struct cshm_broadcast_info *out)
+{
+    uint64_t stream = atomic_load_explicit(&broadcast->shared->stream, memory_order_seq_cst);
+    *out = (struct cshm_broadcast_info){
+        .count = cshm_broadcast_count(broadcast),
+        .capacity = broadcast->capacity,
+        .bytes = bytes_in(broadcast),
+        .byte_limit = broadcast->byte_limit,
+        .finished = (stream & CSHM_STREAM_FINISHED) != 0,
+        .cancelled = (stream & CSHM_STREAM_CANCELLED) != 0,
+    };
+    for (uint32_t i = 0; i < broadcast->publisher_count; i++) {
+        out->publishers +=
+            atomic_load_explicit(&broadcast->publishers[i].owner, memory_order_seq_cst) != 0;
+    }
+    for (uint32_t i = 0; i < broadcast->subscriber_count; i++) {
+        describe_subscriber(&broadcast->subscribers[i], out);
+    }
+}
+
 /* ---- the end ---- */
 
 int cshm__broadcast_close_tail(cshm_broadcast *broadcast)

@@ -12,6 +12,8 @@
 #include <cshm/heap.h>
 #include <cshm/participant.h>
 
+enum { SAMPLE_STEP = 64 };
+
 struct cshm_lane {
     cshm_lanes *lanes;
     struct cshm_lane_shared *line;
@@ -217,6 +219,21 @@ static int seal(cshm_lane *lane, uint32_t count)
     return refused < count ? (int)(count - (uint32_t)refused) : -EPIPE;
 }
 
+/* At every 64th message: notes how many there are. Only a number: whoever dies before it is stored
+ * leaves a lower one. */
+static void sample_high_water(cshm_lane *lane, uint32_t count)
+{
+    uint64_t tail = atomic_load_explicit(&lane->shared->tail, memory_order_relaxed);
+    if (__builtin_expect((tail - 1) % SAMPLE_STEP >= count, 1)) {
+        return;
+    }
+    uint64_t inside = tail - atomic_load_explicit(&lane->shared->head, memory_order_relaxed);
+    if (inside <= lane->lanes->capacity &&
+        inside > atomic_load_explicit(&lane->line->high_water, memory_order_relaxed)) {
+        atomic_store_explicit(&lane->line->high_water, inside, memory_order_relaxed);
+    }
+}
+
 /* After the ring's commit, which ends with the barrier of [ready] and [finish]. */
 static int tell_consumer(cshm_lane *lane, uint32_t count)
 {
@@ -229,6 +246,7 @@ static int tell_consumer(cshm_lane *lane, uint32_t count)
     }
     cshm__lane_set_ready(lane->lanes, lane->index); /* [ready] */
     cshm__park_wake_one_after_store(&shared->items.park);
+    sample_high_water(lane, count);
     return (int)count;
 }
 

@@ -216,17 +216,21 @@ uint64_t cshm_lanes_capacity(const cshm_lanes *lanes)
     return lanes->capacity;
 }
 
-static uint64_t bytes_in(const cshm_lanes *lanes, uint32_t lane)
+/* Adds what is in one lane. */
+static void describe_lane(const cshm_lanes *lanes, uint32_t lane, struct cshm_lanes_info *out)
 {
     uint64_t place = 0;
     cshm_ring *ring = NULL;
     if (cshm__lane_place(lanes, lane, &place) != 0 || place == 0 ||
         cshm_ring_open(lanes->region, place, &ring) != 0) {
-        return 0;
+        return;
     }
-    uint64_t bytes = cshm__ring_bytes(ring);
+    uint64_t high = atomic_load_explicit(&lanes->lanes[lane].high_water, memory_order_relaxed);
+    uint64_t inside = cshm_ring_count(ring);
+    high = high > inside ? high : inside;
+    out->high_water = out->high_water > high ? out->high_water : high;
+    out->bytes += cshm__ring_bytes(ring);
     cshm_ring_close(ring);
-    return bytes;
 }
 
 void cshm_lanes_describe(const cshm_lanes *lanes, struct cshm_lanes_info *out)
@@ -242,6 +246,6 @@ void cshm_lanes_describe(const cshm_lanes *lanes, struct cshm_lanes_info *out)
     for (uint32_t i = 0; i < lanes->count; i++) {
         uint64_t owner = atomic_load_explicit(&lanes->lanes[i].owner, memory_order_acquire);
         out->producers += CSHM__KIND(owner) == CSHM_LANE_LIVE;
-        out->bytes += bytes_in(lanes, i);
+        describe_lane(lanes, i, out);
     }
 }

@@ -512,10 +512,11 @@ struct cshm_lanes_shared {
 };
 
 struct cshm_lane_shared {
-    _Atomic uint64_t owner; /* {kind:8, 0:8, stamp:48} */
-    _Atomic uint64_t ring;  /* its place, or 0: none yet */
-    _Atomic uint64_t seal;  /* 1 + the position at which the finished lane ends, or 0 */
-    uint8_t pad[CSHM_LINE - 24];
+    _Atomic uint64_t owner;      /* {kind:8, 0:8, stamp:48} */
+    _Atomic uint64_t ring;       /* its place, or 0: none yet */
+    _Atomic uint64_t seal;       /* 1 + the position at which the finished lane ends, or 0 */
+    _Atomic uint64_t high_water; /* the most messages in it that were sampled; the producer's */
+    uint8_t pad[CSHM_LINE - 32];
 };
 
 enum {

@@ -424,6 +424,7 @@ static void use_broadcast(struct scene *scene, uint32_t operation, uint32_t argu
     case 10:
         (void)cshm_broadcast_count(broadcast);
         (void)cshm_broadcast_subscribers(broadcast);
+        cshm_broadcast_describe(broadcast, &(struct cshm_broadcast_info){0});
         (void)cshm_subscriber_count(subscriber);
         break;
     case 11:

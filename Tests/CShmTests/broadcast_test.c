@@ -513,7 +513,49 @@ static void corrupt(void)
     cshm_region_close(region);
 }
 
+static void described(void)
+{
+    cshm_region *region = make_region(1u << 20);
+    uint64_t offset = 0;
+    static const char text[100];
+    struct cshm_broadcast_info info;
+    cshm_broadcast *broadcast = make_broadcast(region, 8, &offset);
+    cshm_broadcast_describe(broadcast, &info);
+    CHECK(info.count == 0 && info.capacity == 8 && info.behind == 0 && info.bytes == 0);
+    CHECK(info.publishers == 0 && info.subscribers == 0 && info.byte_limit == 0);
+    cshm_publisher *publisher = publish_to(broadcast);
+    cshm_subscriber *ahead = subscribe_to(broadcast, CSHM_LOSSLESS, 0);
+    cshm_subscriber *behind = subscribe_to(broadcast, CSHM_LOSSLESS, 0);
+    cshm_subscriber *other = subscribe_to(broadcast, CSHM_OVERWRITE, 0);
+    for (uint64_t i = 0; i < 3; i++) {
+        put_number(publisher, i);
+    }
+    CHECK_EQ(cshm_publisher_try_put(publisher, text, sizeof text), 0);
+    expect_number(behind, 0);
+    for (uint64_t i = 0; i < 3; i++) {
+        expect_number(ahead, i);
+    }
+    cshm_broadcast_describe(broadcast, &info);
+    CHECK(info.count == 4 && info.behind == 3 && info.bytes == sizeof text);
+    CHECK(info.publishers == 1 && info.subscribers == 3 && !info.finished && !info.cancelled);
+    cshm_subscriber_leave(behind);
+    cshm_subscriber_leave(other);
+    cshm_broadcast_describe(broadcast, &info);
+    CHECK(info.behind == 1 && info.subscribers == 1);
+    cshm_publisher_leave(publisher);
+    CHECK_EQ(cshm_broadcast_finish(broadcast), 0);
+    cshm_broadcast_describe(broadcast, &info);
+    CHECK(info.publishers == 0 && info.finished && !info.cancelled);
+    cshm_broadcast_cancel(broadcast);
+    cshm_broadcast_describe(broadcast, &info);
+    CHECK(info.cancelled);
+    cshm_subscriber_leave(ahead);
+    cshm_broadcast_destroy(broadcast);
+    cshm_region_close(region);
+}
+
 const struct test broadcast_tests[] = {
+    {"says_what_it_is_and_holds", described},
     {"gives_every_lossless_subscriber_everything_and_waits_for_the_slowest", lossless},
     {"counts_exactly_what_an_overwriting_subscriber_lost", overwriting},
     {"never_writes_into_a_slot_that_is_read", pins},

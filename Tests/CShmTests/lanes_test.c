@@ -473,7 +473,46 @@ static void corrupt(void)
     cshm_region_close(region);
 }
 
+static uint64_t high_water(const cshm_lanes *lanes)
+{
+    struct cshm_lanes_info info;
+    cshm_lanes_describe(lanes, &info);
+    return info.high_water;
+}
+
+/* That of the fullest lane; what was sampled stays, what was not is seen while it is there. */
+static void high(void)
+{
+    cshm_region *region = make_region(1u << 20);
+    uint64_t offset = 0;
+    cshm_lanes *lanes = make_lanes(region, 128, 2, &offset);
+    uint64_t numbers[128] = {0};
+    struct cshm_lanes_message messages[128];
+    cshm_lane *lane[2] = {join(lanes), join(lanes)};
+    CHECK_EQ(cshm_lanes_become_consumer(lanes), 0);
+    CHECK_EQ(high_water(lanes), 0);
+    put_number(lane[0], 1);
+    CHECK_EQ(high_water(lanes), 1);
+    CHECK_EQ(cshm_lane_try_put_many(lane[1], numbers, 8, 65), 65);
+    CHECK_EQ(high_water(lanes), 65);
+    for (int taken = 0; taken < 66;) {
+        int count = cshm_lanes_try_peek_many(lanes, messages, 128);
+        CHECK(count > 0);
+        cshm_lanes_release_many(lanes, (uint32_t)count);
+        taken += count;
+    }
+    CHECK_EQ(cshm_lanes_count(lanes), 0);
+    CHECK_EQ(high_water(lanes), 65); /* the put of the 65th of its lane was sampled */
+    CHECK_EQ(cshm_lane_try_put_many(lane[0], numbers, 8, 128), 128);
+    CHECK_EQ(high_water(lanes), 128);
+    cshm_lane_leave(lane[0]);
+    cshm_lane_leave(lane[1]);
+    cshm_lanes_destroy(lanes);
+    cshm_region_close(region);
+}
+
 const struct test lanes_tests[] = {
+    {"know_the_most_that_was_in_one_of_them", high},
     {"are_first_in_first_out_each_and_exact_about_full_and_empty", fifo},
     {"are_served_in_turn_up_to_a_budget", fair},
     {"that_were_idle_for_long_are_found_again", idle},

@@ -288,6 +288,7 @@ static const struct fact facts[] = {
     FIELD(cshm_lane_shared, owner, 0),
     FIELD(cshm_lane_shared, ring, 8),
     FIELD(cshm_lane_shared, seal, 16),
+    FIELD(cshm_lane_shared, high_water, 24),
     SIZE(cshm_broadcast_shared, 768),
     FIELD(cshm_broadcast_shared, magic, 0),
     FIELD(cshm_broadcast_shared, capacity, 4),

@@ -89,6 +89,59 @@ static void numbers(void)
     cshm_region_close(region);
 }
 
+enum { HUGE_STEP = 64 << 20 };
+
+static const uint64_t HUGE_LENGTH = 1ull << 30;
+
+/* What is at every 64 MiB of the message, and in its last word. */
+static void read_huge(cshm_region *region, void *context)
+{
+    cshm_queue *queue = NULL;
+    struct cshm_message message;
+    CHECK_EQ(cshm_queue_open(region, *(uint64_t *)context, TAG, &queue), 0);
+    CHECK_EQ(cshm_queue_take_until(queue, &message, after(60 * SECOND)), 0);
+    CHECK_EQ(message.length, HUGE_LENGTH);
+    const uint64_t *words = message.data;
+    for (uint64_t at = 0; at < HUGE_LENGTH; at += HUGE_STEP) {
+        CHECK_EQ(words[at / 8], at + 1);
+    }
+    CHECK_EQ(words[HUGE_LENGTH / 8 - 1], 7);
+    cshm_queue_release(queue, &message);
+    cshm_queue_close(queue);
+}
+
+/* One message of 1 GiB, written in place here and read in place there; its block comes back. */
+static void huge(void)
+{
+    struct cshm_region_options options = {.capacity = 2ull << 30};
+    cshm_region *region = NULL;
+    uint64_t offset = 0;
+    struct cshm_message message;
+    if (cshm_region_create(&options, &region) != 0) {
+        SKIP("no address space for a region of 2 GiB");
+    }
+    uint64_t before = blocks_in_use(region);
+    cshm_queue *queue = make_queue(
+        region, (struct cshm_queue_options){.capacity = 2, .slot_size = 16, .ports = 4}, &offset);
+    int status = cshm_queue_claim(queue, HUGE_LENGTH, &message);
+    if (status == -ENOSPC) {
+        SKIP("/dev/shm or memory has no room for 1 GiB");
+    }
+    CHECK_EQ(status, 0);
+    uint64_t *words = message.data;
+    for (uint64_t at = 0; at < HUGE_LENGTH; at += HUGE_STEP) {
+        words[at / 8] = at + 1;
+    }
+    words[HUGE_LENGTH / 8 - 1] = 7;
+    pid_t child = spawn(region, read_huge, &offset);
+    CHECK_EQ(cshm_queue_try_commit(queue, &message), 0);
+    expect_success(child);
+    cshm_queue_destroy(queue);
+    (void)cshm_region_reap(region);
+    CHECK_EQ(blocks_in_use(region), before);
+    cshm_region_close(region);
+}
+
 static void in_place(void)
 {
     cshm_region *region = make_region(16u << 20);
@@ -433,6 +486,7 @@ static void corrupt(void)
 const struct test queue_pack_tests[] = {
     {"keeps_exact_numbers_of_elements", numbers},
     {"is_written_and_read_in_place", in_place},
+    {"of_one_gib_is_written_in_place_and_read_by_another_process", huge},
     {"goes_on_when_its_turns_wrap", wrap},
     {"holds_no_more_bytes_than_its_limit", byte_limit},
     {"byte_limit_forgets_a_killed_claimant", byte_limit_after_kill},

@@ -96,6 +96,28 @@ struct cshm_broadcast_options {
     uint64_t byte_limit;
 };
 
+/** What a broadcast is and holds; for monitors, in any process. */
+struct cshm_broadcast_info {
+    /** As cshm_broadcast_count(). */
+    uint64_t count;
+    /** Messages it keeps. */
+    uint64_t capacity;
+    /** How many of those published the slowest lossless subscriber has yet to read. */
+    uint64_t behind;
+    /** Bytes of heap blocks that messages take, those that publishers have claimed among them. */
+    uint64_t bytes;
+    /** The limit on them, or 0. */
+    uint64_t byte_limit;
+    /** Publishers that have joined and not left, those of processes not yet found dead among them. */
+    uint32_t publishers;
+    /** Subscribers, likewise. */
+    uint32_t subscribers;
+    /** 1 once it is finished. */
+    uint8_t finished;
+    /** 1 once it is cancelled. */
+    uint8_t cancelled;
+};
+
 /** What a subscriber does when it is slower than the publishers. */
 enum cshm_subscription {
     /** It is waited for. */
@@ -151,6 +173,10 @@ CSHM_EXPORT uint64_t cshm_broadcast_count(const cshm_broadcast *broadcast);
 
 /** Messages it keeps. */
 CSHM_EXPORT uint64_t cshm_broadcast_capacity(const cshm_broadcast *broadcast);
+
+/** Writes what the broadcast is and holds; a walk over its slots. Thread-safe, process-safe. */
+CSHM_EXPORT void cshm_broadcast_describe(const cshm_broadcast *broadcast,
+                                         struct cshm_broadcast_info *out);
 
 /** Subscribers that have joined and not left; the dead are found, and dropped. System calls. */
 CSHM_EXPORT uint32_t cshm_broadcast_subscribers(cshm_broadcast *broadcast);

@@ -87,6 +87,8 @@ struct cshm_lanes_info {
     uint64_t count;
     /** Messages that each lane can hold. */
     uint64_t capacity;
+    /** The most messages in one lane that its producers sampled, at every 64th put, or see now. */
+    uint64_t high_water;
     /** Bytes of heap blocks that messages take, those that were released lately among them: a
      *  producer frees blocks when it uses their slots again, or is at its limit. */
     uint64_t bytes;

@@ -17,6 +17,20 @@ private func code(_ body: () throws -> Void) -> SharedStateError.Code? {
 
 @Suite("Broadcast", .serialized)
 struct BroadcastTests {
+    @Test func `what it is and holds is known`() throws {
+        let broadcast = try Broadcast<Int>(capacity: 16)
+        let publisher = try broadcast.publisher()
+        let subscriber = try broadcast.subscriber()
+        for n in 0..<3 { try publisher.put(n) }
+        #expect(try subscriber.get(timeout: long) == 0)
+        let seen = broadcast.statistics
+        #expect(seen.count == 3 && seen.capacity == 16 && seen.behind == 2)
+        #expect(seen.publishers == 1 && seen.subscribers == 1 && seen.byteLimit == nil)
+        broadcast.finish()
+        #expect(!seen.isFinished && broadcast.statistics.isFinished)
+        #expect(!broadcast.statistics.isCancelled && seen.byteCount == 0)
+    }
+
     @Test func `every subscriber in every process gets every element, in one order`() throws {
         let broadcast = try Broadcast<Int>(capacity: 16)
         let ready = try Queue<Bool>()

@@ -40,6 +40,19 @@ struct LanesTests {
         #expect(next.reduce(0, +).isMultiple(of: 500) && next.max() == 500)
     }
 
+    @Test func `what they are and hold is known`() throws {
+        let lanes = try Lanes<Int>(capacity: 128, producers: 2)
+        let lane = try lanes.lane()
+        for n in 0..<65 { try lane.put(n) }
+        #expect(lanes.statistics.count == 65 && lanes.statistics.highWater == 65)
+        for n in 0..<65 { #expect(try lanes.get(timeout: long) == n) }
+        let seen = lanes.statistics
+        #expect(seen.count == 0 && seen.highWater == 65 && seen.capacity == 128)
+        #expect(seen.producers == 1 && seen.byteCount == 0 && seen.byteLimit == nil)
+        lanes.cancel()
+        #expect(!seen.isFinished && lanes.statistics.isFinished && lanes.statistics.isCancelled)
+    }
+
     @Test func `tasks put and get, and the end comes with the last lane`() async throws {
         let lanes = try Lanes<Int>(capacity: 2)
         let total = try await withThrowingTaskGroup(of: Int.self) { group in

@@ -133,7 +133,7 @@ struct Fixture {
     static func interrupted(isStubborn: Bool) throws {
         var options = Pool.Options()
         options.cancelsOnInterrupt = true
-        options.grace = isStubborn ? .seconds(1000) : .seconds(2)
+        options.grace = isStubborn ? .seconds(1000) : .seconds(1)
         let pool = try Pool(workers: 2, options: options)
         let ready = try Queue<Int>()
         let started = try ChildProcess.start(ready) { ready in

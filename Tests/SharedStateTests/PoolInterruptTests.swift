@@ -25,7 +25,7 @@ struct PoolInterruptTests {
         #expect(output.status == 7)
         let lines = output.out.split(separator: "\n")
         #expect(lines.contains("interrupted"))
-        #expect(lines.count { $0 == "heeded" } == 1)
+        #expect(lines.count { $0 == "heeded" } == 1, "\(output)")
         try await expectNothingLeft(of: family)
     }
 

@@ -217,4 +217,30 @@ struct PoolLifeTests {
         watcher.cancel()
         #expect(await watcher.value == 0)
     }
+
+    @Test func `the end of a terminated pool can be waited for`() throws {
+        var options = Pool.Options()
+        options.grace = .milliseconds(50)
+        let pool = try Pool(workers: 3, options: options)
+        let pids = pool.workerPIDs
+        let begun = try Queue<Int>()
+        // One heeds nothing, one is at something, one waits.
+        let stubborn = try pool.submit(begun) { begun in
+            signal(SIGTERM, SIG_IGN)
+            try begun.put(1)
+            while true { usleep(1000) }
+        }
+        let busy = try pool.submit(begun) { begun in
+            try begun.put(1)
+            while true { usleep(1000) }
+        }
+        for _ in 0..<2 { _ = try begun.get(timeout: .seconds(20)) }
+        pool.terminate()
+        try pool.join(timeout: .seconds(60))
+        #expect(pids.count == 3)
+        for pid in pids { #expect(kill(pid, 0) == -1 && errno == ESRCH) }
+        for future in [stubborn, busy] {
+            #expect(throws: SharedStateError.self) { try future.value(timeout: .seconds(20)) }
+        }
+    }
 }

@@ -16,10 +16,15 @@ struct QuickstartDeathTests {
 
     @Test(arguments: 0..<4)
     func `when ^C is typed, all end`(round: Int) async throws {
-        let run = try await Family(round, columns: 80)
-        run.program.type("\u{3}")
-        #expect(try await run.program.finish().status == -SIGINT)
-        try await run.expectNothingLeft()
+        var output: Program.Output
+        repeat {
+            let run = try await Family(round, columns: 80)
+            run.program.type("\u{3}")
+            output = try await run.program.finish()
+            try await run.expectNothingLeft()
+            // One that had ended when the key was typed, all done, says nothing.
+        } while Family.isWhole(output)
+        #expect(output.status == -SIGINT, "\(output)")
     }
 
     @Test(arguments: 0..<6)
@@ -71,10 +76,15 @@ private struct Family {
         return nil
     }
 
+    static func isWhole(_ output: Program.Output) -> Bool {
+        output.status == 0 && output.out.contains("5 Executor   8\n")
+            && output.out.contains(") verified\n")
+    }
+
     func expectResultOrError() async throws {
         let output = try await program.finish()
         if output.status == 0 {
-            #expect(output.out.contains("5 Executor   8\n") && output.out.contains(") verified\n"))
+            #expect(Self.isWhole(output))
         } else {
             #expect(output.status == 1)
             // Between what others say of what the death did to them.

@@ -298,8 +298,8 @@ public final class Pool: Sendable {
         core.close()
     }
 
-    /// Waits until every task on its way is done; and, of a pool that was closed, until its workers have
-    /// left, their exit hooks run.
+    /// Waits until every task on its way is done; and, of a pool that was closed or terminated, until its
+    /// workers have ended: those that left, by way of their exit hooks.
     ///
     /// - Parameter timeout: The longest wait; `nil` waits without limit.
     /// - Throws: `timedOut`.

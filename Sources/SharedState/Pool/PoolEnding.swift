@@ -77,7 +77,7 @@ extension PoolCore {
         try drive(until: deadline) {
             state.withLock { state in
                 letGo(&state)
-                return !state.isClosed || state.liveCount == 0
+                return !state.isClosed || (state.liveCount == 0 && state.ending.isEmpty)
             }
         }
     }
@@ -126,10 +126,11 @@ extension PoolCore {
         var all: [WorkerHandle] = []
         var busy: [WorkerHandle] = []
         for seat in state.seats.indices {
-            let handle = state.seats[seat]?.handle
+            guard let worker = state.seats[seat] else { continue }
+            state.ending.insert(worker.number)
             // One that is being started finds its seat taken when it is there.
             state.seats[seat] = nil
-            guard let handle else { continue }
+            guard let handle = worker.handle else { continue }
             all.append(handle)
             if crew.isBusy(seat) {
                 crew.cancel(crew.turn(of: seat), in: seat)

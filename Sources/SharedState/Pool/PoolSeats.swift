@@ -103,6 +103,7 @@ extension PoolCore {
     }
 
     private func vacate(_ opening: Opening, _ state: inout State) {
+        state.ending.remove(opening.number)
         if state.seats[opening.seat]?.number == opening.number { state.seats[opening.seat] = nil }
     }
 
@@ -149,6 +150,7 @@ extension PoolCore {
                 exits.withLock { $0.append(exit) }
                 continue
             }
+            state.ending.remove(exit.number)
             state.seats[exit.seat] = nil
             for batch in state.live {
                 while true {

@@ -45,6 +45,8 @@ extension PoolCore {
         var target: Int
         /// Workers that are asked to leave and have not answered.
         var leaving = 0
+        /// Workers without a seat that were told to end, or will be, and whose end was not told yet.
+        var ending: Set<UInt32> = []
         /// There are fewer workers than there are to be when there is work.
         var isShort = false
         var pids: [UInt32: Int32] = [:]

@@ -45,6 +45,8 @@ static const struct unreached unreached[] = {
     {"lockwatch.c", "name_lock", "", "private"},
     {"lockwatch.c", "note_name", "", "private"},
     {"lockwatch.c", "tell_of", "", "private"},
+    {"broadcast.c", "cshm_broadcast_describe", "out", "private"},
+    {"broadcast.c", "describe_subscriber", "", "private"},
     {"lockwatch.c", "report", "", "private"},
     {"lockwatch.c", "cshm__lockwatch_acquired", "own->more", "private"},
     {"lockwatch.c", "cshm__lockwatch_releases", "own->more", "private"},
@@ -76,6 +78,8 @@ static const struct unreached unreached[] = {
     {"queue_put.c", "attempt_one", "put->singly = true", "private"},
     {"queue_put.c", "cshm_queue_put_many_until", "put = {", "private"},
     {"rwlock_line.c", "lets_it_be", "writer->", "private"},
+    {"value.c", "load_bytes", "explicit(from, ", "private"},
+    {"value.c", "load_bytes", "&word, size)", "private"},
     /* one store of many bytes or of 8: which of these, changes nothing for who finds the dead */
     {"ring_view.h", "cshm__ring_copy", "from, 64", "as of other sizes"},
     /* what is in a box is in no shared memory: post_test.c kills its senders and receivers */

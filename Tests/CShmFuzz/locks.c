@@ -18,16 +18,6 @@ static void look_at(const struct cshm_waitable *waitable)
     (void)!cshm_wait_any(waitable, 1, 0);
 }
 
-enum { HELD_MAX = 1000 /* an input has fewer operations */ };
-
-/* A region is closed when none of its locks is held; ours may not let go of what was damaged. A heap
- * whose spans were damaged may have given the bytes to another: then each release succeeds. */
-static void let_go(struct scene *scene)
-{
-    for (int i = 0; i < HELD_MAX && pthread_mutex_unlock(scene->native) == 0; i++) {
-    }
-}
-
 /* ---- mutex ---- */
 
 static void make_mutex(struct scene *scene)
@@ -60,7 +50,7 @@ static void use_mutex(struct scene *scene, uint32_t operation, uint32_t argument
     (void)argument;
 }
 
-const struct subject fuzz_mutex = {"mutex", make_mutex, use_mutex, let_go};
+const struct subject fuzz_mutex = {"mutex", make_mutex, use_mutex, fuzz_let_go};
 
 /* ---- reader-writer lock ---- */
 
@@ -130,7 +120,7 @@ static void use_rwlock(struct scene *scene, uint32_t operation, uint32_t argumen
 
 static void leave_rwlock(struct scene *scene)
 {
-    let_go(scene);
+    fuzz_let_go(scene);
     cshm_rwlock_destroy(scene->handle[0]);
 }
 

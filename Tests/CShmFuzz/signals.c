@@ -117,11 +117,9 @@ static void use_condition(struct scene *scene, uint32_t operation, uint32_t argu
     }
 }
 
-/* As with a mutex: ours may not let go of what was damaged. */
 static void leave_condition(struct scene *scene)
 {
-    while (pthread_mutex_unlock(scene->native) == 0) {
-    }
+    fuzz_let_go(scene);
     cshm_condition_destroy(scene->handle[0]);
 }
 

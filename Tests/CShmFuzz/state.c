@@ -404,11 +404,9 @@ static void use_value(struct scene *scene, uint32_t operation, uint32_t argument
     }
 }
 
-/* As with a mutex: ours may not let go of what was damaged. */
 static void leave_value(struct scene *scene)
 {
-    while (pthread_mutex_unlock(scene->native) == 0) {
-    }
+    fuzz_let_go(scene);
     cshm_value_close(scene->handle[0]);
 }
 

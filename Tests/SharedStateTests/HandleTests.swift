@@ -117,7 +117,7 @@ enum Noun: Codable, Sendable {
         case .boundedSemaphore(let semaphore):
             try await semaphore.acquire(timeout: long)
             try body()
-        case .permits(let permits): try permits.withPermits(2) { try body() }
+        case .permits(let permits): try await permits.withPermits(2) { try body() }
         case .asyncLock(let lock): try await lock.withLock { _ in try body() }
         case .condition(let condition): try condition.withLock { _ in try body() }
         case .event(let event):

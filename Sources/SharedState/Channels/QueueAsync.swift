@@ -150,6 +150,17 @@ extension Queue {
         lease.done()
         return result
     }
+
+    /// As the other `async` form, for a body that does not `await`.
+    public func withElement<Result>(
+        timeout: Duration? = nil, isolation: isolated (any Actor)? = #isolation,
+        _ body: (Element) throws -> Result
+    ) async throws -> Result {
+        let lease = try await lease(timeout: timeout)
+        let result = try body(lease.element)
+        lease.done()
+        return result
+    }
 }
 
 /// What an attempt leased, on its way to the task.

@@ -130,6 +130,16 @@ public final class PermitPool: Sendable, Codable {
         return try await body()
     }
 
+    /// As the other `async` form, for a body that does not `await`.
+    public func withPermits<Result>(
+        _ count: Int = 1, timeout: Duration? = nil, isolation: isolated (any Actor)? = #isolation,
+        _ body: () throws -> Result
+    ) async throws -> Result {
+        try await acquire(count, timeout: timeout)
+        defer { giveBack(count) }
+        return try body()
+    }
+
     /// Takes permits, waiting until there are so many.
     ///
     /// - Parameters:

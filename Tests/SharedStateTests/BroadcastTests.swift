@@ -6,15 +6,6 @@ import Testing
 
 private let long = Duration.seconds(30)
 
-private func code(_ body: () throws -> Void) -> SharedStateError.Code? {
-    do {
-        try body()
-    } catch {
-        return (error as? SharedStateError)?.code
-    }
-    return nil
-}
-
 @Suite("Broadcast", .serialized)
 struct BroadcastTests {
     @Test func `what it is and holds is known`() throws {

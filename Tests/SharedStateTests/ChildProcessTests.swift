@@ -11,15 +11,6 @@ private struct Refusal: Error, CustomStringConvertible {
     var description: String
 }
 
-private func code(_ body: () throws -> Void) -> SharedStateError.Code? {
-    do {
-        try body()
-    } catch {
-        return (error as? SharedStateError)?.code
-    }
-    return nil
-}
-
 private func text(_ bytes: [UInt8]) -> String { String(decoding: bytes, as: UTF8.self) }
 
 private func options(_ change: (inout ChildProcess.Options) -> Void) -> ChildProcess.Options {

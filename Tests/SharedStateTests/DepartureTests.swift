@@ -7,15 +7,6 @@ import Testing
 private let long = Duration.seconds(30)
 private let soon = Duration.milliseconds(2)
 
-private func code(_ body: () throws -> Void) -> SharedStateError.Code? {
-    do {
-        try body()
-    } catch {
-        return (error as? SharedStateError)?.code
-    }
-    return nil
-}
-
 private struct Refusal: Error {}
 
 /// Not to be decoded, so that what comes after it is not, either.

@@ -7,35 +7,7 @@ import Testing
 
 private let long = Duration.seconds(30)
 
-private func code(_ body: () throws -> Void) -> SharedStateError.Code? {
-    do {
-        try body()
-    } catch {
-        return (error as? SharedStateError)?.code
-    }
-    return nil
-}
-
-private func code(_ body: () async throws -> Void) async -> SharedStateError.Code? {
-    do {
-        try await body()
-    } catch {
-        return (error as? SharedStateError)?.code
-    }
-    return nil
-}
-
 private struct Interruption: Error {}
-
-/// Runs async work in a child's body, which is not.
-private func inTask(_ body: @escaping @Sendable () async throws -> Void) throws {
-    let done = try SharedSemaphore(value: 0)
-    Task.detached {
-        try await body()
-        try done.release()
-    }
-    try done.acquire(timeout: long)
-}
 
 @Suite("Lock, recursive lock", .serialized)
 struct LockTests {

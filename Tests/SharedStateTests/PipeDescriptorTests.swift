@@ -6,15 +6,6 @@ import Testing
 
 private let long = Duration.seconds(30)
 
-private func code(_ body: () throws -> Void) -> SharedStateError.Code? {
-    do {
-        try body()
-    } catch {
-        return (error as? SharedStateError)?.code
-    }
-    return nil
-}
-
 /// A pipe of the kernel's, to see who still has its ends.
 private final class Wire: Sendable {
     let near: Int32

@@ -6,15 +6,6 @@ import Testing
 
 private struct Refusal: Error, Equatable {}
 
-private func code(_ body: () throws -> Void) -> SharedStateError.Code? {
-    do {
-        try body()
-    } catch {
-        return (error as? SharedStateError)?.code
-    }
-    return nil
-}
-
 private func sum(_ numbers: Span<Int>) -> Int {
     numbers.indices.reduce(0) { $0 &+ numbers[$1] }
 }

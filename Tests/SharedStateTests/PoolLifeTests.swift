@@ -6,15 +6,6 @@ import Testing
 
 private let long = Duration.seconds(30)
 
-private func code(_ body: () throws -> Void) -> SharedStateError.Code? {
-    do {
-        try body()
-    } catch {
-        return (error as? SharedStateError)?.code
-    }
-    return nil
-}
-
 @Suite("A pool's workers come and go", .serialized)
 struct PoolLifeTests {
     @Test(arguments: [Pool.Mode.processes, .inline]) func `a pool grows and shrinks`(

@@ -31,15 +31,6 @@ private struct Later: PoolTask {
     }
 }
 
-private func code(_ body: () throws -> Void) -> SharedStateError.Code? {
-    do {
-        try body()
-    } catch {
-        return (error as? SharedStateError)?.code
-    }
-    return nil
-}
-
 private func failure<T>(_ body: () throws -> T) -> SharedStateError? {
     do {
         _ = try body()

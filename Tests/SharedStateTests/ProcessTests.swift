@@ -16,15 +16,6 @@ private struct Refusal: Error {
     var number: Int
 }
 
-private func code(_ body: () throws -> Void) -> SharedStateError.Code? {
-    do {
-        try body()
-    } catch {
-        return (error as? SharedStateError)?.code
-    }
-    return nil
-}
-
 @Suite("Processes", .serialized)
 struct ProcessTests {
     @Test func `a child process's result comes back through a queue`() throws {

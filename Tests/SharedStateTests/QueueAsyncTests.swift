@@ -4,15 +4,6 @@ import Glibc
 import SharedState
 import Testing
 
-private func code(_ body: () async throws -> Void) async -> SharedStateError.Code? {
-    do {
-        try await body()
-    } catch {
-        return (error as? SharedStateError)?.code
-    }
-    return nil
-}
-
 private struct Interruption: Error {}
 
 /// What tasks note down.

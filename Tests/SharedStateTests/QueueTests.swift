@@ -27,15 +27,6 @@ private struct Refuses: Codable, Sendable {
 private struct Interruption: Error {}
 
 /// The code of the error that `body` throws.
-private func code(_ body: () throws -> Void) -> SharedStateError.Code? {
-    do {
-        try body()
-    } catch {
-        return (error as? SharedStateError)?.code
-    }
-    return nil
-}
-
 private let long = Duration.seconds(30)
 
 @Suite("Queue", .serialized)

@@ -11,7 +11,7 @@ struct QuickstartDeathTests {
         let run = try await Family(round)
         kill(run.program.pid, SIGKILL)
         #expect(try await run.program.finish().status == -SIGKILL)
-        try await run.expectNothingLeft()
+        run.expectNothingLeft()
     }
 
     @Test(arguments: 0..<4)
@@ -21,7 +21,7 @@ struct QuickstartDeathTests {
             let run = try await Family(round, columns: 80)
             run.program.type("\u{3}")
             output = try await run.program.finish()
-            try await run.expectNothingLeft()
+            run.expectNothingLeft()
             // One that had ended when the key was typed, all done, says nothing.
         } while Family.isWhole(output)
         #expect(output.status == -SIGINT, "\(output)")
@@ -92,15 +92,12 @@ private struct Family {
             #expect(
                 lines.contains { $0.hasPrefix("quickstart: ") && $0.contains("died") }, "\(output)")
         }
-        try await expectNothingLeft()
+        expectNothingLeft()
     }
 
     /// Waits, for as long as a test may take, until none of the family is left.
-    func expectNothingLeft() async throws {
-        let end = ContinuousClock.now + .seconds(20)
-        while !ProcessTree.remaining(of: members).isEmpty, ContinuousClock.now < end {
-            try await Task.sleep(for: .milliseconds(5))
-        }
+    func expectNothingLeft() {
+        try? eventually(within: .seconds(20)) { ProcessTree.remaining(of: members).isEmpty }
         #expect(ProcessTree.remaining(of: members) == [])
     }
 }

@@ -7,15 +7,6 @@ import Testing
 
 private let long = Duration.seconds(30)
 
-private func code(_ body: () throws -> Void) -> SharedStateError.Code? {
-    do {
-        try body()
-    } catch {
-        return (error as? SharedStateError)?.code
-    }
-    return nil
-}
-
 @Suite("Region", .serialized)
 struct RegionTests {
     private let name = "sharedstate.test.\(getpid()).region"

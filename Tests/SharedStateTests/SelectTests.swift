@@ -6,15 +6,6 @@ import Testing
 
 private let long = Duration.seconds(30)
 
-private func code(_ body: () throws -> Void) -> SharedStateError.Code? {
-    do {
-        try body()
-    } catch {
-        return (error as? SharedStateError)?.code
-    }
-    return nil
-}
-
 /// What tasks note down.
 private actor Notes {
     private(set) var all: [Int] = []

@@ -7,24 +7,6 @@ import Testing
 
 private let long = Duration.seconds(30)
 
-private func code(_ body: () throws -> Void) -> SharedStateError.Code? {
-    do {
-        try body()
-    } catch {
-        return (error as? SharedStateError)?.code
-    }
-    return nil
-}
-
-private func code(_ body: () async throws -> Void) async -> SharedStateError.Code? {
-    do {
-        try await body()
-    } catch {
-        return (error as? SharedStateError)?.code
-    }
-    return nil
-}
-
 private struct Interruption: Error {}
 
 /// A blocking call made in `async` code.
@@ -260,9 +242,9 @@ struct SignalTests {
                 }
             }
         }
-        while condition.waiting < 6 { usleep(1000) }
+        try eventually { condition.waiting == 6 }
         func expect(_ count: Int) throws {
-            while woken.load() < count { usleep(1000) }
+            try eventually { woken.load() >= count }
             try condition.withLock { _ in #expect(woken.load() == count) }
             #expect(condition.waiting == 6 - count)
         }
@@ -328,7 +310,7 @@ struct SignalTests {
         let condition = try Condition()
         let held = try Event()
         let child = try ChildProcess.start(condition, held) { condition, held in
-            while condition.waiting == 0 { usleep(1000) }
+            try eventually { condition.waiting > 0 }
             try condition.withLock { _ in
                 held.set()
                 pause()

@@ -7,24 +7,6 @@ import Testing
 
 private let long = Duration.seconds(30)
 
-private func code(_ body: () throws -> Void) -> SharedStateError.Code? {
-    do {
-        try body()
-    } catch {
-        return (error as? SharedStateError)?.code
-    }
-    return nil
-}
-
-private func code(_ body: () async throws -> Void) async -> SharedStateError.Code? {
-    do {
-        try await body()
-    } catch {
-        return (error as? SharedStateError)?.code
-    }
-    return nil
-}
-
 private struct Interruption: Error {}
 
 /// Whole if both are the same, with padding at its end.

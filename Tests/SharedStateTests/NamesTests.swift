@@ -113,15 +113,15 @@ struct NamesTests {
         let semaphores: Set<Noun.Kind> = [.semaphore, .boundedSemaphore]
         for kind in kinds {
             for other in kinds where other != kind && !semaphores.isSuperset(of: [kind, other]) {
-                // A condition is looked for with its lock.
-                let expected: SharedStateError.Code =
-                    other == .condition ? .notFound : .incompatible
                 let error = failure { _ = try Noun(other, opening: "\(kind)", in: region) }
-                #expect(error?.code == expected, "\(kind) opened as \(other)")
+                #expect(error?.code == .incompatible, "\(kind) opened as \(other)")
             }
         }
         let kindOfObject = failure { _ = try Lock(opening: "barrier", in: region) }
         #expect(kindOfObject?.description.contains("barrier") == true, "\(kindOfObject as Any)")
+        let condition = failure { _ = try Condition(opening: "event", in: region) }
+        #expect(
+            condition?.description.contains("the name of an event, and not of a condition") == true)
         let elsewhere = failure { _ = try SharedValue<UInt>(opening: "value", in: region) }
         #expect(elsewhere?.code == .incompatible)
         #expect(elsewhere?.description.contains("SharedValue<UInt>") == true)

@@ -127,9 +127,7 @@ public final class ReadOnlyRegion: Sendable {
     private func place(_ name: String, _ kind: cshm_kind) throws(SharedStateError) -> UInt64 {
         var entry = cshm_directory_entry()
         try unsafe check(cshm_directory_find(pointer, name, &entry), "cshm_directory_find", name)
-        guard entry.kind == kind.rawValue else {
-            throw SharedStateError(.incompatible, "\(name) is the name of another kind of object")
-        }
+        try kind.check(entry, named: name)
         return entry.offset
     }
 }

@@ -69,9 +69,7 @@ internal final class SharedObject: Sendable {
         var entry = cshm_directory_entry()
         try unsafe check(
             cshm_directory_find(region.pointer, name, &entry), "cshm_directory_find", name)
-        guard entry.kind == kind.rawValue else {
-            throw SharedStateError(.incompatible, "\(name) is the name of another kind of object")
-        }
+        try kind.check(entry, named: name)
         self.init(region, entry.offset, sent: true)
     }
 

@@ -131,8 +131,9 @@ public final class Condition: Sendable, Codable {
     ///   - region: Where it lives; `nil` is the family's region.
     /// - Throws: `notFound`, `incompatible` (not a condition).
     public convenience init(opening name: String, in region: Region?) throws(SharedStateError) {
-        let lock = try Lock(opening: name + ".lock", in: region)
-        try self.init(lock, SharedObject(opening: name, in: region, kind: CSHM_KIND_CONDITION))
+        // Before its lock: what is of another kind has none.
+        let object = try SharedObject(opening: name, in: region, kind: CSHM_KIND_CONDITION)
+        try self.init(Lock(opening: name + ".lock", in: region), object)
     }
 
     // MARK: Waiting
@@ -245,8 +246,9 @@ public final class Condition: Sendable, Codable {
     ///     the dead, it repairs the data, or leaves that to `body`.
     ///   - body: What to do, with the lock still held. It cannot `await`.
     /// - Returns: What `body` returns.
-    /// - Throws: `timedOut`, `tooManyUsers`, `notRecoverable`, `CancellationError`, in which cases
-    ///   `body` did not run; or what `predicate` or `body` throws.
+    /// - Throws: `timedOut`, `tooManyUsers`, `notRecoverable`, `system` (there is no thread to be
+    ///   had), `CancellationError`, in which cases `body` did not run; or what `predicate` or `body`
+    ///   throws.
     public func withLock<Result>(
         timeout: Duration? = nil, isolation: isolated (any Actor)? = #isolation,
         when predicate: (borrowing Lock.Holder) throws -> Bool,
@@ -271,7 +273,11 @@ public final class Condition: Sendable, Codable {
                 try Task.checkCancellation()
                 throw SharedStateError(.timedOut, "the time-out passed first")
             }
-            if let waiter { await waiter.wait(until: until, for: self) }
+            do {
+                try await waiter?.wait(until: until, for: self)
+            } catch is CancellationError {
+                // The next look is the last.
+            }
         }
     }
 
@@ -359,11 +365,12 @@ private final class Waiter: Sendable {
     }
 
     /// Waits to be notified; or for a while, as a death wakes nobody.
-    func wait(until deadline: Int64, for condition: Condition) async {
+    ///
+    /// - Throws: `CancellationError`, `system`.
+    func wait(until deadline: Int64, for condition: Condition) async throws {
         let soon = min(deadline, cshm_now_ns() + 50_000_000)
         let place = unsafe Reactor.Place(.anyone) { unsafe cshm_condition_waitable(pointer, $0) }
-        // If the task is cancelled, its next look says so.
-        _ = try? await Reactor.wait(at: place, until: soon) { [self] in
+        _ = try await Reactor.wait(at: place, until: soon) { [self] in
             withExtendedLifetime(condition) {
                 unsafe cshm_condition_is_notified(pointer) == 1 ? 0 : Answer.wouldWait
             }

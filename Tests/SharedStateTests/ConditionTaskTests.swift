@@ -6,15 +6,6 @@ import Testing
 
 private let long = Duration.seconds(30)
 
-private func code(_ body: () async throws -> Void) async -> SharedStateError.Code? {
-    do {
-        try await body()
-    } catch {
-        return (error as? SharedStateError)?.code
-    }
-    return nil
-}
-
 /// From now on this process can start no thread: none has room for its stack.
 private func refuseThreads() {
     typealias SetDefault = @convention(c) (UnsafePointer<pthread_attr_t>) -> Int32

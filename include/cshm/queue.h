@@ -88,22 +88,38 @@
  *     }
  * }
  *
+ * // Whoever names it second throws its own away.
+ * static cshm_queue *make_numbers(cshm_region *region, const struct cshm_queue_options *options)
+ * {
+ *     cshm_queue *queue;
+ *     uint64_t offset;
+ *
+ *     check(cshm_queue_create(region, options, &offset), "making the queue");
+ *     check(cshm_queue_open(region, offset, options->type_tag, &queue), "opening it");
+ *     int status =
+ *         cshm_directory_add(region, "numbers", CSHM_KIND_QUEUE, options->type_tag, offset);
+ *     if (status != -EEXIST) {
+ *         check(status, "naming it");
+ *         return queue;
+ *     }
+ *     cshm_queue_destroy(queue);
+ *     return NULL;
+ * }
+ *
  * static cshm_queue *open_numbers(cshm_region *region)
  * {
  *     struct cshm_queue_options options = {
  *         .capacity = 256, .slot_size = sizeof(int64_t), .type_tag = cshm_type_tag("s5Int64V")};
  *     struct cshm_directory_entry entry;
- *     cshm_queue *queue;
- *     uint64_t offset;
+ *     cshm_queue *queue = NULL;
  *
  *     if (cshm_directory_find(region, "numbers", &entry) == -ENOENT) {
- *         check(cshm_queue_create(region, &options, &offset), "making the queue");
- *         int status =
- *             cshm_directory_add(region, "numbers", CSHM_KIND_QUEUE, options.type_tag, offset);
- *         check(status == -EEXIST ? 0 : status, "naming it"); // else it is theirs
+ *         queue = make_numbers(region, &options);
  *     }
- *     check(cshm_directory_find(region, "numbers", &entry), "finding the queue");
- *     check(cshm_queue_open(region, entry.offset, options.type_tag, &queue), "opening it");
+ *     if (queue == NULL) {
+ *         check(cshm_directory_find(region, "numbers", &entry), "finding the queue");
+ *         check(cshm_queue_open(region, entry.offset, options.type_tag, &queue), "opening it");
+ *     }
  *     return queue;
  * }
  *

@@ -289,6 +289,11 @@ bool cshm__heap_is_held(const cshm_region *region, uint64_t offset, const _Atomi
 /* The class of a block of that size; CSHM_CLASSES for large ones. */
 uint32_t cshm__heap_class(uint64_t size);
 
+/* ---- queue_cells.c, lane.c ---- */
+enum {
+    CSHM__SAMPLE_STEP = 64, /* puts from one sample of the high water to the next */
+};
+
 /* ---- ring.c ---- */
 /* Takes a role whose owner's stamp is in the word. @returns 0, 1 (its owner is dead), -EBUSY. */
 int cshm__take_role(cshm_region *region, _Atomic uint64_t *owner);

@@ -12,8 +12,6 @@
 #include <cshm/heap.h>
 #include <cshm/participant.h>
 
-enum { SAMPLE_STEP = 64 };
-
 struct cshm_lane {
     cshm_lanes *lanes;
     struct cshm_lane_shared *line;
@@ -219,12 +217,12 @@ static int seal(cshm_lane *lane, uint32_t count)
     return refused < count ? (int)(count - (uint32_t)refused) : -EPIPE;
 }
 
-/* At every 64th message: notes how many there are. Only a number: whoever dies before it is stored
+/* Now and then: notes how many there are. Only a number: whoever dies before it is stored
  * leaves a lower one. */
 static void sample_high_water(cshm_lane *lane, uint32_t count)
 {
     uint64_t tail = atomic_load_explicit(&lane->shared->tail, memory_order_relaxed);
-    if (__builtin_expect((tail - 1) % SAMPLE_STEP >= count, 1)) {
+    if (__builtin_expect((tail - 1) % CSHM__SAMPLE_STEP >= count, 1)) {
         return;
     }
     uint64_t inside = tail - atomic_load_explicit(&lane->shared->head, memory_order_relaxed);

@@ -25,7 +25,6 @@
 
 enum {
     HINT_STEP = 16,
-    SAMPLE_STEP = 64,
     LOOKS = 1000,
     LOST = 100000,
 };
@@ -330,7 +329,7 @@ int cshm__queue_push(struct cshm_queue *queue, const struct cshm_message *messag
                                       NOTE(position + 1, (before + count) & queue->cum_mask),
                                       memory_order_relaxed);
             }
-            if (position % SAMPLE_STEP == 0) {
+            if (position % CSHM__SAMPLE_STEP == 0) {
                 sample_high_water(queue);
             }
             return 0;

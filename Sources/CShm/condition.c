@@ -11,9 +11,13 @@
  *   [hand on]   the next one is NOTIFIED, then the dead one's place is FREE: a death between them
  *               leaves a notification too many, and none too few
  *   [announce]  of park.c: NOTIFIED is stored (seq_cst), then the waiter's parking word looked at
+ *   [leave]     who gives up stores LEFT (seq_cst), then wakes the longest waiting, who looks for LEFT
+ *               (acquire) before it sleeps again
  *
  * A waiter that is not notified may leave without the mutex, which a notification's compare-and-swap
- * notices: it goes to the next one. The others cannot fail where everybody uses one mutex; they keep the table whole where
+ * notices: it goes to the next one. One that is notified may, too: its place is LEFT, which is as if it
+ * had died; or FREE at once if nobody waits, as whoever comes later was not there when it was notified.
+ * The other swaps cannot fail where everybody uses one mutex; they keep the table whole where
  * somebody does not.
  */
 #include <cshm/condition.h>
@@ -34,7 +38,7 @@ enum {
     TRIES = 200, /* for the mutex, before it is waited for: its holder may be about to release it */
 };
 
-enum { FREE = 0, WAITING = 1, NOTIFIED = 2 };
+enum { FREE = 0, WAITING = 1, NOTIFIED = 2, LEFT = 3 /* when it was notified */ };
 
 #define WORD(kind, stamp) (((uint64_t)(kind) << 56) | (stamp))
 #define KIND(word)        ((uint32_t)((word) >> 56))
@@ -174,7 +178,7 @@ static void set_free(cshm_condition *condition, uint32_t index)
     atomic_store_explicit(&condition->places[index].word, 0, memory_order_release);
 }
 
-enum outcome { DONE, DIED, LEFT };
+enum outcome { DONE, DIED, GONE };
 
 /* Who is dead and was not asleep, the others find. */
 static enum outcome notify(cshm_condition *condition, struct cshm_condition_place *place)
@@ -183,7 +187,7 @@ static enum outcome notify(cshm_condition *condition, struct cshm_condition_plac
     bool asleep = was_asleep(place);
     if (KIND(waiting) != WAITING ||
         !swap(place, waiting, WORD(NOTIFIED, STAMP(waiting)))) { /* [notify] */
-        return LEFT;
+        return GONE;
     }
     wake(condition, place);
     return asleep && is_dead(condition, waiting) ? DIED : DONE;
@@ -195,8 +199,8 @@ static bool notify_one(cshm_condition *condition)
     uint32_t dead = NOBODY;
     for (;;) {
         uint32_t next = longest_waiting(condition);
-        enum outcome outcome = next == NOBODY ? LEFT : notify(condition, &condition->places[next]);
-        if (outcome == LEFT && next != NOBODY) {
+        enum outcome outcome = next == NOBODY ? GONE : notify(condition, &condition->places[next]);
+        if (outcome == GONE && next != NOBODY) {
             continue;
         }
         if (dead != NOBODY) {
@@ -209,25 +213,25 @@ static bool notify_one(cshm_condition *condition)
     }
 }
 
-/* A notified one that is dead, or NOBODY. */
-static uint32_t notified_and_dead(const cshm_condition *condition)
+/* The place of a notified one that is dead or has left, or NOBODY. */
+static uint32_t orphan(const cshm_condition *condition)
 {
     uint32_t end = used(condition);
     for (uint32_t i = 0; i < end; i++) {
-        uint64_t seen = load(&condition->places[i]);
-        if (KIND(seen) == NOTIFIED && is_dead(condition, seen)) {
+        uint64_t seen = load(&condition->places[i]); /* [leave] */
+        if (KIND(seen) == LEFT || (KIND(seen) == NOTIFIED && is_dead(condition, seen))) {
             return i;
         }
     }
     return NOBODY;
 }
 
-/* Under the mutex: what the dead were notified of goes to the living. */
+/* Under the mutex: what those were notified of goes to others. */
 static void hand_on(cshm_condition *condition)
 {
-    for (uint32_t dead; (dead = notified_and_dead(condition)) != NOBODY;) {
+    for (uint32_t place; (place = orphan(condition)) != NOBODY;) {
         (void)notify_one(condition);
-        set_free(condition, dead); /* [hand on] */
+        set_free(condition, place); /* [hand on] */
     }
 }
 
@@ -320,11 +324,45 @@ int cshm_condition_begin(cshm_condition *condition, cshm_mutex *mutex,
     return status;
 }
 
-int cshm_condition_try_leave(const struct cshm_condition_waiter *waiter)
+int cshm_condition_again(const struct cshm_condition_waiter *waiter, cshm_mutex *mutex)
 {
     struct cshm_condition_place *place = &waiter->condition->places[waiter->place];
+    int status = check_held(mutex);
+    if (status != 0) {
+        return status;
+    }
     uint64_t seen = load(place);
-    return KIND(seen) == WAITING && swap(place, seen, 0) ? 0 : 1;
+    if (KIND(seen) == NOTIFIED) {
+        (void)swap(place, seen, WORD(WAITING, STAMP(seen))); /* [enter], with the ticket it has */
+    }
+    hand_on(waiter->condition);
+    return 0;
+}
+
+int cshm_condition_leave(const struct cshm_condition_waiter *waiter)
+{
+    cshm_condition *condition = waiter->condition;
+    struct cshm_condition_place *place = &condition->places[waiter->place];
+    uint64_t seen = load(place);
+    if (KIND(seen) == WAITING && swap(place, seen, 0)) {
+        return 0;
+    }
+    seen = load(place);
+    if (KIND(seen) != NOTIFIED) {
+        return 0; /* damage */
+    }
+    uint32_t next = longest_waiting(condition);
+    if (next == NOBODY) {
+        set_free(condition, waiter->place);
+    } else if (swap(place, seen, WORD(LEFT, STAMP(seen)))) { /* [leave] */
+        wake(condition, &condition->places[next]);
+    }
+    return 1;
+}
+
+int cshm_condition_has_orphan(const cshm_condition *condition)
+{
+    return orphan(condition) != NOBODY;
 }
 
 int cshm_condition_end(const struct cshm_condition_waiter *waiter)

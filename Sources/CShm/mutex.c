@@ -20,6 +20,7 @@
 #include <cshm/mutex.h>
 
 #include <errno.h>
+#include <limits.h>
 #include <linux/futex.h>
 #include <sched.h>
 #include <string.h>
@@ -31,6 +32,8 @@ enum {
     MAGIC = 0x6d757478,           /* "mutx" */
     MAGIC_RECURSIVE = 0x6d757472, /* "mutr" */
     SLICE_NS = 25000000,
+    /* What glibc writes for the owner of one that was released without a repair. */
+    NOT_RECOVERABLE = INT_MAX - 1,
     /* Who cannot have it gives the CPU away so often before it sleeps; see ARCHITECTURE.md. */
     YIELDS = 4,
 };
@@ -337,6 +340,16 @@ int cshm_mutex_try_acquire_woken(cshm_mutex *mutex)
             return status;
         }
     }
+}
+
+int cshm_mutex_is_orphaned(const cshm_mutex *mutex)
+{
+    /* relaxed: an acquire comes next */
+    uint32_t word = atomic_load_explicit(atomically(word_of(mutex)), memory_order_relaxed);
+    const int *owner = &shared_of((cshm_mutex *)(uintptr_t)mutex)->native.__data.__owner;
+    return (word & FUTEX_OWNER_DIED) != 0 ||
+           atomic_load_explicit((const _Atomic int *)(const void *)owner, memory_order_relaxed) ==
+               NOT_RECOVERABLE;
 }
 
 static int is_free(const void *object)

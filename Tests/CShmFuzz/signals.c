@@ -47,7 +47,8 @@ static int holds(void *context)
     return (*left)-- == 0;
 }
 
-static void use_waiter(uint32_t operation, const struct cshm_condition_waiter *waiter)
+static void use_waiter(uint32_t operation, const struct cshm_condition_waiter *waiter,
+                       cshm_mutex *mutex)
 {
     struct cshm_waitable waitable;
     switch (operation) {
@@ -57,9 +58,10 @@ static void use_waiter(uint32_t operation, const struct cshm_condition_waiter *w
         break;
     case 9:
         (void)!cshm_condition_is_notified(waiter);
+        (void)!cshm_condition_again(waiter, mutex);
         break;
     case 10:
-        (void)!cshm_condition_try_leave(waiter);
+        (void)cshm_condition_leave(waiter);
         break;
     default:
         (void)cshm_condition_end(waiter);
@@ -87,6 +89,8 @@ static void use_condition(struct scene *scene, uint32_t operation, uint32_t argu
         break;
     case 5:
         (void)cshm_condition_waiting(condition);
+        (void)!cshm_condition_has_orphan(condition);
+        (void)!cshm_mutex_is_orphaned(mutex);
         break;
     case 6:
     case 7:
@@ -99,7 +103,8 @@ static void use_condition(struct scene *scene, uint32_t operation, uint32_t argu
     case 10:
     case 11:
         if (waiter_count > 0) {
-            use_waiter(operation, &waiters[argument % (waiter_count < MANY ? waiter_count : MANY)]);
+            use_waiter(operation, &waiters[argument % (waiter_count < MANY ? waiter_count : MANY)],
+                       mutex);
         }
         break;
     case 12:

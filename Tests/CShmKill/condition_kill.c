@@ -20,6 +20,7 @@ enum { PLACES = 3 };
 struct scene {
     cshm_condition *condition;
     struct cshm_condition_waiter waiter; /* of the survivor */
+    struct cshm_condition_waiter mine;   /* of the victim */
 };
 
 static cshm_mutex *mutex_of(const struct world *world)
@@ -130,6 +131,13 @@ static void make_after_the_notified(struct world *world)
     kill_after(world, wait_notified);
 }
 
+/* The survivor waits, and the one that was before it is dead, and was notified. */
+static void make_waiting_after_the_notified(struct world *world)
+{
+    make_after_the_notified(world);
+    enter(world, &scene_of(world)->waiter);
+}
+
 /* ---- operations ---- */
 
 static int create(struct world *world)
@@ -163,6 +171,51 @@ static void open_and_acquire_before_another(struct world *world)
     while (atomic_load(&world->report->word[0]) == 0) {
         usleep(100);
     }
+}
+
+static void open_and_enter(struct world *world)
+{
+    open_condition(world);
+    enter(world, &scene_of(world)->mine);
+}
+
+static void open_and_be_notified(struct world *world)
+{
+    open_and_enter(world);
+    CHECK(notify(world, CSHM_NOTIFY_ALL) >= 1);
+}
+
+/* The victim is notified; so was the survivor, which has looked in vain since. */
+static void open_and_be_notified_beside_a_waiter(struct world *world)
+{
+    struct cshm_condition_waiter survivor = scene_of(world)->waiter;
+    open_and_be_notified(world);
+    survivor.condition = scene_of(world)->condition;
+    acquire(world);
+    CHECK_EQ(cshm_condition_again(&survivor, mutex_of(world)), 0);
+    release(world);
+}
+
+static void open_be_notified_and_acquire(struct world *world)
+{
+    open_and_be_notified(world);
+    acquire(world);
+}
+
+static void open_enter_and_acquire(struct world *world)
+{
+    open_and_enter(world);
+    acquire(world);
+}
+
+static int leave(struct world *world)
+{
+    return cshm_condition_leave(&scene_of(world)->mine);
+}
+
+static int wait_on(struct world *world)
+{
+    return cshm_condition_again(&scene_of(world)->mine, mutex_of(world));
 }
 
 static int wait_in_vain(struct world *world)
@@ -218,6 +271,64 @@ static void check_notified(struct world *world)
     (void)notify(world, CSHM_NOTIFY_ALL);
     acquire(world);
     CHECK_EQ(cshm_condition_end(&scene->waiter), 1);
+    release(world);
+    check_use(world);
+}
+
+static void check_left(struct world *world)
+{
+    CHECK(!returned(world) || world->report->status == 0);
+    check_use(world);
+}
+
+static void check_left_notified(struct world *world)
+{
+    CHECK(!returned(world) || world->report->status == 1);
+    check_use(world);
+}
+
+/* The survivor, who waits elsewhere, looks for the dead, and then is notified in the place of one. */
+static void check_notified_in_its_place(struct world *world)
+{
+    struct cshm_condition_waiter *waiter = &scene_of(world)->waiter;
+    acquire(world);
+    CHECK_EQ(cshm_condition_is_notified(waiter), 0);
+    CHECK_EQ(cshm_condition_has_orphan(waiter->condition), 1);
+    CHECK_EQ(cshm_condition_again(waiter, mutex_of(world)), 0);
+    CHECK_EQ(cshm_condition_has_orphan(waiter->condition), 0);
+    CHECK_EQ(cshm_condition_end(waiter), 1);
+    release(world);
+    check_use(world);
+}
+
+static void check_left_to_a_waiter(struct world *world)
+{
+    CHECK(!returned(world) || world->report->status == 1);
+    check_notified_in_its_place(world);
+}
+
+/* As check_notified_in_its_place(), unless the victim has done it. */
+static void check_handed_to_a_waiter(struct world *world)
+{
+    struct cshm_condition_waiter *waiter = &scene_of(world)->waiter;
+    CHECK(!returned(world) || world->report->status == 0);
+    acquire(world);
+    if (!cshm_condition_is_notified(waiter)) {
+        CHECK(!returned(world));
+        CHECK_EQ(cshm_condition_has_orphan(waiter->condition), 1);
+        CHECK_EQ(cshm_condition_again(waiter, mutex_of(world)), 0);
+    }
+    CHECK_EQ(cshm_condition_end(waiter), 1);
+    release(world);
+    check_use(world);
+}
+
+/* The survivor was notified, too, and stays so. */
+static void check_waited_on(struct world *world)
+{
+    CHECK(!returned(world) || world->report->status == 0);
+    acquire(world);
+    CHECK_EQ(cshm_condition_end(&scene_of(world)->waiter), 1);
     release(world);
     check_use(world);
 }
@@ -295,5 +406,35 @@ const struct scenario condition_scenarios[] = {
      .prepare = open_and_acquire,
      .operate = notify_all,
      .check = check_notified},
+    {.name = "leave",
+     .setup = make_condition,
+     .prepare = open_and_enter,
+     .operate = leave,
+     .check = check_left,
+     .meanwhile = try_meanwhile},
+    {.name = "leave_notified",
+     .setup = make_condition,
+     .prepare = open_and_be_notified,
+     .operate = leave,
+     .check = check_left_notified,
+     .meanwhile = try_meanwhile},
+    {.name = "leave_notified_beside_a_waiter",
+     .setup = make_with_waiter,
+     .prepare = open_and_be_notified_beside_a_waiter,
+     .operate = leave,
+     .check = check_left_to_a_waiter,
+     .meanwhile = try_meanwhile},
+    {.name = "wait_on",
+     .setup = make_with_waiter,
+     .prepare = open_be_notified_and_acquire,
+     .operate = wait_on,
+     .check = check_waited_on,
+     .meanwhile = try_meanwhile},
+    {.name = "wait_on_after_the_notified",
+     .setup = make_waiting_after_the_notified,
+     .prepare = open_enter_and_acquire,
+     .operate = wait_on,
+     .check = check_handed_to_a_waiter,
+     .meanwhile = try_meanwhile},
     {.name = NULL},
 };

@@ -213,13 +213,15 @@ static void refusals(void)
     CHECK_EQ(cshm_condition_begin(scene.condition, scene.mutex, &waiter), 0);
     CHECK_EQ(cshm_condition_end(&waiter), 0);
     CHECK_EQ(cshm_condition_begin(scene.condition, scene.mutex, &waiter), 0);
-    CHECK_EQ(cshm_condition_try_leave(&waiter), 0);
+    CHECK_EQ(cshm_condition_leave(&waiter), 0);
+    CHECK_EQ(cshm_condition_leave(&waiter), 0);
     CHECK_EQ(cshm_condition_notify(scene.condition, scene.mutex, 1), 0);
     CHECK_EQ(cshm_condition_begin(scene.condition, scene.mutex, &waiter), 0);
     CHECK_EQ(cshm_condition_notify(scene.condition, scene.mutex, 1), 1);
-    CHECK_EQ(cshm_condition_try_leave(&waiter), 1);
-    CHECK_EQ(cshm_condition_end(&waiter), 1);
+    CHECK_EQ(cshm_condition_leave(&waiter), 1);
+    CHECK_EQ(cshm_condition_has_orphan(scene.condition), 0);
     release(&scene);
+    CHECK_EQ(cshm_condition_again(&waiter, scene.mutex), -EPERM);
     cshm_mutex_init_recursive(scene.mutex);
     acquire(&scene);
     acquire(&scene);
@@ -378,6 +380,125 @@ static void unrecoverable(void)
     end_scene(&scene);
 }
 
+/* ---- waiting elsewhere ---- */
+
+/* Who is notified first, waits on and is before those that came later. */
+static void keeps_the_place_of_one_that_waits_on(void)
+{
+    struct scene scene = make_scene(3);
+    struct cshm_condition_waiter waiters[3];
+    acquire(&scene);
+    for (uint32_t i = 0; i < 3; i++) {
+        CHECK_EQ(cshm_condition_begin(scene.condition, scene.mutex, &waiters[i]), 0);
+    }
+    for (uint32_t round = 0; round < 3; round++) {
+        CHECK_EQ(cshm_condition_notify(scene.condition, scene.mutex, 1), 1);
+        CHECK_EQ(cshm_condition_is_notified(&waiters[0]), 1);
+        for (uint32_t i = 0; i < 3; i++) {
+            CHECK_EQ(cshm_condition_again(&waiters[i], scene.mutex), 0);
+        }
+        CHECK_EQ(cshm_condition_waiting(scene.condition), 3);
+    }
+    for (uint32_t i = 0; i < 3; i++) {
+        CHECK_EQ(cshm_condition_notify(scene.condition, scene.mutex, 1), 1);
+        CHECK_EQ(cshm_condition_end(&waiters[i]), 1);
+    }
+    release(&scene);
+    end_scene(&scene);
+}
+
+/* Without the mutex, which another holds; by whoever looks first, the longest waiting is notified. */
+static void hands_on_what_one_that_leaves_was_notified_of(void)
+{
+    struct scene scene = make_scene(3);
+    struct cshm_condition_waiter waiters[3];
+    acquire(&scene);
+    for (uint32_t i = 0; i < 3; i++) {
+        CHECK_EQ(cshm_condition_begin(scene.condition, scene.mutex, &waiters[i]), 0);
+    }
+    CHECK_EQ(cshm_condition_notify(scene.condition, scene.mutex, 1), 1);
+    CHECK_EQ(cshm_condition_leave(&waiters[0]), 1);
+    CHECK_EQ(cshm_condition_has_orphan(scene.condition), 1);
+    CHECK_EQ(cshm_condition_is_notified(&waiters[1]), 0);
+    CHECK_EQ(cshm_condition_again(&waiters[2], scene.mutex), 0);
+    CHECK_EQ(cshm_condition_has_orphan(scene.condition), 0);
+    CHECK_EQ(cshm_condition_is_notified(&waiters[1]), 1);
+    CHECK_EQ(cshm_condition_is_notified(&waiters[2]), 0);
+    CHECK_EQ(cshm_condition_end(&waiters[1]), 1);
+    CHECK_EQ(cshm_condition_end(&waiters[2]), 0);
+    release(&scene);
+    end_scene(&scene);
+}
+
+static struct cshm_condition_waiter begin(struct scene *scene)
+{
+    struct cshm_condition_waiter waiter;
+    acquire(scene);
+    CHECK_EQ(cshm_condition_begin(scene->condition, scene->mutex, &waiter), 0);
+    release(scene);
+    return waiter;
+}
+
+static void wakes_a_sleeper_for_one_that_leaves(void)
+{
+    struct scene scene = make_scene(2);
+    struct cshm_condition_waiter waiter = begin(&scene);
+    pid_t child = spawn(scene.region, wait_in_process, &scene);
+    wait_for_waiting(&scene, 2);
+    CHECK_EQ(notify(&scene, 1), 1);
+    CHECK_EQ(cshm_condition_leave(&waiter), 1);
+    expect_success(child);
+    CHECK_EQ(cshm_condition_has_orphan(scene.condition), 0);
+    end_scene(&scene);
+}
+
+static void wait_elsewhere(cshm_region *region, void *context)
+{
+    struct scene *scene = context;
+    CHECK_EQ(cshm_condition_open(region, scene->offset, &scene->condition), 0);
+    (void)begin(scene);
+    pause();
+}
+
+/* Nobody sleeps at the condition: who waits elsewhere asks. */
+static void asks_elsewhere_for_the_dead(void)
+{
+    struct scene scene = make_scene(2);
+    pid_t child = spawn(scene.region, wait_elsewhere, &scene);
+    wait_for_waiting(&scene, 1);
+    struct cshm_condition_waiter waiter = begin(&scene);
+    CHECK_EQ(notify(&scene, 1), 1);
+    CHECK_EQ(cshm_condition_has_orphan(scene.condition), 0);
+    kill_child(child);
+    CHECK_EQ(cshm_condition_has_orphan(scene.condition), 1);
+    CHECK_EQ(cshm_condition_is_notified(&waiter), 0);
+    acquire(&scene);
+    CHECK_EQ(cshm_condition_again(&waiter, scene.mutex), 0);
+    CHECK_EQ(cshm_condition_has_orphan(scene.condition), 0);
+    CHECK_EQ(cshm_condition_end(&waiter), 1);
+    release(&scene);
+    end_scene(&scene);
+}
+
+static void tells_those_elsewhere_of_a_dead_holder(void)
+{
+    struct scene scene = make_scene(1);
+    CHECK_EQ(cshm_mutex_is_orphaned(scene.mutex), 0);
+    pid_t child = spawn(scene.region, hold, &scene);
+    wait_until_set(&scene.count[0], 1);
+    CHECK_EQ(cshm_mutex_is_orphaned(scene.mutex), 0);
+    kill_child(child);
+    CHECK_EQ(cshm_mutex_is_orphaned(scene.mutex), 1);
+    CHECK_EQ(cshm_mutex_try_acquire(scene.mutex), 1);
+    CHECK_EQ(cshm_mutex_is_orphaned(scene.mutex), 0);
+    release(&scene); /* not repaired */
+    CHECK_EQ(cshm_mutex_is_orphaned(scene.mutex), 1);
+    CHECK_EQ(cshm_mutex_try_acquire(scene.mutex), -ENOTRECOVERABLE);
+    end_scene(&scene);
+}
+
+/* ---- deaths at random ---- */
+
 /* Waits, or notifies, with the repairs that a user makes. */
 static void work_for_ever(cshm_region *region, void *context)
 {
@@ -522,6 +643,12 @@ const struct test condition_tests[] = {
     {"takes_back_the_notification_of_a_killed_waiter", killed_notified},
     {"gives_the_mutex_of_a_killed_holder_to_a_waiter", killed_holder},
     {"tells_waiters_of_a_killed_holder_that_the_mutex_is_lost", unrecoverable},
+    {"keeps_the_place_of_one_that_waits_on", keeps_the_place_of_one_that_waits_on},
+    {"hands_on_what_one_that_leaves_was_notified_of",
+     hands_on_what_one_that_leaves_was_notified_of},
+    {"wakes_a_sleeper_for_one_that_leaves", wakes_a_sleeper_for_one_that_leaves},
+    {"is_asked_for_the_dead_by_those_who_wait_elsewhere", asks_elsewhere_for_the_dead},
+    {"tells_those_elsewhere_of_a_dead_holder", tells_those_elsewhere_of_a_dead_holder},
     {"outlives_waiters_and_notifiers_killed_at_random", killed_at_random},
     {"of_glibc_hangs_when_waiting_processes_are_killed", of_glibc},
     {NULL, NULL},

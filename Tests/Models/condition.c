@@ -7,8 +7,9 @@
  * Each thread runs a script, one letter an operation, each of which acquires the mutex first:
  *
  *   w  wait   t  wait, with a time-out that passes at any time   n  notify one   a  notify all
- *   e  enter the table, release the mutex, leave at any time without it; who was notified by then
- *      stays, acquires the mutex, notifies another and leaves
+ *   e  enter the table, release the mutex, leave at any time without it; who was notified by then says
+ *      that it has left, if anybody waits
+ *   k  wait, look in vain, and wait on in the same place
  *
  * How a waiter sleeps and is woken is the parking word's, whose model is `park`: here it goes on when
  * its place says so, or when a slice of sleep ends and there is something to do for the dead.
@@ -24,7 +25,8 @@ enum mutation {
     TIMED_OUT_UNSEEN,
     NOT_INHERITED,
     LEFT_UNSEEN,
-    LEFT_NOTIFIED,
+    LEFT_FREE,
+    AGAIN_UNSEEN,
 };
 
 struct config {
@@ -36,7 +38,7 @@ struct config {
 static const struct config *config;
 static uint32_t threads;
 
-enum { FREE, WAITING, NOTIFIED };
+enum { FREE, WAITING, NOTIFIED, LEFT };
 
 struct place {
     uint8_t kind;
@@ -52,6 +54,7 @@ struct thread {
     uint8_t next;
     uint8_t dead; /* a place, + 1 */
     uint8_t found;
+    uint8_t looks;   /* by a notification, of one that waits on */
     uint8_t goes_on; /* a notification is being passed on, not issued */
 };
 
@@ -110,7 +113,8 @@ static uint32_t longest_waiting(const struct state *s)
 static uint32_t notified_and_dead(const struct state *s)
 {
     for (uint32_t i = 0; i < PLACES; i++) {
-        if (s->place[i].kind == NOTIFIED && owner_is_dead(s, s->place[i])) {
+        if (s->place[i].kind == LEFT ||
+            (s->place[i].kind == NOTIFIED && owner_is_dead(s, s->place[i]))) {
             return i;
         }
     }
@@ -245,26 +249,65 @@ static bool enter_and_leave(struct state *s, uint32_t self)
     STEP("release the mutex");
     s->holder = 0;
     STEP("leaves its place without the mutex, if it is WAITING");
-    if (is_waiting(s, self) || config->mutation == LEFT_NOTIFIED) {
-        me->found = !is_waiting(s, self);
-        set_free(s, me->mine);
-        me->mine = 0;
-        if (!me->found) {
+    if (!is_waiting(s, self)) {
+        STEP("look for the longest waiting");
+        me->next = (uint8_t)longest_waiting(s);
+        if (me->next != PLACES && config->mutation != LEFT_FREE) {
+            STEP("[leave] its place is LEFT");
+            s->place[me->mine].kind = LEFT;
+            me->mine = 0;
             RETURN;
         }
+        STEP("leaves its place, as nobody waits");
+        s->issued = (uint8_t)(s->issued - (me->next == PLACES));
     }
-    CALL(acquire(s, self));
-    me->goes_on = 1;
-    CALL(notify_one(s, self));
-    me->goes_on = 0;
-    s->issued = (uint8_t)(s->issued - (me->next == PLACES)); /* nobody is left to want it */
-    if (config->mutation != LEFT_NOTIFIED) {
-        STEP("leaves its place");
-        set_free(s, me->mine);
-        me->mine = 0;
+    set_free(s, me->mine);
+    me->mine = 0;
+    END;
+}
+
+/* With the mutex: looked in vain. */
+static bool again(struct state *s, uint32_t self)
+{
+    struct thread *me = &s->thread[self];
+    BEGIN;
+    if (!is_waiting(s, self)) {
+        STEP("its place is WAITING, with the same number");
+        s->received++;
+        s->place[me->mine].kind = WAITING;
     }
-    STEP("release the mutex");
-    s->holder = 0;
+    if (config->mutation != AGAIN_UNSEEN) {
+        CALL(hand_on(s, self));
+    }
+    END;
+}
+
+/* As wait_for(), but who is woken looks with the mutex held, and waits on once. */
+static bool keep(struct state *s, uint32_t self)
+{
+    struct thread *me = &s->thread[self];
+    BEGIN;
+    STEP("[enter] takes a place");
+    for (me->mine = 0; s->place[me->mine].kind != FREE; me->mine++) {
+        CLAIM(me->mine + 1 < PLACES, "too many wait");
+    }
+    s->place[me->mine] = (struct place){WAITING, (uint8_t)(self + 1), s->tickets++};
+    for (me->looks = 0; me->looks < 2 && !me->inherited;) {
+        STEP("release the mutex");
+        s->holder = 0;
+        me->sleeping = 1;
+        WAIT_UNTIL(!is_waiting(s, self) || is_needed(s), "notified, or somebody died");
+        me->sleeping = 0;
+        CALL(acquire(s, self));
+        me->looks = (uint8_t)(me->looks + !is_waiting(s, self));
+        if (me->looks < 2) {
+            CALL(again(s, self));
+        }
+    }
+    STEP("leaves its place");
+    s->received = (uint8_t)(s->received + !is_waiting(s, self));
+    set_free(s, me->mine);
+    me->mine = 0;
     END;
 }
 
@@ -289,7 +332,9 @@ static bool run(void *state, uint32_t self)
             CALL(enter_and_leave(s, self));
             continue;
         }
-        if (letter_of(s, self) == 'w' || letter_of(s, self) == 't') {
+        if (letter_of(s, self) == 'k') {
+            CALL(keep(s, self));
+        } else if (letter_of(s, self) == 'w' || letter_of(s, self) == 't') {
             CALL(wait_for(s, self, letter_of(s, self) == 't'));
         } else {
             CALL(notify(s, self, letter_of(s, self) == 'a'));
@@ -329,14 +374,19 @@ static void end(const void *state, uint32_t stuck)
     }
     CLAIM(stuck == 0 || !s->died, "asleep beside a dead holder's mutex");
     CLAIM(stuck == 0 || s->received >= s->issued, "asleep, and a notification is lost");
-    CLAIM(s->common.deaths != 0 || s->received == s->issued, "%u went on, %u were notified",
+    uint32_t left = 0; /* while somebody waited, and nobody does any more */
+    for (uint32_t i = 0; i < PLACES; i++) {
+        left += s->place[i].kind == LEFT;
+    }
+    CLAIM(left == 0 || stuck == 0, "asleep, and a notification is left");
+    CLAIM(s->common.deaths != 0 || s->received + left == s->issued, "%u went on, %u were notified",
           s->received, s->issued);
 }
 
 static void show(const void *state, FILE *out)
 {
     const struct state *s = state;
-    static const char *const kinds[] = {"-", "WAITING", "NOTIFIED"};
+    static const char *const kinds[] = {"-", "WAITING", "NOTIFIED", "LEFT"};
     fprintf(out, "holder=%u%s issued=%u received=%u", s->holder, s->died ? ",died" : "", s->issued,
             s->received);
     for (uint32_t i = 0; i < PLACES; i++) {
@@ -372,6 +422,8 @@ static const struct model_case cases[] = {
     CASE("time-outs", NULL, false, {"t", "w", "t", "nn"}, .deaths = 1),
     CASE("two notify", NULL, false, {"ww", "w", "n", "na"}, .deaths = 1),
     CASE("tasks", NULL, false, {"e", "w", "e", "nn"}, .deaths = 1),
+    CASE("waiting on", NULL, false, {"k", "w", "nnn"}, .deaths = 1),
+    CASE("waiting on, leaving", NULL, false, {"k", "e", "nnn"}, .deaths = 1),
     CASE("longer", NULL, true, {"ww", "wt", "wn", "nan"}, .deaths = 2),
 
     CASE("sleepers do not look for the dead", "lost", false, {"w", "w", "n"}, .deaths = 1,
@@ -380,8 +432,10 @@ static const struct model_case cases[] = {
          .mutation = FREED_FIRST),
     CASE("a time-out does not look at its place", "lost", false, {"t", "w", "n"},
          .mutation = TIMED_OUT_UNSEEN),
-    CASE("who is notified leaves, then notifies another", "lost", false, {"e", "w", "n"},
-         .deaths = 1, .mutation = LEFT_NOTIFIED),
+    CASE("who is notified leaves as others do", "lost", false, {"e", "w", "n"},
+         .mutation = LEFT_FREE),
+    CASE("who waits on does not look for others", "never ends", false, {"k", "e", "nn"},
+         .mutation = AGAIN_UNSEEN),
     CASE("who left is taken for notified", "lost", false, {"e", "w", "n"}, .mutation = LEFT_UNSEEN),
     CASE("a dead holder's mutex is nobody's", "beside a dead", false, {"w", "n"}, .deaths = 1,
          .mutation = NOT_INHERITED),

@@ -6,6 +6,77 @@ import Testing
 
 private let long = Duration.seconds(30)
 
+/// A blocking call made in `async` code.
+private func blocking<Result>(_ body: () throws -> Result) rethrows -> Result {
+    try body()
+}
+
+/// Looks until it is so, without holding a thread.
+private func soon(_ isSo: () throws -> Bool) async throws {
+    let limit = Duration.seconds(20)
+    let end = ContinuousClock.now + limit
+    while try !isSo() {
+        guard ContinuousClock.now < end else { throw NeverCame(limit: limit) }
+        try await Task.sleep(for: .milliseconds(1))
+    }
+}
+
+/// Stops a process, and returns when none of its threads runs any more.
+private func stop(_ child: ChildProcess) async throws {
+    try child.signal(SIGSTOP)
+    try await soon { ProcessTree.isStopped(child.pid) }
+}
+
+/// A task of another process that waits for ever.
+private func startWaiter(at condition: Condition) throws -> ChildProcess {
+    try ChildProcess.start(condition) { condition in
+        Task {
+            try await condition.withLock { _ in
+                false
+            } _: { _ in
+            }
+        }
+        while true { pause() }
+    }
+}
+
+/// A process that notifies one, and holds the lock until it is told to release it.
+private func startNotifier(
+    at condition: Condition, notified: Event, release: Event
+) throws -> ChildProcess {
+    try ChildProcess.start(condition, notified, release) { condition, notified, release in
+        try condition.withLock { holder in
+            guard try condition.notify(holder) == 1 else { exit(5) }
+            notified.set()
+            try release.wait()
+        }
+    }
+}
+
+/// A task that waits until there is a unit, which it takes.
+private struct Taker {
+    let looks: SharedAtomic<Int>
+    let task: Task<Bool, any Error>
+
+    /// Returns when it waits.
+    init(_ condition: Condition, _ units: SharedValue<Int>) async throws {
+        let looks = try SharedAtomic(0)
+        let before = condition.waiting
+        self.looks = looks
+        task = Task {
+            try await condition.withLock(timeout: long) { holder in
+                if holder.inheritedFromDead { holder.markRepaired() }
+                looks.add(1)
+                return units.value > 0
+            } _: { _ in
+                units.value -= 1
+                return true
+            }
+        }
+        try await soon { condition.waiting == before + 1 }
+    }
+}
+
 /// From now on this process can start no thread: none has room for its stack.
 private func refuseThreads() {
     typealias SetDefault = @convention(c) (UnsafePointer<pthread_attr_t>) -> Int32
@@ -38,5 +109,109 @@ struct ConditionTaskTests {
             while true { pause() }
         }
         #expect(try child.join(timeout: long) == .exited(code: 0))
+    }
+
+    @Test func `what a killed process was notified of, a task of another is notified of`()
+        async throws
+    {
+        let condition = try Condition()
+        let units = try SharedValue(0)
+        let child = try startWaiter(at: condition)
+        try await soon { condition.waiting == 1 }
+        let taker = try await Taker(condition, units)
+        try await stop(child)
+        let notified = try blocking {
+            try condition.withLock { holder in
+                units.value = 1
+                return try condition.notify(holder)
+            }
+        }
+        #expect(notified == 1 && condition.waiting == 1)
+        // The process lives, and may come to it: nobody else is to look.
+        try await Task.sleep(for: .milliseconds(150))
+        #expect(taker.looks.load() == 1 && units.value == 1)
+        try child.kill()
+        #expect(try await taker.task.value)
+        #expect(units.value == 0 && condition.waiting == 0)
+    }
+
+    @Test func `a task that looked in vain is before those that came later`() async throws {
+        let condition = try Condition()
+        let units = try SharedValue(0)
+        let first = try await Taker(condition, units)
+        let second = try await Taker(condition, units)
+        for round in 2...5 {
+            _ = try blocking { try condition.withLock { try condition.notify($0) } }
+            try await soon { first.looks.load() == round && condition.waiting == 2 }
+        }
+        #expect(second.looks.load() == 1)
+        for taker in [first, second] {
+            try blocking {
+                try condition.withLock { holder in
+                    units.value += 1
+                    try condition.notify(holder)
+                }
+            }
+            #expect(try await taker.task.value)
+        }
+        #expect(condition.waiting == 0)
+    }
+
+    @Test func `a task that was notified gives up though another holds the lock`() async throws {
+        let condition = try Condition()
+        let units = try SharedValue(0)
+        let notified = try Event()
+        let release = try Event()
+        let first = try await Taker(condition, units)
+        let second = try await Taker(condition, units)
+        let child = try startNotifier(at: condition, notified: notified, release: release)
+        defer { _ = try? child.kill() }
+        try await notified.wait(timeout: long)
+        first.task.cancel()
+        // Not with a thread that waits for the lock.
+        let isOver = try SharedAtomic(0)
+        Task {
+            _ = try? await first.task.value
+            isOver.store(1)
+        }
+        try await soon { isOver.load() == 1 }
+        await #expect(throws: CancellationError.self) { try await first.task.value }
+        #expect(first.looks.load() == 1 && second.looks.load() == 1)
+        release.set()
+        // It is notified in the place of the first, looks, and waits on.
+        try await soon { second.looks.load() >= 2 && condition.waiting == 1 }
+        #expect(try await child.join(timeout: long) == .exited(code: 0))
+        try blocking {
+            try condition.withLock { holder in
+                units.value = 1
+                try condition.notify(holder)
+            }
+        }
+        #expect(try await second.task.value)
+    }
+
+    @Test func `a task that gives up leaves the lock of a dead holder to be repaired`()
+        async throws
+    {
+        let condition = try Condition()
+        let units = try SharedValue(0)
+        let notified = try Event()
+        let first = try await Taker(condition, units)
+        let second = try await Taker(condition, units)
+        let child = try startNotifier(at: condition, notified: notified, release: try Event())
+        defer { _ = try? child.kill() }
+        try await notified.wait(timeout: long)
+        first.task.cancel()
+        try child.kill()
+        await #expect(throws: (any Error).self) { try await first.task.value }
+        // It repairs it, as would not be possible if the first had released it before.
+        try await soon { second.looks.load() >= 2 && condition.waiting == 1 }
+        try blocking {
+            try condition.withLock { holder in
+                units.value = 1
+                try condition.notify(holder)
+            }
+        }
+        #expect(try await second.task.value)
     }
 }

@@ -65,8 +65,14 @@ enum ProcessTree {
         return text.split(separator: "/").last.flatMap { pid_t($0) } ?? 0
     }
 
-    private static func numbers() -> [pid_t] {
-        guard let folder = unsafe opendir("/proc") else { return [] }
+    /// Whether every thread of it is stopped by a signal.
+    static func isStopped(_ pid: pid_t) -> Bool {
+        let threads = numbers(in: "/proc/\(pid)/task")
+        return !threads.isEmpty && threads.allSatisfy { entry(of: $0)?.state == "T" }
+    }
+
+    private static func numbers(in path: String = "/proc") -> [pid_t] {
+        guard let folder = unsafe opendir(path) else { return [] }
         defer { unsafe closedir(folder) }
         var numbers: [pid_t] = []
         while let next = unsafe readdir(folder) {

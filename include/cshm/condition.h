@@ -10,8 +10,13 @@
  * A table of waiters. Who waits enters it and releases the mutex; who notifies, holding the mutex,
  * marks the longest waiting, as many as it says, and wakes just those. A waiter that is marked
  * acquires the mutex again, leaves the table and goes on. So one notification lets exactly one
- * waiter go on, one without waiters is lost, and nobody goes on without one: except after deaths,
- * so look at what you wait for again, or use cshm_condition_await_until().
+ * waiter go on, one without waiters is lost, and nobody goes on without one: except after deaths, or
+ * if one that was notified gives up, so look at what you wait for again, or use
+ * cshm_condition_await_until().
+ *
+ * Who waits without a thread that sleeps here, such as a task, has a cshm_condition_waiter: it enters
+ * the table, waits for that to be ready, acquires the mutex, and leaves the table or waits on in the
+ * same place.
  *
  * Notifications go in the order of coming: a waiter has the one that follows those of all who waited
  * before it, and nobody who comes later is before it. The mutex that it then acquires is not fair.
@@ -22,7 +27,8 @@
  *
  * Who writes what
  * ---------------
- *   waiters    a waiter its own, who notifies from waiting to notified; all under the mutex
+ *   waiters    a waiter its own, who notifies from waiting to notified; all under the mutex, but that
+ *              one that gives up leaves, or says that it has left, without
  *
  * Ordering
  * --------
@@ -36,6 +42,7 @@
  *   notified, not yet gone on         its notification goes to the longest waiting: those asleep look
  *                                     every 25 ms. If it died at the same time as others handed its
  *                                     notification on, two may go on for one
+ *   notified, giving up               the same
  *   holding the mutex                 the mutex tells its next holder. If nobody comes, one of the
  *                                     waiters asleep is it: its wait returns 1 within 25 ms, notified
  *                                     or not. It repairs the data, and notifies the others
@@ -141,18 +148,32 @@ CSHM_EXPORT CSHM_MUST_CHECK int
 cshm_condition_is_notified(const struct cshm_condition_waiter *waiter);
 
 /** What to wait for with cshm_wait_any() or a bell: that it is notified. What deaths make possible
- *  makes nothing ready: end and begin again now and then. */
+ *  makes nothing ready: ask cshm_condition_has_orphan() and cshm_mutex_is_orphaned() now and then, and
+ *  if so acquire the mutex and call cshm_condition_again(). */
 CSHM_EXPORT void cshm_condition_waitable(const struct cshm_condition_waiter *waiter,
                                          struct cshm_waitable *out);
 
+/** Whether somebody who was notified has died or given up, and nobody has been notified in its place
+ *  yet: 1 or 0. Without the mutex; a look at each place. Thread-safe. */
+CSHM_EXPORT CSHM_MUST_CHECK int cshm_condition_has_orphan(const cshm_condition *condition);
+
 /**
- * Leaves the table without the mutex, unless it is notified.
+ * Waits on where it is, after a look in vain: a notification that it had is spent, and its turn is that
+ * of its coming. Notifies in the place of the dead, this one too. Then release the mutex.
  *
- * @returns 0 if it left; 1 if it is notified, and still there: acquire the mutex, notify another, and
- *          call cshm_condition_end(), in this order, so that a death in between loses nothing.
+ * @param mutex  Held by this thread.
+ * @returns 0, -EPERM, -EINVAL, -EPROTO.
  */
-CSHM_EXPORT CSHM_MUST_CHECK int
-cshm_condition_try_leave(const struct cshm_condition_waiter *waiter);
+CSHM_EXPORT CSHM_MUST_CHECK int cshm_condition_again(const struct cshm_condition_waiter *waiter,
+                                                     cshm_mutex *mutex);
+
+/**
+ * Leaves the table without the mutex, whoever holds it. If it is notified, those who wait are woken, and
+ * the longest waiting is notified in its place by the first of them that has the mutex.
+ *
+ * @returns 1 if it was notified, 0 if not.
+ */
+CSHM_EXPORT int cshm_condition_leave(const struct cshm_condition_waiter *waiter);
 
 /**
  * Leaves the table. Call it with the mutex held; if that is not recoverable, without.

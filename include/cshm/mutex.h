@@ -106,6 +106,10 @@ CSHM_EXPORT void cshm_mutex_waitable(const cshm_mutex *mutex, struct cshm_waitab
  */
 CSHM_EXPORT CSHM_MUST_CHECK int cshm_mutex_try_acquire_woken(cshm_mutex *mutex);
 
+/** Whether its holder died, or nobody can have it any more: 1 or 0. For those who wait for what is done
+ * with it, and would wait in vain: an acquire says which. Thread-safe. */
+CSHM_EXPORT CSHM_MUST_CHECK int cshm_mutex_is_orphaned(const cshm_mutex *mutex);
+
 /** Declares the data whole again after an acquire that returned 1. @returns 0 or -EINVAL. */
 CSHM_EXPORT int cshm_mutex_repair(cshm_mutex *mutex);
 

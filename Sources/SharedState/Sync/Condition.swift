@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 internal import CShm
+internal import Synchronization
 
 /// A lock, and a place where its holders wait until what it guards has changed.
 ///
@@ -19,8 +20,9 @@ internal import CShm
 ///
 /// - Processes: safe; send it to a worker like any value. Threads: safe.
 /// - Tasks: ``withLock(timeout:when:_:)`` waits without holding a thread.
-/// - Death: the notification of a waiter that dies goes to another. If a process dies with the lock
-///   and nobody else comes, one of the waiters gets it, and its wait says so.
+/// - Death: the notification of a waiter that dies goes to another, a thread or a task, within some
+///   50 ms. If a process dies with the lock and nobody else comes, one of the waiters gets it, and its
+///   wait says so.
 ///
 /// The corresponding C header is `cshm/condition.h`.
 @safe
@@ -41,6 +43,8 @@ public final class Condition: Sendable, Codable {
     public let lock: Lock
     private let object: SharedObject
     private nonisolated(unsafe) let condition: OpaquePointer
+    /// When a task of this process looks for the dead again.
+    private let nextSearch = Atomic<Int64>(0)
 
     private init(_ lock: Lock, _ object: SharedObject) throws(SharedStateError) {
         var opened: OpaquePointer?
@@ -239,16 +243,20 @@ public final class Condition: Sendable, Codable {
     /// Runs `body` while holding the lock, as soon as `predicate` holds, without holding a thread
     /// while it waits for that.
     ///
+    /// Whoever makes it hold notifies. A task that looked in vain waits on in its place: before those
+    /// that came later.
+    ///
     /// - Parameters:
     ///   - timeout: The longest wait; `nil` waits without limit.
     ///   - isolation: Where both run: where the caller does.
-    ///   - predicate: What is waited for; it runs with the lock held. If the lock was inherited from
-    ///     the dead, it repairs the data, or leaves that to `body`.
+    ///   - predicate: What is waited for; it runs with the lock held, at first, when the task was
+    ///     notified, and after deaths. If the lock was inherited from the dead, it repairs the data,
+    ///     or leaves that to `body`.
     ///   - body: What to do, with the lock still held. It cannot `await`.
     /// - Returns: What `body` returns.
     /// - Throws: `timedOut`, `tooManyUsers`, `notRecoverable`, `system` (there is no thread to be
     ///   had), `CancellationError`, in which cases `body` did not run; or what `predicate` or `body`
-    ///   throws.
+    ///   throws. What the task was notified of is then for another waiter.
     public func withLock<Result>(
         timeout: Duration? = nil, isolation: isolated (any Actor)? = #isolation,
         when predicate: (borrowing Lock.Holder) throws -> Bool,
@@ -256,10 +264,7 @@ public final class Condition: Sendable, Codable {
     ) async throws -> Result {
         let until = deadline(after: timeout)
         var waiter: Waiter?
-        defer {
-            // Whatever ended it: what it was notified of is for somebody else.
-            if let waiter, !waiter.tryLeave() { handOn(from: waiter) }
-        }
+        defer { waiter?.leave() }
         while true {
             let isLast = Task.isCancelled || cshm_now_ns() >= until
             let left = remaining(until)
@@ -268,13 +273,13 @@ public final class Condition: Sendable, Codable {
             }
             switch look {
             case .done(let result): return result
-            case .waits(let next): waiter = next
+            case .waits(let entered): waiter = entered
             case .over:
                 try Task.checkCancellation()
                 throw SharedStateError(.timedOut, "the time-out passed first")
             }
             do {
-                try await waiter?.wait(until: until, for: self)
+                try await waiter?.wait(until: until)
             } catch is CancellationError {
                 // The next look is the last.
             }
@@ -291,7 +296,7 @@ public final class Condition: Sendable, Codable {
         case over
     }
 
-    /// With the lock held: gives up the place in the table, and does the work or takes a new place.
+    /// With the lock held: does the work and gives up the place in the table, or keeps or takes one.
     private func look<Result>(
         _ holder: borrowing Lock.Holder, _ waiter: Waiter?, _ isLast: Bool,
         _ predicate: (borrowing Lock.Holder) throws -> Bool,
@@ -302,78 +307,98 @@ public final class Condition: Sendable, Codable {
             return .done(try body(holder))
         }
         if isLast { return .over }
-        waiter?.end()
-        let next = Waiter()
-        try check(next.begin(self), "cshm_condition_begin")
-        return .waits(next)
+        guard let waiter else { return .waits(try Waiter(at: self)) }
+        try waiter.waitOn()
+        return .waits(waiter)
     }
 
-    /// In this order: a death in between loses nothing.
-    private func handOn(from waiter: Waiter) {
-        do {
-            try lock.withLock { holder in
-                try notify(holder)
-                waiter.end()
-            }
-        } catch {
-            waiter.end()
-        }
+    fileprivate func begin(
+        _ waiter: UnsafeMutablePointer<cshm_condition_waiter>
+    ) throws(SharedStateError) {
+        try unsafe check(
+            cshm_condition_begin(condition, lock.mutex, waiter), "cshm_condition_begin")
     }
 
-    fileprivate func begin(_ waiter: UnsafeMutablePointer<cshm_condition_waiter>) -> Int32 {
-        unsafe cshm_condition_begin(condition, lock.mutex, waiter)
+    fileprivate func again(
+        _ waiter: UnsafePointer<cshm_condition_waiter>
+    ) throws(SharedStateError) {
+        try unsafe check(cshm_condition_again(waiter, lock.mutex), "cshm_condition_again")
+    }
+
+    /// Whether a task that is not notified has to take the lock for the sake of the dead.
+    ///
+    /// Its last holder died, or somebody did who was notified. For those one task looks at a time, now
+    /// and then.
+    fileprivate func hasDead() -> Bool {
+        if unsafe cshm_mutex_is_orphaned(lock.mutex) == 1 { return true }
+        let now = cshm_now_ns()
+        let next = nextSearch.load(ordering: .relaxed)
+        guard now >= next else { return false }
+        let (isMine, _) = nextSearch.compareExchange(
+            expected: next, desired: now + 20_000_000, ordering: .relaxed)
+        guard isMine else { return false }
+        return unsafe cshm_condition_has_orphan(condition) == 1
+    }
+
+    /// Has the next task that is asked look for the dead.
+    fileprivate func searchSoon() {
+        nextSearch.store(0, ordering: .relaxed)
     }
 }
 
 /// A task's place in a condition's table, where C can look at it.
 @safe
 private final class Waiter: Sendable {
+    private let condition: Condition
     private nonisolated(unsafe) let pointer: UnsafeMutablePointer<cshm_condition_waiter>
-    private let isIn = Mutex(false)
+    private let isIn: Atomic<Bool>
 
-    init() {
-        unsafe pointer = .allocate(capacity: 1)
+    /// Takes a place, with the lock held.
+    init(at condition: Condition) throws(SharedStateError) {
+        let pointer = UnsafeMutablePointer<cshm_condition_waiter>.allocate(capacity: 1)
         unsafe pointer.initialize(to: cshm_condition_waiter())
+        do {
+            try unsafe condition.begin(pointer)
+        } catch {
+            unsafe pointer.deallocate()
+            throw error
+        }
+        unsafe self.pointer = pointer
+        self.condition = condition
+        isIn = Atomic(true)
     }
 
     deinit {
         unsafe pointer.deallocate()
     }
 
-    func begin(_ condition: Condition) -> Int32 {
-        let status = unsafe condition.begin(pointer)
-        isIn.withLock { $0 = status == 0 }
-        return status
+    /// Waits on where it is, with the lock held, after a look in vain.
+    func waitOn() throws(SharedStateError) {
+        try unsafe condition.again(pointer)
     }
 
-    /// Gives it up, with the lock held.
+    /// Gives the place up, with the lock held.
     func end() {
-        isIn.withLock { isIn in
-            if isIn { unsafe cshm_condition_end(pointer) }
-            isIn = false
-        }
+        guard isIn.exchange(false, ordering: .relaxed) else { return }
+        unsafe cshm_condition_end(pointer)
     }
 
-    /// Gives it up without the lock.
-    ///
-    /// - Returns: `false` if it is notified, and keeps its place for now.
-    func tryLeave() -> Bool {
-        isIn.withLock { isIn in
-            if isIn { isIn = unsafe cshm_condition_try_leave(pointer) == 1 }
-            return !isIn
-        }
+    /// Gives the place up, if it has one, whoever holds the lock; what it was notified of is for
+    /// another.
+    func leave() {
+        guard isIn.exchange(false, ordering: .relaxed) else { return }
+        condition.searchSoon()
+        unsafe cshm_condition_leave(pointer)
     }
 
-    /// Waits to be notified; or for a while, as a death wakes nobody.
+    /// Waits until there is a reason to look: it is notified, or somebody died; or until the deadline.
     ///
     /// - Throws: `CancellationError`, `system`.
-    func wait(until deadline: Int64, for condition: Condition) async throws {
-        let soon = min(deadline, cshm_now_ns() + 50_000_000)
+    func wait(until deadline: Int64) async throws {
         let place = unsafe Reactor.Place(.anyone) { unsafe cshm_condition_waitable(pointer, $0) }
-        _ = try await Reactor.wait(at: place, until: soon) { [self] in
-            withExtendedLifetime(condition) {
-                unsafe cshm_condition_is_notified(pointer) == 1 ? 0 : Answer.wouldWait
-            }
+        _ = try await Reactor.wait(at: place, until: deadline) { [self] in
+            unsafe cshm_condition_is_notified(pointer) == 1 || condition.hasDead()
+                ? 0 : Answer.wouldWait
         }
     }
 }

@@ -88,6 +88,52 @@ struct PoolStateTests {
         #expect(try await pool.apply(state: Connection.self) { $0.uses } == 5)
     }
 
+    @Test(arguments: [Pool.Mode.processes, .inline])
+    func `tasks that await have their worker's state meanwhile`(mode: Pool.Mode) async throws {
+        let pool = try Pool(mode, workers: 1, initializer: { Connection("first") })
+        let uses = try await pool.map(0..<4, state: Connection.self, chunkSize: 3) {
+            connection, n in
+            let before = connection.uses
+            await Task.yield()
+            connection.uses = before + 1
+            return connection.uses * 10 + n
+        }
+        #expect(uses == [10, 21, 32, 43])
+        let text = try await pool.apply("!", 2, state: Connection.self) { connection, mark, times in
+            await Task.yield()
+            connection.uses += 1
+            return connection.name + String(repeating: mark, count: times)
+        }
+        #expect(text == "first!!")
+        let texts = try pool.imap(["a", "b"], state: Connection.self) { connection, text in
+            await Task.yield()
+            guard text == "a" else { throw Unfit() }
+            return connection.name + text
+        }
+        #expect(texts.elements.map { try? $0.get() } == ["firsta", nil])
+        let future = try pool.submit(state: Connection.self) { connection in
+            await Task.yield()
+            return connection.uses
+        }
+        #expect(try await future.value() == 5)
+        // Cancelled, what the body awaits ends, and the state stays.
+        let began = try Queue<Int>()
+        let endless = try pool.submit(began, state: Connection.self) { connection, began in
+            connection.uses = -1
+            try await began.put(1)
+            try await Task.sleep(for: .seconds(1000))
+        }
+        _ = try await began.get()
+        #expect(endless.cancel())
+        #expect(try await pool.apply(state: Connection.self) { $0.uses } == -1)
+        let other = failure {
+            try pool.submit(state: Int.self) {
+                await Task.yield(); return $0
+            }
+        }
+        #expect(other?.code == .invalidArgument)
+    }
+
     @Test func `a state that the initializer does not make is refused at once`() throws {
         let pool = try Pool(workers: 1, initializer: { 7 })
         #expect(try pool.map([1], state: Int.self) { $0 + $1 } == [8])
@@ -167,9 +213,8 @@ struct PoolStateTests {
                     return getpid()
                 })
         }
+        // Who has the result may end the pool at once: its worker is not at work any more.
         _ = try pool.apply(state: Int.self) { (uses: inout Int) in uses += 1 }
-        // A result comes before its worker waits again; one that does not is ended by a signal.
-        try eventually { !pool.insights.workers.contains(where: \.isWorking) }
         pool.terminate()
         let end = ContinuousClock.now + .seconds(60)
         while notes.lines.count < 2, ContinuousClock.now < end { usleep(1000) }

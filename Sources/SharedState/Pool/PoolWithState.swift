@@ -151,7 +151,7 @@ extension Pool {
         return try MapCall(core, site, options, chunk: chunk, timeout: timeout)
     }
 
-    private func check<State>(state: State.Type) throws(SharedStateError) {
+    internal func check<State>(state: State.Type) throws(SharedStateError) {
         guard stateType == State.self else {
             let made = stateType.map { "makes a \($0)" } ?? "is missing"
             throw SharedStateError(

@@ -141,6 +141,7 @@ internal struct PoolWorker {
             let count = unsafe UInt64(lease.end - lease.first)
             // Before it is done: who has the result finds it counted.
             if !isLeaving { task.count(count, index: UInt64(first), since: since) }
+            task.rests(turn)
             unsafe cshm_board_done(board, &lease)
             served += 1
             if task.end() { return .wasCancelled }

@@ -88,6 +88,13 @@ internal final class WorkerTask: Sendable {
         crew.note(duration / max(1, tasks), index: index, in: seat)
     }
 
+    /// Is about to say that its work is done.
+    ///
+    /// Before it says so: who then has the result, and ends the pool, does not find it at work.
+    func rests(_ turn: UInt64) {
+        crew[.turn, seat] = 2 * turn + 1
+    }
+
     /// The turn is over.
     ///
     /// - Returns: Whether it was cancelled; the task is then to end.

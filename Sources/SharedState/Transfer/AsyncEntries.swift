@@ -162,7 +162,7 @@ internal struct TaskEntry<T, R>: FunctionEntry, RemoteCallable, RemoteMap {
 }
 
 /// Arguments that this thread gives to a task and does not touch meanwhile: Sendable, unchecked.
-private final class Held<Value>: @unchecked Sendable {
+internal final class Held<Value>: @unchecked Sendable {
     let value: Value
 
     init(_ value: Value) { self.value = value }
@@ -180,7 +180,7 @@ private final class BlockingCall<Value, Result>: @unchecked Sendable {
 }
 
 /// Runs `body` in a task, and blocks this thread, a worker's own, until it is done.
-private func blocking<Value, Result>(
+internal func blocking<Value, Result>(
     _ value: Value, _ body: @escaping @Sendable (Value) async throws -> Result
 ) throws -> Result {
     let errand = BlockingCall<Value, Result>(value)

@@ -45,3 +45,19 @@ void become_sleep(const char *seconds)
 {
     execlp("sleep", "sleep", seconds, (char *)NULL);
 }
+
+int allow_threads(int allowed)
+{
+    /* No address space has room for the larger one. */
+    size_t stack = allowed ? (size_t)8 << 20 : (size_t)1 << 46;
+    pthread_attr_t attributes;
+    if (pthread_attr_init(&attributes) != 0) {
+        return -1;
+    }
+    int status = pthread_attr_setstacksize(&attributes, stack);
+    if (status == 0) {
+        status = pthread_setattr_default_np(&attributes);
+    }
+    pthread_attr_destroy(&attributes);
+    return status;
+}

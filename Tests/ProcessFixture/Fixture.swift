@@ -20,6 +20,8 @@ struct Fixture {
         case "interrupted": try interrupted(isStubborn: false)
         case "interrupted-twice": try interrupted(isStubborn: true)
         case "interrupted-idle": try interruptedIdle()
+        case "interrupted-threadless": try interruptedThreadless(isAllowedLater: false)
+        case "interrupted-later": try interruptedThreadless(isAllowedLater: true)
         default: exit(64)
         }
     }
@@ -163,6 +165,24 @@ struct Fixture {
         options.cancelsOnInterrupt = true
         let pool = try Pool(workers: 1, options: options)
         say("ready \(try pool.apply(1) { $0 })")
+        while true { sleep(1000) }
+    }
+
+    /// The thread that is to hear of ^C cannot be started at first.
+    static func interruptedThreadless(isAllowedLater: Bool) throws {
+        // Whatever else needs a thread of this process has it.
+        _ = try Pool(workers: 1).apply(1) { $0 }
+        var options = Pool.Options()
+        options.cancelsOnInterrupt = true
+        guard allow_threads(0) == 0 else { exit(65) }
+        do {
+            _ = try Pool(workers: 1, options: options)
+            exit(66)
+        } catch {
+            guard error.code == .system, allow_threads(1) == 0 else { exit(67) }
+        }
+        if isAllowedLater { return try interrupted(isStubborn: false) }
+        say("ready")
         while true { sleep(1000) }
     }
 

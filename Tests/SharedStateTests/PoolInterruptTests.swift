@@ -49,4 +49,17 @@ struct PoolInterruptTests {
         #expect(try await program.finish().status == -SIGINT)
         try await expectNothingLeft(of: family)
     }
+
+    /// Where no thread can be started the pool is refused, and ^C does what it does without one.
+    @Test(arguments: [("interrupted-threadless", -SIGINT), ("interrupted-later", 7)])
+    func `without a thread to hear of ^C there is no pool, and ^C is not swallowed`(
+        part: String, status: Int32
+    ) async throws {
+        let program = try Program("ProcessFixture", [part], columns: 80)
+        _ = try await program.lines(untilPrinted: "ready")
+        let family = ProcessTree.below(program.pid)
+        program.type(Self.interrupt)
+        #expect(try await program.finish().status == status)
+        try await expectNothingLeft(of: family)
+    }
 }

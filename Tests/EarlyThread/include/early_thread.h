@@ -11,6 +11,9 @@ int fork_here(void);
 /* Closes every descriptor of the process. */
 void close_all(void);
 
+/* Whether threads without attributes of their own can be started from now on; 0, or an error. */
+int allow_threads(int allowed);
+
 /* Becomes `sleep SECONDS`; returns only if there is no such program. */
 void become_sleep(const char *seconds);
 

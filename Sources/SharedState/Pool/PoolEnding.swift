@@ -42,11 +42,18 @@ extension PoolCore {
             guard let worker = state.seats[seat], worker.number == number,
                 crew.turn(of: seat) == turn
             else { return false }
-            worker.handle?.signal(signal)
+            if let handle = worker.handle { press(number, handle, signal) }
             return !orders.isInline
         }
         if isStillAtIt, signal == SIGTERM {
             afterGrace { self.press(number, in: seat, at: turn, SIGKILL) }
+        }
+    }
+
+    private func press(_ number: UInt32, _ worker: WorkerHandle, _ signal: Int32) {
+        worker.signal(signal)
+        if !orders.isInline {
+            tell(.signalled(worker: Int(number), pid: worker.pid, signal: signal))
         }
     }
 

@@ -53,6 +53,11 @@ extension Pool {
         /// Whether workers measure how long each piece of work takes, for ``Pool/insights``: two looks
         /// at the clock for each.
         public var measures = false
+        /// Is told, in this process, what becomes of the workers; see ``PoolEvent``.
+        ///
+        /// Called on a thread of the pool's own, one event after the other. It may use the pool, and
+        /// should not take long: futures' callbacks wait for the same thread.
+        public var onEvent: (@Sendable (PoolEvent) -> Void)?
 
         /// As this program is; for ever.
         public init() {}

@@ -89,6 +89,7 @@ extension PoolCore {
 
     private func seat(_ handle: WorkerHandle, _ opening: Opening) {
         let hasSeat = state.withLock { state in
+            tell(.began(worker: Int(opening.number), pid: handle.pid))
             state.pids[opening.number] = handle.pid
             if state.pids.count > 4 * workerCount + 64 {
                 let oldest = UInt32(2 * workerCount + 32)
@@ -111,6 +112,7 @@ extension PoolCore {
     private func threadHasEnded(_ opening: Opening, _ error: (any Error)?) {
         state.withLock { state in
             vacate(opening, &state)
+            tell(.ended(worker: Int(opening.number), nil))
             guard state.failure == nil else { return }
             if let error {
                 giveUp(
@@ -152,6 +154,7 @@ extension PoolCore {
             }
             state.ending.remove(exit.number)
             state.seats[exit.seat] = nil
+            tell(.ended(worker: Int(exit.number), exit.exit.report))
             for batch in state.live {
                 while true {
                     let group = unsafe cshm_batch_claimed_by(batch.pointer, exit.number)
@@ -224,7 +227,10 @@ extension PoolCore {
     /// Fails all that is on its way, under the lock.
     func giveUp(_ state: inout State, _ error: SharedStateError) {
         state.isClosed = true
-        if state.failure == nil { state.failure = error }
+        if state.failure == nil {
+            state.failure = error
+            if error.code != .closed { tell(.closed(error)) }
+        }
         for urgency in state.pending.indices {
             while let next = state.pending[urgency].first {
                 state.pending[urgency].removeFirst()

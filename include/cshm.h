@@ -25,6 +25,7 @@
 #include "cshm/map.h"
 #include "cshm/mutex.h"
 #include "cshm/once.h"
+#include "cshm/outcome.h"
 #include "cshm/park.h"
 #include "cshm/participant.h"
 #include "cshm/permits.h"

@@ -65,7 +65,8 @@ struct cshm_live {
     uint8_t pad1[CSHM_LINE - 40];
     struct cshm_mutex directory_lock;
     _Atomic uint64_t directory; /* the first page, or 0 */
-    uint8_t pad2[CSHM_LINE - 8];
+    _Atomic uint64_t outcomes;  /* the same, of the table of outcomes */
+    uint8_t pad2[CSHM_LINE - 16];
     _Atomic uint64_t kept[CSHM_KEPT_RUNS]; /* hints: spans where kept runs begin, + 1 */
     uint8_t pad3[CSHM_LINE - 8 * CSHM_KEPT_RUNS];
 };
@@ -591,6 +592,31 @@ struct cshm_guard {
     uint32_t pad;
 };
 
+/* ---- outcomes ---- */
+#define CSHM_OUTCOME_CELLS 32u
+#define CSHM_OUTCOME_SLOTS 24u
+
+struct cshm_outcome_slot {
+    _Atomic uint64_t generation; /* odd: in use */
+    _Atomic uint64_t owner;      /* stamp of who is to fill it */
+    _Atomic uint64_t block;      /* place of its bytes, whose holder word this is, or 0 */
+    _Atomic uint64_t length;
+    _Atomic uint64_t tickets; /* the last ticket's number */
+    _Atomic uint32_t state;
+    _Atomic uint32_t kept; /* it stays as long as the region */
+    uint8_t pad[CSHM_LINE - 48];
+    struct cshm_event event;
+    _Atomic uint64_t cell[CSHM_OUTCOME_CELLS]; /* a stamp, {1, ticket:63}, or 0 */
+};
+
+struct cshm_outcome_page {
+    uint32_t magic;
+    _Atomic uint64_t next; /* the page after it, or 0 */
+    struct cshm_guard guard;
+    uint8_t pad[CSHM_LINE - 40];
+    struct cshm_outcome_slot slot[CSHM_OUTCOME_SLOTS];
+};
+
 /* ---- an item, in maps and lists ---- */
 struct cshm_item {
     _Atomic uint64_t generation; /* {number:62, held:1, value is a word:1} */
@@ -746,6 +772,9 @@ _Static_assert(sizeof(struct cshm_broadcast_sums) == 16, "sums: size");
 _Static_assert(sizeof(struct cshm_subscriber_shared) == CSHM_LINE, "subscriber: size");
 _Static_assert(sizeof(struct cshm_pack) == 16, "pack: size");
 _Static_assert(sizeof(struct cshm_guard) == 24, "guard: size");
+_Static_assert(sizeof(struct cshm_outcome_slot) == 5 * CSHM_LINE, "outcome: size");
+_Static_assert(sizeof(struct cshm_outcome_page) == (1 + 5 * CSHM_OUTCOME_SLOTS) * CSHM_LINE,
+               "page of outcomes: size");
 _Static_assert(sizeof(struct cshm_item) == 16, "item: size");
 _Static_assert(sizeof(struct cshm_map_shard) == 2 * CSHM_LINE, "shard: size");
 _Static_assert(sizeof(struct cshm_map_stripe) == CSHM_LINE, "stripe: size");
@@ -808,6 +837,8 @@ _Static_assert(ATOMIC_LLONG_LOCK_FREE == 2, "a lock-based atomic cannot cross pr
     X(cshm_broadcast_sums)    \
     X(cshm_subscriber_shared) \
     X(cshm_guard)             \
+    X(cshm_outcome_slot)      \
+    X(cshm_outcome_page)      \
     X(cshm_item)              \
     X(cshm_map_shard)         \
     X(cshm_map_stripe)        \

@@ -43,6 +43,7 @@
     X(queue)       \
     X(lanes)       \
     X(broadcast)   \
+    X(outcome)     \
     X(board)       \
     X(board_look)  \
     X(slot)        \

@@ -43,6 +43,7 @@
     X(directory)       \
     X(ring)            \
     X(ring_order)      \
+    X(outcome)         \
     X(board)           \
     X(board_idle)      \
     X(queue)           \

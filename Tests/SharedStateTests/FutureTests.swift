@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import CShm
 import Glibc
-import SharedState
+@testable import SharedState
 import Testing
 
 private struct Refusal: Error, Codable, Equatable {
@@ -258,6 +259,73 @@ struct FutureTests {
         _ = try looked.get(timeout: .seconds(20))
         cancelled.cancel()
         #expect(try state.value(timeout: .seconds(20)))
+    }
+
+    /// Outcomes in the family's region, kept ones aside.
+    private func outcomes() throws -> Int64 {
+        unsafe cshm_outcome_count(try FamilyRegion.shared().pointer)
+    }
+
+    @Test func `a sent future's outcome goes with the last that has it`() throws {
+        let before = try outcomes()
+        let pool = try Pool(workers: 1)
+        let queue = try Queue<Future<[Int]>>(capacity: 1)
+        for number in 0..<40 {
+            let future = try pool.submit(number) { [Int](repeating: $0, count: 10_000) }
+            #expect(try pool.apply(future) { try $0.value()[1] } == number)
+            #expect(try pool.map([1, 2], with: future) { try $1.value()[$0] } == [number, number])
+            try queue.put(future)
+            // Not sent after all.
+            #expect(try !queue.tryPut(future))
+            #expect(try queue.get().value().count == 10_000)
+        }
+        // A worker keeps what was sent with its last maps.
+        for number in 0..<2 {
+            #expect(try pool.map([1], with: number) { $0 + $1 } == [1 + number])
+        }
+        try eventually { try outcomes() == before }
+        // One that a process had which was killed.
+        let ready = try Queue<Int>()
+        do {
+            let future = try pool.submit(7) { $0 }
+            let child = try ChildProcess.start(future, ready) { future, ready in
+                try ready.put(try future.value())
+                while true { pause() }
+            }
+            #expect(try ready.get(timeout: .seconds(20)) == 7)
+            try child.kill()
+            #expect(try child.join(timeout: .seconds(20)) == .signalled(SIGKILL))
+            #expect(try future.value() == 7)
+        }
+        try eventually { try outcomes() == before }
+    }
+
+    @Test func `a future that is delivered again has its outcome`() throws {
+        let pool = try Pool(workers: 1)
+        let futures = try Queue<Future<Int>>()
+        let leased = try Queue<Int>()
+        do {
+            let future = try pool.submit(7) { $0 }
+            #expect(try future.value() == 7)
+            try futures.put(future)
+        }
+        let child = try ChildProcess.start(futures, leased) { futures, leased in
+            try futures.withElement { future in
+                try leased.put(try future.value())
+                while true { pause() }
+            }
+        }
+        #expect(try leased.get(timeout: .seconds(20)) == 7)
+        try child.kill()
+        try child.join(timeout: .seconds(20))
+        #expect(try futures.withElement(timeout: .seconds(20)) { try $0.value() } == 7)
+        // What several may receive stays.
+        let everywhere = try Broadcast<Future<Int>>()
+        let readers = try (0..<2).map { _ in try everywhere.subscriber() }
+        do { try everywhere.publisher().put(try pool.submit(8) { $0 }) }
+        for reader in readers {
+            #expect(try reader.get(timeout: .seconds(20)).value(timeout: .seconds(20)) == 8)
+        }
     }
 
     @Test func `who waits for a future of a dead process is told`() throws {

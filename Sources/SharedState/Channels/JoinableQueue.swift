@@ -90,7 +90,7 @@ public final class JoinableQueue<Element: Sendable>: Sendable, Codable {
             queue.core.pointer, 1, &message, deadline(after: timeout))
         if status != 0 { throw queue.core.failure(status, "cshm_queue_lease_until") }
         do {
-            let element = try unsafe queue.codec.decode(message.bytes)
+            let element = try unsafe queue.codec.decodeLeased(message.bytes)
             let task = unsafe OpenTask(thread: pthread_self(), message: message)
             open.withLock { $0.append(task) }
             return element

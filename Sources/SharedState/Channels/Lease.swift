@@ -28,7 +28,7 @@ public struct Lease<Element: Sendable>: ~Copyable, Sendable {
         _ message: cshm_message, _ core: QueueCore, _ codec: MessageCodec<Element>
     ) throws {
         do {
-            element = try unsafe codec.decode(message.bytes)
+            element = try unsafe codec.decodeLeased(message.bytes)
         } catch {
             var message = unsafe message
             unsafe cshm_queue_release(core.pointer, &message)

@@ -44,7 +44,7 @@ public final class Publisher<Element: Sendable>: Sendable {
     /// - Returns: Whether it was published.
     /// - Throws: As `put`, save `timedOut`.
     public func tryPut(_ element: Element) throws -> Bool {
-        let status = try unsafe codec.send(element) { bytes in
+        let status = try unsafe codec.send(element, to: .many) { bytes in
             unsafe core.tryPut(bytes.baseAddress, bytes.count)
         }
         if status == Answer.wouldWait { return false }
@@ -58,7 +58,7 @@ public final class Publisher<Element: Sendable>: Sendable {
     public func put(_ element: Element, timeout: Duration? = nil) async throws {
         try Task.checkCancellation()
         if try tryPut(element) { return }
-        let (bytes, departure) = try codec.message(of: element)
+        let (bytes, departure) = try codec.message(of: element, to: .many)
         let until = deadline(after: timeout)
         let status = try await Reactor.wait(at: core.room, until: until) { [core] in
             unsafe bytes.withUnsafeBytes { unsafe core.tryPut($0.baseAddress, $0.count) }
@@ -70,7 +70,7 @@ public final class Publisher<Element: Sendable>: Sendable {
     @usableFromInline
     internal func putEncoded(_ element: Element, timeout: Duration?) throws {
         let until = deadline(after: timeout)
-        let status = try unsafe codec.send(element) { bytes in
+        let status = try unsafe codec.send(element, to: .many) { bytes in
             unsafe core.put(bytes.baseAddress, bytes.count, until: until)
         }
         if status != 0 { throw core.failure(status, "cshm_publisher_put_until") }

@@ -175,14 +175,13 @@ public final class Future<Value: Sendable>: Sendable {
     /// Takes what a wait for another process's outcome came to.
     private func arrive(_ status: Int32) {
         guard let remote, status != Answer.wouldWait, status != Answer.timedOut else { return }
-        if status == 0 {
-            finish(
-                Result { try FutureOutcome.decode(try remote.slot.bytes(), remote.plan) }
-                    .flatMap { $0 })
-        } else {
-            let text = "the process that has the future died before there was a result"
-            finish(.failure(SharedStateError(.workerDied, text)))
-        }
+        finish(
+            Result {
+                try unsafe remote.slot.withBytes {
+                    try unsafe FutureOutcome.decode($0, remote.plan)
+                }
+            }
+            .flatMap { $0 })
     }
 
     /// Waits for another process's outcome in a task, once.

@@ -2,93 +2,123 @@
 
 internal import CShm
 
-/// Where a future that was sent has its outcome: `{event, owner, place, length}` in shared memory.
+/// A reference to the outcome of a future that was sent, in shared memory; see `cshm/outcome.h`.
 ///
-/// - Death: of the owner before it set the event leaves no outcome, which who waits is told, since the
-///   kernel says that the owner is dead; of anybody else, nothing.
+/// - Death: of the owner before it has filled it leaves no outcome, which who waits is told; of anybody
+///   who has it, nothing: the last of the living ends it.
 @safe
 internal final class FutureSlot: Sendable {
-    private static let words = MemoryLayout<cshm_event>.size
-    private static let size = words + 3 * 8
-
-    private let object: SharedObject
-    private nonisolated(unsafe) let base: UnsafeMutableRawPointer
+    private let region: Region
+    private let place: UInt64
+    private let generation: UInt64
 
     /// For a future of this process's.
     init() throws(SharedStateError) {
         let region = try FamilyRegion.shared()
-        object = try SharedObject.allocate(Self.size, in: region)
-        unsafe base = try object.address(size: Self.size)
-        unsafe cshm_event_init(event, CSHM_EVENT_MANUAL)
-        unsafe base.storeBytes(
-            of: cshm_participant_self(region.pointer), toByteOffset: Self.words, as: UInt64.self)
+        var outcome = cshm_outcome()
+        try unsafe check(cshm_outcome_create(region.pointer, &outcome), "cshm_outcome_create")
+        self.region = region
+        place = outcome.place
+        generation = outcome.generation
+        region.addObject()
     }
 
-    /// Opens what a sent future names.
-    init(_ place: ObjectPlace) throws(SharedStateError) {
-        object = SharedObject(try place.region(), place.offset, sent: true)
-        unsafe base = try object.address(size: Self.size)
-        try unsafe check(cshm_event_is_set(event), "cshm_event_is_set", "a future")
+    /// Receives what a sent future names.
+    init(_ ticket: FutureTicket) throws(SharedStateError) {
+        region = try ticket.place.region()
+        place = ticket.place.offset
+        generation = ticket.generation
+        var outcome = cshm_outcome(place: place, generation: generation)
+        let number = Delivery.mayComeAgain ? 0 : ticket.number
+        let status = unsafe cshm_outcome_receive(region.pointer, &outcome, number)
+        guard status != Answer.absent else {
+            throw SharedStateError(
+                .notFound, "the future was received before, and nobody has it any more")
+        }
+        try check(status, "cshm_outcome_receive", "a future")
+        region.addObject()
     }
 
     deinit {
-        object.freeUnlessSent()
+        var outcome = outcome
+        _ = unsafe cshm_outcome_release(region.pointer, &outcome)
+        region.removeObject()
     }
 
-    private var event: UnsafeMutablePointer<cshm_event> {
-        unsafe base.assumingMemoryBound(to: cshm_event.self)
+    private var outcome: cshm_outcome { cshm_outcome(place: place, generation: generation) }
+
+    /// What is to be sent.
+    ///
+    /// It is received once, or else the outcome stays as long as its region.
+    func send() throws(SharedStateError) -> FutureTicket {
+        let objectPlace = try ObjectPlace(region, place)
+        var outcome = outcome
+        var number: UInt64 = 0
+        if Departure.isToOne {
+            try unsafe check(
+                cshm_outcome_send(region.pointer, &outcome, &number), "cshm_outcome_send")
+            // It keeps this reference as well, so that a task's arguments may be decoded again.
+            Departure.ifNotSent { [number] in self.takeBack(number) }
+        } else {
+            try unsafe check(cshm_outcome_keep(region.pointer, &outcome), "cshm_outcome_keep")
+        }
+        return FutureTicket(place: objectPlace, generation: generation, number: number)
     }
 
-    func place() throws(SharedStateError) -> ObjectPlace { try object.place() }
+    private func takeBack(_ number: UInt64) {
+        var outcome = outcome
+        _ = unsafe cshm_outcome_retract(region.pointer, &outcome, number)
+    }
 
     // MARK: The owner
 
     /// Stores the outcome, and tells who waits; where there is no memory for it, that is the outcome.
     func fill(_ bytes: [UInt8]) {
-        var offset: UInt64 = 0
-        let size = UInt64(max(1, bytes.count))
-        let region = object.region
-        if unsafe cshm_heap_allocate(region.pointer, size, &offset) == 0,
-            unsafe cshm_heap_share(region.pointer, offset) == 0,
-            let place = unsafe cshm_heap_pointer(region.pointer, offset, size)
-        {
-            unsafe place.copyMemory(from: bytes, byteCount: bytes.count)
-            unsafe base.storeBytes(of: offset, toByteOffset: Self.words + 8, as: UInt64.self)
-            unsafe base.storeBytes(
-                of: UInt64(bytes.count), toByteOffset: Self.words + 16, as: UInt64.self)
-        }
-        _ = unsafe cshm_event_set(event)
+        var outcome = outcome
+        _ = unsafe cshm_outcome_fill(region.pointer, &outcome, bytes, UInt64(bytes.count))
     }
 
     // MARK: Those who wait
 
-    /// An attempt for those who wait: 0, that it would have to wait, or that the owner is dead.
-    func attempt() -> Int32 {
-        if unsafe cshm_event_is_set(event) == 1 { return 0 }
-        let owner = unsafe base.load(fromByteOffset: Self.words, as: UInt64.self)
-        guard unsafe cshm_participant_is_gone(object.region.pointer, owner) == 0 else {
-            // It may have set it as its last.
-            return unsafe cshm_event_is_set(event) == 1 ? 0 : Answer.finished
-        }
-        return Answer.wouldWait
+    private func look() -> (status: Int32, bytes: UnsafeRawBufferPointer) {
+        var outcome = outcome
+        var bytes: UnsafeRawPointer?
+        var size: UInt64 = 0
+        let status = unsafe cshm_outcome_look(region.pointer, &outcome, &bytes, &size)
+        let count = status == 0 ? Int(size) : 0
+        return unsafe (status, UnsafeRawBufferPointer(start: bytes, count: count))
     }
+
+    /// An attempt for those who wait: 0, that it would have to wait, or why there is no outcome.
+    func attempt() -> Int32 { unsafe look().status }
 
     var waitingPlace: Reactor.Place {
-        unsafe Reactor.Place(.anyone) { unsafe cshm_event_waitable(event, $0) }
+        unsafe Reactor.Place(.anyone) { waitable in
+            var outcome = outcome
+            // Of one that this object has a reference to.
+            _ = unsafe cshm_outcome_waitable(region.pointer, &outcome, waitable)
+        }
     }
 
-    /// What the owner stored.
-    func bytes() throws(SharedStateError) -> [UInt8] {
-        let offset = unsafe base.load(fromByteOffset: Self.words + 8, as: UInt64.self)
-        let count = unsafe base.load(fromByteOffset: Self.words + 16, as: UInt64.self)
-        guard offset != 0 else {
-            throw SharedStateError(.full, "there was no shared memory for a future's outcome")
+    /// What the owner stored; lent to `body`.
+    func withBytes<Result>(_ body: (UnsafeRawBufferPointer) throws -> Result) throws -> Result {
+        let (status, bytes) = unsafe look()
+        switch status {
+        case 0: return try unsafe body(bytes)
+        case Answer.finished:
+            throw SharedStateError(
+                .workerDied, "the process that has the future died before there was a result")
+        default:
+            throw SharedStateError(status: status, "cshm_outcome_look", "a future's outcome")
         }
-        guard count < UInt64(Int.max),
-            let place = unsafe cshm_heap_pointer(object.region.pointer, offset, max(1, count))
-        else { throw SharedStateError(.incompatible, "a future's outcome is damaged") }
-        return unsafe Array(UnsafeRawBufferPointer(start: place, count: Int(count)))
     }
+}
+
+/// What is sent when a future is.
+internal struct FutureTicket: Codable {
+    let place: ObjectPlace
+    let generation: UInt64
+    let number: UInt64
 }
 
 // MARK: Outcomes as bytes
@@ -153,29 +183,27 @@ internal enum FutureOutcome {
     }
 
     static func decode<Value>(
-        _ bytes: [UInt8], _ plan: TransferPlan<Value>
+        _ raw: UnsafeRawBufferPointer, _ plan: TransferPlan<Value>
     ) throws -> Result<Value, any Error> {
-        try unsafe bytes.withUnsafeBytes { raw in
-            var reader = unsafe ByteReader(raw)
-            guard let kind = Kind(rawValue: try reader.byte()) else {
-                throw SharedStateError(.incompatible, "a future's outcome is damaged")
-            }
-            switch kind {
-            case .value: return .success(try plan.decode(from: &reader))
-            case .cancelled: return .failure(CancellationError())
-            default:
-                let text = try reader.string()
-                let index = Int(truncatingIfNeeded: try reader.fixed(UInt64.self))
-                let pid = try reader.fixed(Int32.self)
-                let rest = unsafe UnsafeRawBufferPointer(
-                    rebasing: raw[(raw.count - reader.remaining)...])
-                let (thrown, error) = unsafe RemoteFailure.decode(rest)
-                return .failure(
-                    SharedStateError(
-                        kind.code, text,
-                        task: TaskFailure(
-                            index: index, workerPID: pid, text: thrown, error: error, exit: nil)))
-            }
+        var reader = unsafe ByteReader(raw)
+        guard let kind = Kind(rawValue: try reader.byte()) else {
+            throw SharedStateError(.incompatible, "a future's outcome is damaged")
+        }
+        switch kind {
+        case .value: return .success(try plan.decode(from: &reader))
+        case .cancelled: return .failure(CancellationError())
+        default:
+            let text = try reader.string()
+            let index = Int(truncatingIfNeeded: try reader.fixed(UInt64.self))
+            let pid = try reader.fixed(Int32.self)
+            let rest = unsafe UnsafeRawBufferPointer(
+                rebasing: raw[(raw.count - reader.remaining)...])
+            let (thrown, error) = unsafe RemoteFailure.decode(rest)
+            return .failure(
+                SharedStateError(
+                    kind.code, text,
+                    task: TaskFailure(
+                        index: index, workerPID: pid, text: thrown, error: error, exit: nil)))
         }
     }
 }
@@ -185,13 +213,15 @@ internal enum FutureOutcome {
 extension Future: Codable {
     /// Sends it: another process of the family may then wait for it.
     ///
-    /// The outcome lies in shared memory as long as its region does. Where the process that has the
-    /// future dies without an outcome, waiting throws `workerDied` elsewhere. What waits elsewhere cannot
-    /// cancel it.
+    /// The outcome lies in shared memory until nobody has the future any more, in this process or in
+    /// another. One that may be received several times is there as long as its region: in a container, a
+    /// ``Broadcast``, or leased; so is one that was on its way when its sender or receiver died. Where the
+    /// process that has the future dies without an outcome, waiting throws `workerDied` elsewhere. What
+    /// waits elsewhere cannot cancel it.
     ///
     /// - Throws: `cannotCross`, `full`.
     public func encode(to encoder: any Encoder) throws {
-        try sharedSlot().place().encode(to: encoder)
+        try sharedSlot().send().encode(to: encoder)
     }
 
     /// A future of another process's.
@@ -199,7 +229,7 @@ extension Future: Codable {
     /// - Throws: `cannotCross`, `notFound`, `incompatible`.
     public convenience init(from decoder: any Decoder) throws {
         let plan = try TransferPlan<Value>.plan(for: Value.self)
-        let slot = try FutureSlot(try ObjectPlace(from: decoder))
+        let slot = try FutureSlot(try FutureTicket(from: decoder))
         self.init(remote: slot, plan)
     }
 }

@@ -89,8 +89,18 @@ internal struct JobCache {
     }
 
     private let region: Region
-    private var known: [(number: UInt64, offset: UInt64, function: Function)] = []
+    private struct Known {
+        let number: UInt64
+        let offset: UInt64
+        let function: Function
+        /// It has a value that was sent with it, which may be large, or a handle.
+        let hasBroadcast: Bool
+    }
+
+    private var known: [Known] = []
     private static let limit = 16
+    /// So many that maps by turns do not decode theirs each time, and no more.
+    private static let broadcastLimit = 2
 
     init(region: Region) {
         self.region = region
@@ -118,14 +128,24 @@ internal struct JobCache {
         let bytes = unsafe UnsafeRawBufferPointer(start: header + 16, count: Int(length) - 16)
         var reader = unsafe ByteReader(bytes)
         let reference = try reader.prefixed()
+        let hasBroadcast = reader.remaining > 0
         let function: Function =
             switch kind {
             case .call: .call(try FunctionReference.resolve(reference))
             case .map: .map(try FunctionReference.resolveMap(reference, broadcast: &reader))
             case .leave: .leave
             }
-        if known.count == Self.limit { known.removeFirst() }
-        known.append((number, offset, function))
+        makeRoom(hasBroadcast)
+        known.append(
+            Known(number: number, offset: offset, function: function, hasBroadcast: hasBroadcast))
         return function
+    }
+
+    private mutating func makeRoom(_ forBroadcast: Bool) {
+        if known.count == Self.limit { known.removeFirst() }
+        guard forBroadcast, known.count(where: \.hasBroadcast) == Self.broadcastLimit,
+            let oldest = known.firstIndex(where: \.hasBroadcast)
+        else { return }
+        known.remove(at: oldest)
     }
 }

@@ -8,7 +8,18 @@
 internal final class Departure: Sendable {
     @TaskLocal private static var current: Departure?
 
+    /// Who may receive what is encoded now.
+    enum Receivers: Sendable {
+        /// One, once; or whoever does so before the departure ends.
+        case one
+        /// Nobody knows.
+        case many
+    }
+
     private let steps = Mutex<[@Sendable () -> Void]>([])
+    private let receivers: Receivers
+
+    private init(to receivers: Receivers) { self.receivers = receivers }
 
     deinit {
         takeBack()
@@ -18,15 +29,19 @@ internal final class Departure: Sendable {
     ///
     /// - Returns: What `body` returns, and what is to be told when that was sent.
     static func begin<Result>(
-        _ body: () throws -> Result
+        to receivers: Receivers = .one, _ body: () throws -> Result
     ) rethrows -> (result: Result, departure: Departure) {
-        let departure = Departure()
+        let departure = Departure(to: receivers)
         return (try $current.withValue(departure, operation: body), departure)
     }
 
+    /// Whether what is encoded now is received once; outside of departures it is not known.
+    static var isToOne: Bool { current?.receivers == .one }
+
     /// Has `step` run if the element that is being encoded is not sent.
     ///
-    /// Where the sender does not ask, what was begun stays.
+    /// Where the sender does not ask, what was begun stays. The step is let go of when the departure has
+    /// ended, either way: what it has is there until then.
     static func ifNotSent(_ step: @escaping @Sendable () -> Void) {
         current?.steps.withLock { $0.append(step) }
     }
@@ -52,4 +67,10 @@ internal final class Departure: Sendable {
             return steps
         }
     }
+}
+
+/// What the decoding of an element knows of its message.
+internal enum Delivery {
+    /// The message may be delivered again: what it names is to stay.
+    @TaskLocal static var mayComeAgain = false
 }

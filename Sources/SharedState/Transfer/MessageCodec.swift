@@ -58,20 +58,31 @@ internal struct MessageCodec<Element>: Sendable {
     ///
     /// - Returns: What `put` does: 0 if it was sent. If not, what its encoding began is taken back.
     internal func send(
-        _ element: Element, _ put: (UnsafeRawBufferPointer) throws -> Int32
+        _ element: Element, to receivers: Departure.Receivers = .one,
+        _ put: (UnsafeRawBufferPointer) throws -> Int32
     ) throws -> Int32 {
         guard mayNameHandles else { return try unsafe withMessage(of: element, put) }
-        let (status, departure) = try Departure.begin { try unsafe withMessage(of: element, put) }
+        let (status, departure) = try Departure.begin(to: receivers) {
+            try unsafe withMessage(of: element, put)
+        }
         if status == 0 { departure.isSent() }
         return status
     }
 
     /// The bytes of an element that is to be sent, and what is to be told when it was.
-    internal func message(of element: Element) throws -> (bytes: [UInt8], departure: Departure) {
-        let (bytes, departure) = try Departure.begin {
+    internal func message(
+        of element: Element, to receivers: Departure.Receivers = .one
+    ) throws -> (bytes: [UInt8], departure: Departure) {
+        let (bytes, departure) = try Departure.begin(to: receivers) {
             try unsafe withMessage(of: element) { unsafe [UInt8]($0) }
         }
         return (bytes, departure)
+    }
+
+    /// The element of a message that is delivered again if it is not said to be done.
+    internal func decodeLeased(_ bytes: UnsafeRawBufferPointer) throws -> Element {
+        guard mayNameHandles else { return try unsafe decode(bytes) }
+        return try Delivery.$mayComeAgain.withValue(true) { try unsafe decode(bytes) }
     }
 
     internal func decode(_ bytes: UnsafeRawBufferPointer) throws -> Element {

@@ -137,6 +137,12 @@ static int receive(struct world *world)
     return cshm_outcome_receive(world->region, &outcome, world->place[2]);
 }
 
+static int receive_and_look(struct world *world)
+{
+    int status = receive(world);
+    return status != 0 ? status : look(world);
+}
+
 static int receive_and_release(struct world *world)
 {
     cshm_outcome outcome = outcome_of(world);
@@ -308,9 +314,9 @@ const struct scenario outcome_scenarios[] = {
      .check = check_nothing_left,
      .step = 7},
     {.name = "create_in_a_second_page", .setup = make_full, .operate = create, .check = check_full},
-    {.name = "receive",
+    {.name = "receive_and_look",
      .setup = make_sent,
-     .operate = receive,
+     .operate = receive_and_look,
      .check = check_had,
      .meanwhile = look_meanwhile},
     {.name = "receive_and_release",

@@ -61,7 +61,7 @@ ctest-kill: build/cshm-kill ## kill and stop processes at every store to shared 
 # sanitizers only: these catch signals, keep memory, and have made such tests wait for ever. lld, as
 # gold warns of each local symbol of ASan's.
 UNSANITIZED := --skip CSuiteTests --skip PoolDeathTests --skip ProcessDeathTests \
-    --skip 'want of memory'
+    --skip ActorDeathTests --skip 'want of memory'
 
 test-asan: ## run the Swift tests under AddressSanitizer, leaks included
 	LSAN_OPTIONS=suppressions=$(CURDIR)/Tests/leaks.supp:print_suppressions=0 \

@@ -244,7 +244,8 @@ internal final class Reactor: Sendable {
     private func sleep(at lines: [Line], until deadline: Int64) -> Int32 {
         var waitables = unsafe [bell.waitable]
         for line in lines { unsafe waitables.append(line.waitable) }
-        return withExtendedLifetime(lines) {
+        // Those who wait keep their places mapped; some leave during the call, which goes on to use these.
+        return withExtendedLifetime((lines, lines.map(\.everybody))) {
             unsafe cshm_wait_any(waitables, UInt32(waitables.count), deadline)
         }
     }
@@ -334,6 +335,7 @@ private final class Line: Sendable {
 
     var isEmpty: Bool { state.withLock { $0.waiters.isEmpty } }
     var earliest: Int64 { state.withLock { $0.earliest } }
+    var everybody: [Waiter] { state.withLock { $0.waiters } }
 
     func add(_ waiter: Waiter, _ bell: Bell) {
         state.withLock { state in

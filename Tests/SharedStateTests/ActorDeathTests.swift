@@ -34,7 +34,7 @@ struct ActorDeathTests {
     @Test func `a stopped host is waited for until the deadline`() async throws {
         let host = try await Host("stopped")
         try host.process.signal(SIGSTOP)
-        try eventually { ProcessTree.entry(of: host.process.pid)?.state == "T" }
+        try await eventually { ProcessTree.entry(of: host.process.pid)?.state == "T" }
         // More than its inbox holds: some wait for room, some for their outcome.
         let late = await withTaskGroup(of: SharedStateError.Code?.self) { group in
             for _ in 0..<400 {
@@ -72,7 +72,7 @@ struct ActorDeathTests {
     @Test func `the death of a stopped host ends those who wait for room, too`() async throws {
         let host = try await Host("full")
         try host.process.signal(SIGSTOP)
-        try eventually { ProcessTree.entry(of: host.process.pid)?.state == "T" }
+        try await eventually { ProcessTree.entry(of: host.process.pid)?.state == "T" }
         async let ends = withTaskGroup(of: SharedStateError.Code?.self) { group in
             for _ in 0..<400 {
                 group.addTask { await code { _ = try await host.account.add(1) } }
@@ -88,6 +88,8 @@ struct ActorDeathTests {
         for round in 0..<20 {
             let counter = try ManagedCounter(0)
             let host = try await Host("random \(round)")
+            // Whose death ends the calls, also if this fails.
+            defer { try? host.process.kill() }
             let calls = (0..<4).map { _ in
                 Task {
                     var answered = 0
@@ -101,7 +103,7 @@ struct ActorDeathTests {
                     }
                 }
             }
-            try eventually { counter.value > round * 5 }
+            try await eventually { counter.value > round * 5 }
             try host.process.kill()
             var answered = 0
             for task in calls { answered += try await task.value }

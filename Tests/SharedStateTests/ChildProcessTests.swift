@@ -484,7 +484,7 @@ struct ChildProcessTests {
                 // Another zygote has it, too.
                 let zygote = ProcessTree.below(getpid()).first { $0.parent == getpid() }
                 kill(zygote?.pid ?? 0, SIGKILL)
-                try eventually { ProcessTree.entry(of: zygote?.pid ?? 0) == nil }
+                try await eventually { ProcessTree.entry(of: zygote?.pid ?? 0) == nil }
             }
         }
     }

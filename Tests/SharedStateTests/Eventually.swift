@@ -9,10 +9,23 @@ struct NeverCame: Error, CustomStringConvertible {
 }
 
 /// Looks, every millisecond, until it is so: a test fails for what never comes, and does not hang.
+///
+/// It holds its thread; in a task the other one is called, which leaves it to those that are looked for.
 func eventually(within limit: Duration = .seconds(60), _ isSo: () throws -> Bool) throws {
     let end = ContinuousClock.now + limit
     while try !isSo() {
         guard ContinuousClock.now < end else { throw NeverCame(limit: limit) }
         usleep(1000)
+    }
+}
+
+func eventually(
+    within limit: Duration = .seconds(60), isolation: isolated (any Actor)? = #isolation,
+    _ isSo: () throws -> Bool
+) async throws {
+    let end = ContinuousClock.now + limit
+    while try !isSo() {
+        guard ContinuousClock.now < end else { throw NeverCame(limit: limit) }
+        try await Task.sleep(for: .milliseconds(1))
     }
 }

@@ -114,12 +114,42 @@ struct FutureTests {
         #expect(try completed.next() == nil)
         completed = Future.asCompleted(futures)
         var values: Set<Int> = []
-        for await future in completed { values.insert(try await future.value()) }
+        for try await future in completed { values.insert(try await future.value()) }
         #expect(values == [10, 11])
         let never = Future.asCompleted(
             [try pool.submit(gates[0]) { try $0.get() }], timeout: .milliseconds(10))
         let error = #expect(throws: SharedStateError.self) { try never.next() }
         #expect(error?.description == "1 (of 1) futures are not done")
+    }
+
+    @Test func `tasks that wait for several time out, are cancelled, and get what is done`()
+        async throws
+    {
+        let pool = try Pool(workers: 2)
+        let gates = try (0..<2).map { _ in try Queue<Int>() }
+        let futures = try gates.map { try pool.submit($0) { try $0.get() } }
+        let brief = Future.asCompleted(futures, timeout: .milliseconds(10))
+        let error = await #expect(throws: SharedStateError.self) {
+            for try await _ in brief {}
+        }
+        #expect(error?.code == .timedOut)
+        #expect(try await Future.wait(for: futures, timeout: .milliseconds(10)).done.isEmpty)
+        for waits in [
+            { @Sendable in _ = try await Future.wait(for: futures) },
+            { @Sendable in for try await _ in Future.asCompleted(futures) {} },
+        ] {
+            let task = Task { try await waits() }
+            task.cancel()
+            await #expect(throws: CancellationError.self) { try await task.value }
+        }
+        #expect(futures.allSatisfy { $0.state != .cancelled })
+        async let first = Future.wait(for: futures + futures, until: .firstCompleted)
+        try await gates[1].put(1)
+        let (done, pending) = try await first
+        #expect(done.map { $0 === futures[1] } == [true])
+        #expect(pending.map { $0 === futures[0] } == [true])
+        try await gates[0].put(0)
+        #expect(try await Future.wait(for: futures).pending.isEmpty)
     }
 
     @Test func `an executor's map asks for no more than its buffer holds`() throws {

@@ -103,6 +103,33 @@ struct PoolCancelTests {
         #expect(try results.next()?.get() == 0)
     }
 
+    /// Who blocks all threads that tasks run on, and waits for the worker's end, gets it.
+    @Test func `a worker that ignores SIGTERM is killed while no task can run`() async throws {
+        let child = try ChildProcess.start { () in
+            var options = Pool.Options()
+            options.grace = .milliseconds(20)
+            let pool = try Pool(workers: 1, options: options)
+            let started = try Queue<Int>()
+            let future = try pool.submit(started) { started in
+                signal(SIGTERM, SIG_IGN)
+                try started.put(1)
+                while true { pause() }
+            }
+            _ = try started.get(timeout: long)
+            for _ in 0..<64 {
+                Task.detached {
+                    try started.put(1)
+                    while true { pause() }
+                }
+            }
+            _ = try started.get(timeout: long)
+            future.cancel()
+            let seven = try pool.apply { 7 }
+            exit(seven == 7 ? 0 : 1)
+        }
+        #expect(try await child.join(timeout: long) == .exited(code: 0))
+    }
+
     @Test(arguments: [false, true]) func `SIGTERM comes before SIGKILL`(
         isTerminated: Bool
     ) throws {

@@ -62,7 +62,7 @@ struct ProcessDeathTests {
             kill(getpid(), SIGSTOP)
             while true { pause() }
         }
-        try eventually { ProcessTree.entry(of: child.pid)?.state == "T" }
+        try await eventually { ProcessTree.entry(of: child.pid)?.state == "T" }
         #expect(child.isAlive)
         try child.terminate()
         await #expect(throws: SharedStateError.self) {
@@ -122,7 +122,7 @@ struct ProcessDeathTests {
 
     @Test func `a child that becomes another program is still a child`() async throws {
         let child = try ChildProcess.start { () in unsafe become_sleep("1000") }
-        try eventually { ProcessTree.name(of: child.pid) == "sleep" }
+        try await eventually { ProcessTree.name(of: child.pid) == "sleep" }
         #expect(child.isAlive)
         try child.kill()
         #expect(try await child.join(timeout: long) == .signalled(SIGKILL))

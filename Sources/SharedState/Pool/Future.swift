@@ -281,8 +281,33 @@ extension Future {
             if isOver(unique, completion) { break }
             guard (try? bell.wait(seen, until: deadline)) != nil else { break }
         }
-        let done = unique.filter(\.isDone)
-        return (done, unique.filter { future in !done.contains { $0 === future } })
+        return byState(unique)
+    }
+
+    /// Waits for several in a task, without holding a thread; what the futures are of goes on.
+    ///
+    /// - Parameters:
+    ///   - futures: What to wait for; one that is there twice counts once.
+    ///   - completion: When to stop.
+    ///   - timeout: The longest wait; when it has passed, what is done by then is given.
+    /// - Returns: Those that are done and those that are not, each in the order given.
+    /// - Throws: `CancellationError`; `system` (there is no thread to be had).
+    public static func wait(
+        for futures: [Future<Value>], until completion: Completion = .all,
+        timeout: Duration? = nil
+    ) async throws -> (done: [Future<Value>], pending: [Future<Value>]) {
+        let unique = withoutDuplicates(futures)
+        let bell = Doorbell()
+        for future in unique { future.whenDone { _ in bell.ring() } }
+        _ = try await bell.wait(until: deadline(after: timeout)) { isOver(unique, completion) }
+        return byState(unique)
+    }
+
+    private static func byState(
+        _ futures: [Future<Value>]
+    ) -> (done: [Future<Value>], pending: [Future<Value>]) {
+        let done = futures.filter(\.isDone)
+        return (done, futures.filter { future in !done.contains { $0 === future } })
     }
 
     private static func isOver(_ futures: [Future<Value>], _ completion: Completion) -> Bool {
@@ -325,7 +350,6 @@ public struct CompletedFutures<Value: Sendable>: AsyncSequence, Sendable {
         struct State {
             var done: [Future<Value>] = []
             var left: Int
-            var sleeper: CheckedContinuation<Void, Never>?
         }
         let state: Mutex<State>
         let bell = Doorbell()
@@ -333,12 +357,7 @@ public struct CompletedFutures<Value: Sendable>: AsyncSequence, Sendable {
         init(_ count: Int) { state = Mutex(State(left: count)) }
 
         func add(_ future: Future<Value>) {
-            let sleeper = state.withLock { state in
-                state.done.append(future)
-                defer { state.sleeper = nil }
-                return state.sleeper
-            }
-            sleeper?.resume()
+            state.withLock { $0.done.append(future) }
             bell.ring()
         }
 
@@ -365,7 +384,7 @@ public struct CompletedFutures<Value: Sendable>: AsyncSequence, Sendable {
         for future in futures { future.whenDone { [arrivals] in arrivals.add($0) } }
     }
 
-    private func timedOut() -> SharedStateError {
+    fileprivate func timedOut() -> SharedStateError {
         let left = arrivals.state.withLock { $0.left }
         return SharedStateError(.timedOut, "\(left) (of \(total)) futures are not done")
     }
@@ -400,18 +419,16 @@ public struct CompletedFutures<Value: Sendable>: AsyncSequence, Sendable {
         /// The next one.
         ///
         /// - Returns: `nil` after the last.
-        public mutating func next() async -> Future<Value>? {
+        /// - Throws: `timedOut`; `CancellationError`; `system` (there is no thread to be had).
+        public mutating func next() async throws -> Future<Value>? {
             let arrivals = futures.arrivals
             while true {
                 let (future, isOver) = arrivals.take()
                 if future != nil || isOver { return future }
-                await withCheckedContinuation { continuation in
-                    let isThere = arrivals.state.withLock { state in
-                        if state.done.isEmpty { state.sleeper = continuation }
-                        return !state.done.isEmpty
-                    }
-                    if isThere { continuation.resume() }
+                let isThere = try await arrivals.bell.wait(until: futures.deadline) {
+                    arrivals.state.withLock { !$0.done.isEmpty || $0.left == 0 }
                 }
+                guard isThere else { throw futures.timedOut() }
             }
         }
     }

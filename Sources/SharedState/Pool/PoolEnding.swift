@@ -57,9 +57,13 @@ extension PoolCore {
         }
     }
 
+    /// A queue of its own gets a thread even while all of those that tasks run on are blocked, perhaps
+    /// by calls that wait for just this end.
+    private static let graces = DispatchQueue(label: "sharedstate.grace")
+
     func afterGrace(_ body: @escaping @Sendable () -> Void) {
         let grace = Int(clamping: nanoseconds(options.grace))
-        DispatchQueue.global().asyncAfter(deadline: .now() + .nanoseconds(grace), execute: body)
+        Self.graces.asyncAfter(deadline: .now() + .nanoseconds(grace), execute: body)
     }
 
     // MARK: Of all

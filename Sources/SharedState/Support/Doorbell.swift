@@ -2,7 +2,8 @@
 
 internal import CShm
 
-/// A parking word of this process: threads wait for a condition, others ring when it may be true.
+/// A parking word of this process: threads and tasks wait for a condition, others ring when it may be
+/// true.
 @safe
 internal final class Doorbell: Sendable {
     private nonisolated(unsafe) let park: UnsafeMutablePointer<cshm_park>
@@ -27,5 +28,19 @@ internal final class Doorbell: Sendable {
 
     func ring() {
         unsafe cshm_park_wake_all(park)
+    }
+
+    /// Waits in a task until the condition, which keeps nothing waiting, is true.
+    ///
+    /// - Returns: Whether it is; not once the deadline has passed.
+    /// - Throws: `CancellationError`, `system`.
+    func wait(
+        until deadline: Int64, for condition: @escaping @Sendable () -> Bool
+    ) async throws -> Bool {
+        let place = unsafe Reactor.Place(park, .anyone)
+        let status = try await Reactor.wait(at: place, until: deadline) { [self] in
+            withExtendedLifetime(self) { condition() ? 0 : Answer.wouldWait }
+        }
+        return status == 0
     }
 }

@@ -244,7 +244,7 @@ public final class Condition: Sendable, Codable {
     /// while it waits for that.
     ///
     /// Whoever makes it hold notifies. A task that looked in vain waits on in its place: before those
-    /// that came later.
+    /// that came later. So where tasks wait for different things, notify all of them.
     ///
     /// - Parameters:
     ///   - timeout: The longest wait; `nil` waits without limit.

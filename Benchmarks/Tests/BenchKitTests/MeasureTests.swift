@@ -46,6 +46,24 @@ struct MeasureTests {
         #expect(try measure(probe).value > 0)
     }
 
+    @Test("batches end all of many consumers, whoever's end was in one's batch")
+    func manyBatches() throws {
+        let probe = ChannelProbe("queue").with {
+            $0.processes = 4
+            $0.batch = 32
+        }
+        for _ in 0..<10 { #expect(try measure(probe).value > 0) }
+    }
+
+    @Test("a message of 64 MiB in place")
+    func large() throws {
+        let probe = ChannelProbe("ring-in-place").with {
+            $0.size = 1 << 26
+            $0.capacity = 2
+        }
+        #expect(try measure(probe).value > 0)
+    }
+
     @Test("four lanes end when all four producers have; subscribers get everything, each of them")
     func delivery() throws {
         let lanes = ChannelProbe("lanes").with {

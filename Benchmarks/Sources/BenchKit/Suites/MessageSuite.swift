@@ -3,13 +3,7 @@
 extension Suites {
     internal static let messages: [Row] =
         [
-            Row(
-                "messages/in-place/1048576/1x1", .perSecond,
-                "1 MiB written and read in place, 8 bytes of it touched", large("ring-in-place"),
-                against: [
-                    large("cached-index-ring-lent").renamed("cached-index-ring"),
-                    large("iceoryx-lent").renamed("iceoryx").from(iceoryx),
-                ]),
+            inPlace(64, "64 B"), inPlace(1 << 20, "1 MiB"), inPlace(1 << 26, "64 MiB"),
             Row(
                 "messages/copied/1048576/1x1", .perSecond, "1 MiB copied in and out",
                 large("ring"), against: [large("cached-index-ring").renamed("two-memcpy")]),
@@ -35,6 +29,20 @@ extension Suites {
                     paced("zeromq").from(zeromq), paced("iceoryx").from(iceoryx),
                 ], isMore: true),
         ]
+
+    /// The descriptor's cost, whatever the size.
+    private static func inPlace(_ size: UInt32, _ name: String) -> Row {
+        func lent(_ channel: String) -> ChannelProbe { large(channel).with { $0.size = size } }
+        // Its daemon would need a pool of such chunks.
+        let others =
+            size > 1 << 20
+            ? [] : [lent("iceoryx-lent").renamed("iceoryx").from(iceoryx)]
+        return Row(
+            "messages/in-place/\(size)/1x1", .perSecond,
+            "\(name) written and read in place, 8 bytes of it touched", lent("ring-in-place"),
+            against: [lent("cached-index-ring-lent").renamed("cached-index-ring")] + others,
+            isMore: size != 1 << 20)
+    }
 
     /// One queue beside everything that blocks, from one to one.
     private static func blocking(_ size: UInt32) -> Row {

@@ -21,6 +21,9 @@ extension Suites {
                 shape("queue", 64, 1).renamed("own-single"),
             ]),
         Row(
+            "queue/mpmc-batch32/64/2x2", .perSecond, "two to two, 32 messages a call, tried",
+            shape("queue", 64, 2).with { $0.batch = 32 }, against: [shape("vyukov-ring", 64, 2)]),
+        Row(
             "queue/mpmc-batch32/8/1x1", .perSecond, "32 messages a call, tried",
             shape("queue", 8, 1).with { $0.batch = 32 }, against: [shape("vyukov-ring", 8, 1)]),
         Row(

@@ -46,9 +46,9 @@ struct bench_plan {
     uint32_t producers;
     /** Processes that take, 1 to 16; 1 unless a stream is measured, 0 for work. */
     uint32_t consumers;
-    /** Bytes of a message, 8 to 16 MiB. */
+    /** Bytes of a message, 8 to 64 MiB. */
     uint32_t size;
-    /** Messages put, and taken, by one call; more than 1 only from one to one. */
+    /** Messages put, and taken, by one call; more than 1 only one to one and in streams. */
     uint32_t batch;
     /** Messages that the channel holds; a power of two. */
     uint32_t capacity;

@@ -61,6 +61,7 @@ struct bench_control {
     BENCH_LINE uint32_t ready;
     uint32_t go;
     uint32_t producers_left;
+    uint32_t ends_spare; /* that a batch brought to a consumer who had one */
     BENCH_LINE uint64_t samples; /* recorded so far */
     uint64_t first_sample;       /* of those after the warm-up */
     uint64_t *sample_ns;         /* BENCH_SAMPLES of them, or NULL if none are recorded */
@@ -226,6 +227,35 @@ BENCH_INLINE void bench_produce(bench_move *put, void *handle, struct bench_work
     }
 }
 
+/* One of several consumers may find another's BENCH_END in its batch, and leaves it here. */
+BENCH_INLINE bool bench_takes_spare_end(struct bench_control *control)
+{
+    uint32_t spare = __atomic_load_n(&control->ends_spare, __ATOMIC_RELAXED);
+    while (spare > 0) {
+        if (__atomic_compare_exchange_n(&control->ends_spare, &spare, spare - 1, false,
+                                        __ATOMIC_ACQ_REL, __ATOMIC_RELAXED)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* bench_move_some of a consumer. @returns 0 if another consumer left it an end. */
+BENCH_INLINE uint32_t bench_take_some(bench_move *take, void *handle,
+                                      const struct bench_worker *worker, uint32_t count)
+{
+    if (count == 1 || worker->ordered) {
+        return bench_move_some(take, handle, worker, count);
+    }
+    uint32_t round = 0;
+    uint32_t moved = 0;
+    while ((moved = take(handle, worker->buffer, worker->size, count)) == 0 &&
+           !bench_takes_spare_end(worker->control)) {
+        bench_relax(worker, &round);
+    }
+    return moved;
+}
+
 BENCH_INLINE void bench_consume(bench_move *take, void *handle, struct bench_worker *worker,
                                 uint32_t batch)
 {
@@ -235,7 +265,8 @@ BENCH_INLINE void bench_consume(bench_move *take, void *handle, struct bench_wor
     uint64_t sum = 0;
     uint32_t ends = 0;
     while (ends < worker->ends_to_take) {
-        uint32_t moved = bench_move_some(take, handle, worker, batch);
+        uint32_t moved = bench_take_some(take, handle, worker, batch);
+        ends += moved == 0;
         for (uint32_t i = 0; i < moved; i++) {
             uint64_t number = bench_number(worker->buffer + (size_t)i * size);
             if (number == BENCH_END) {
@@ -249,6 +280,10 @@ BENCH_INLINE void bench_consume(bench_move *take, void *handle, struct bench_wor
             received++;
         }
         __atomic_store_n(&tally->operations, received, __ATOMIC_RELAXED);
+    }
+    if (ends > worker->ends_to_take) {
+        __atomic_fetch_add(&worker->control->ends_spare, ends - worker->ends_to_take,
+                           __ATOMIC_ACQ_REL);
     }
     tally->sum = sum;
 }

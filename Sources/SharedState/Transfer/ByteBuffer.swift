@@ -3,9 +3,9 @@
 /// Bytes being put together for another process.
 ///
 /// Grows as needed; little-endian throughout.
-package struct ByteWriter: Sendable {
+internal struct ByteWriter: Sendable {
     /// Everything appended so far, but for pieces.
-    package var bytes: [UInt8] = []
+    internal var bytes: [UInt8] = []
     /// Large arrays that are copied once, to where all of it goes in the end.
     private var pieces: [Piece] = []
     private var keepsPieces = false
@@ -20,7 +20,7 @@ package struct ByteWriter: Sendable {
 
     private static let pieceSize = 1 << 16
 
-    package init() {}
+    internal init() {}
 
     /// - Parameter keepsPieces: Who has it asks for ``count``, and for the bytes by ``copy(to:)``.
     internal init(keepsPieces: Bool) {
@@ -71,25 +71,25 @@ package struct ByteWriter: Sendable {
         bytes.reserveCapacity(capacity)
     }
 
-    package mutating func append(byte: UInt8) {
+    internal mutating func append(byte: UInt8) {
         bytes.append(byte)
     }
 
-    package mutating func append(raw: UnsafeRawBufferPointer) {
+    internal mutating func append(raw: UnsafeRawBufferPointer) {
         unsafe bytes.append(contentsOf: raw)
     }
 
-    package mutating func append(raw: [UInt8]) {
+    internal mutating func append(raw: [UInt8]) {
         bytes.append(contentsOf: raw)
     }
 
     /// Appends all bytes of an integer, whatever its value.
-    package mutating func append<Integer: FixedWidthInteger>(fixed value: Integer) {
+    internal mutating func append<Integer: FixedWidthInteger>(fixed value: Integer) {
         unsafe withUnsafeBytes(of: value.littleEndian) { unsafe bytes.append(contentsOf: $0) }
     }
 
     /// Appends seven bits per byte, lowest first: one byte below 128, ten at most.
-    package mutating func append(varint value: UInt64) {
+    internal mutating func append(varint value: UInt64) {
         var rest = value
         while rest >= 0x80 {
             bytes.append(UInt8(truncatingIfNeeded: rest) | 0x80)
@@ -98,12 +98,12 @@ package struct ByteWriter: Sendable {
         bytes.append(UInt8(truncatingIfNeeded: rest))
     }
 
-    package mutating func append(count: Int) {
+    internal mutating func append(count: Int) {
         append(varint: UInt64(count))
     }
 
     /// Appends a length and then the UTF-8 bytes.
-    package mutating func append(string: String) {
+    internal mutating func append(string: String) {
         var string = string
         string.withUTF8 { utf8 in
             append(count: utf8.count)
@@ -125,33 +125,33 @@ package struct ByteWriter: Sendable {
 /// outlive the reader (which is what `@safe` here rests on); only ``raw(_:)`` returns a pointer
 /// into it.
 @safe
-package struct ByteReader {
+internal struct ByteReader {
     private let buffer: UnsafeRawBufferPointer
     /// Where the next read begins.
-    package private(set) var position: Int
+    internal private(set) var position: Int
 
-    package init(_ buffer: UnsafeRawBufferPointer) {
+    internal init(_ buffer: UnsafeRawBufferPointer) {
         unsafe self.buffer = buffer
         position = 0
     }
 
     /// How many bytes are left.
-    package var remaining: Int { unsafe buffer.count - position }
+    internal var remaining: Int { unsafe buffer.count - position }
 
-    package mutating func byte() throws(SharedStateError) -> UInt8 {
+    internal mutating func byte() throws(SharedStateError) -> UInt8 {
         guard unsafe position < buffer.count else { throw .truncated }
         defer { position += 1 }
         return unsafe buffer[position]
     }
 
     /// The next `count` bytes in place: valid for as long as the reader's own memory is.
-    package mutating func raw(_ count: Int) throws(SharedStateError) -> UnsafeRawBufferPointer {
+    internal mutating func raw(_ count: Int) throws(SharedStateError) -> UnsafeRawBufferPointer {
         guard count >= 0, count <= remaining else { throw .truncated }
         defer { position += count }
         return unsafe UnsafeRawBufferPointer(rebasing: buffer[position..<position + count])
     }
 
-    package mutating func fixed<Integer: FixedWidthInteger>(
+    internal mutating func fixed<Integer: FixedWidthInteger>(
         _ type: Integer.Type
     ) throws(SharedStateError) -> Integer {
         let raw = unsafe try raw(MemoryLayout<Integer>.size)
@@ -160,7 +160,7 @@ package struct ByteReader {
         return Integer(littleEndian: value)
     }
 
-    package mutating func varint() throws(SharedStateError) -> UInt64 {
+    internal mutating func varint() throws(SharedStateError) -> UInt64 {
         var value: UInt64 = 0
         for shift in stride(from: UInt64(0), to: 70, by: 7) {
             let next = try byte()
@@ -174,13 +174,13 @@ package struct ByteReader {
     /// A count of things of at least `size` bytes each, which so many bytes must follow.
     ///
     /// Checked before anything is allocated for them: a damaged count must not exhaust memory.
-    package mutating func count(ofSize size: Int = 1) throws(SharedStateError) -> Int {
+    internal mutating func count(ofSize size: Int = 1) throws(SharedStateError) -> Int {
         let value = try varint()
         guard value <= UInt64(remaining / max(size, 1)) else { throw .truncated }
         return Int(value)
     }
 
-    package mutating func string() throws(SharedStateError) -> String {
+    internal mutating func string() throws(SharedStateError) -> String {
         try unsafe Text.decode(try raw(count()))
     }
 
@@ -190,7 +190,7 @@ package struct ByteReader {
 }
 
 extension SharedStateError {
-    package static var truncated: SharedStateError {
+    internal static var truncated: SharedStateError {
         SharedStateError(.incompatible, "the bytes are damaged: they end too early")
     }
 }

@@ -483,8 +483,7 @@ static bool is_valid(const struct bench_plan *plan)
            plan->size <= SIZE_LIMIT && plan->batch >= 1 && plan->batch <= BENCH_BATCH_MAX &&
            plan->capacity >= 2 && (plan->capacity & (plan->capacity - 1)) == 0 &&
            (plan->mode != BENCH_PACED || plan->interval_ns > 0) &&
-           (single || plan->mode == BENCH_STREAM ||
-            (plan->batch == 1 && plan->mode == BENCH_WORK));
+           (single || plan->mode == BENCH_STREAM || (plan->batch == 1 && plan->mode == BENCH_WORK));
 }
 
 int bench_measure(const struct bench_plan *plan, struct bench_figure *out)

@@ -61,7 +61,7 @@ struct bench_control {
     BENCH_LINE uint32_t ready;
     uint32_t go;
     uint32_t producers_left;
-    uint32_t ends_spare; /* that a batch brought to a consumer who had one */
+    uint32_t ends_spare;         /* that a batch brought to a consumer who had one */
     BENCH_LINE uint64_t samples; /* recorded so far */
     uint64_t first_sample;       /* of those after the warm-up */
     uint64_t *sample_ns;         /* BENCH_SAMPLES of them, or NULL if none are recorded */

@@ -160,6 +160,18 @@ static bool wait_for_end(pid_t leader, int limit, int *status)
     }
 }
 
+static volatile sig_atomic_t running_group;
+
+/* Whoever ends this program means the test, too, whose processes are in a group of their own. */
+static void end_with_test(int number)
+{
+    if (running_group > 0) {
+        kill(-running_group, SIGKILL);
+    }
+    signal(number, SIG_DFL);
+    raise(number);
+}
+
 static enum outcome run_one(const struct test *test, const char *name)
 {
     double start = seconds_now();
@@ -179,6 +191,9 @@ static enum outcome run_one(const struct test *test, const char *name)
         if (getppid() != parent) {
             _exit(1);
         }
+        running_group = 0;
+        signal(SIGINT, SIG_DFL);
+        signal(SIGTERM, SIG_DFL);
         sigprocmask(SIG_SETMASK, &before, NULL);
         test->run();
         exit(0);
@@ -188,12 +203,14 @@ static enum outcome run_one(const struct test *test, const char *name)
         return FAILED;
     }
     setpgid(leader, leader);
+    running_group = leader;
 
     bool in_time = wait_for_end(leader, limit, &status);
     kill(-leader, SIGKILL); /* also what a finished test left running */
     if (!in_time) {
         waitpid(leader, &status, 0);
     }
+    running_group = 0;
     sigprocmask(SIG_SETMASK, &before, NULL);
 
     double took = seconds_now() - start;
@@ -246,6 +263,8 @@ int main(int argc, char **argv)
     setvbuf(stdout, NULL, _IONBF, 0);
     /* A parent that ignores SIGCHLD would have the kernel reap our children. */
     signal(SIGCHLD, SIG_DFL);
+    signal(SIGINT, end_with_test);
+    signal(SIGTERM, end_with_test);
 
     for (int i = 1; i < argc; i++) {
         if (strcmp(argv[i], "--list") == 0) {

@@ -91,5 +91,11 @@ struct SuiteTests {
         #expect(CostTable.names(in: changed) == ["ring/spsc/64/1x1"])
         #expect(try CostTable.put(report, into: changed) == changed)
         #expect(throws: MeasurementFailure.self) { try CostTable.put(report, into: "no marks") }
+        let late = try ReportTests.report([
+            ReportTests.result(
+                "ring/spsc/64/1x1", [3, 4], .nanoseconds,
+                percentiles: ["own": [Percentile(percentile: 99, nanoseconds: 2000)]])
+        ])
+        #expect(try CostTable.put(late, into: text).contains("| 3.50 ns, p99 2.00 µs |"))
     }
 }

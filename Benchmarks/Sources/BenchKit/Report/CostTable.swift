@@ -45,7 +45,7 @@ public enum CostTable {
         ]
         lines += report.results.map { result in
             "| `\(result.name)` | \(about[result.name] ?? "") "
-                + "| \(Table.figure(result.value, result.unit)) | \(ratios(result)) |"
+                + "| \(here(result)) | \(ratios(result)) |"
         }
         lines += report.skipped.sorted { $0.key < $1.key }.map { name, reason in
             "| `\(name)` | \(about[name] ?? "") | none | \(reason) |"
@@ -54,6 +54,12 @@ public enum CostTable {
         lines += ["", "Medians of \(repeats) repeats. " + report.machine.sentence]
         lines += report.warnings.map { "Warning: \($0)." }
         return lines.joined(separator: "\n")
+    }
+
+    private static func here(_ result: RowResult) -> String {
+        let figure = Table.figure(result.value, result.unit)
+        let late = result.percentiles["own"]?.first { $0.percentile == 99 }
+        return figure + (late.map { ", p99 " + Table.figure($0.nanoseconds, .nanoseconds) } ?? "")
     }
 
     private static func ratios(_ result: RowResult) -> String {

@@ -41,7 +41,7 @@ enum {
 
 enum { OPEN = 0, FILLED = 1, NO_MEMORY = 2 };
 
-#define TICKET (UINT64_C(1) << 63)
+#define TICKET (UINT64_C(1) << 63) /* and a number, from 1 on: 0 is no ticket */
 
 typedef struct cshm_outcome_slot slot_t;
 typedef struct cshm_outcome_page page_t;
@@ -192,6 +192,17 @@ static bool add(cshm_region *region, slot_t *slot, uint64_t word)
     return true;
 }
 
+/* The slot that a handle names. @returns 0, -ENOENT (it is another outcome's by now), -EPROTO. */
+static int find_living(const cshm_region *region, const cshm_outcome *outcome, slot_t **out)
+{
+    page_t *page = NULL;
+    int status = find(region, outcome, &page, out);
+    if (status != 0) {
+        return status;
+    }
+    return is_of(*out, outcome) ? 0 : -ENOENT;
+}
+
 static void end_unless_had(cshm_region *region, slot_t *slot)
 {
     if (!is_in_use(slot) || has_reference(region, slot)) {
@@ -204,6 +215,16 @@ static void end_unless_had(cshm_region *region, slot_t *slot)
     }
     uint64_t generation = atomic_load_explicit(&slot->generation, memory_order_relaxed);
     atomic_store_explicit(&slot->generation, generation + 1, memory_order_release);
+}
+
+/* Gives up the reference that has this word, if there is one. */
+static void give_up(cshm_region *region, slot_t *slot, uint64_t word)
+{
+    uint32_t cell = cell_with(slot, word);
+    if (cell < CSHM_OUTCOME_CELLS) {
+        store_cell(slot, cell, 0);
+        end_unless_had(region, slot);
+    }
 }
 
 static void sweep(cshm_region *region, page_t *page)
@@ -354,15 +375,11 @@ static int store(cshm_region *region, slot_t *slot, const void *bytes, uint64_t 
 int cshm_outcome_fill(cshm_region *region, const cshm_outcome *outcome, const void *bytes,
                       uint64_t size)
 {
-    page_t *page = NULL;
     slot_t *slot = NULL;
     uint64_t self = cshm_participant_self(region);
-    int status = self == 0 ? -ECHILD : find(region, outcome, &page, &slot);
+    int status = self == 0 ? -ECHILD : find_living(region, outcome, &slot);
     if (status != 0) {
         return status;
-    }
-    if (!is_of(slot, outcome)) {
-        return -ENOENT;
     }
     if (atomic_load_explicit(&slot->owner, memory_order_relaxed) != self) {
         return -EPERM;
@@ -401,14 +418,10 @@ static int look(const cshm_region *region, const slot_t *slot, const void **byte
 int cshm_outcome_look(const cshm_region *region, const cshm_outcome *outcome, const void **bytes,
                       uint64_t *size)
 {
-    page_t *page = NULL;
     slot_t *slot = NULL;
-    int status = find(region, outcome, &page, &slot);
+    int status = find_living(region, outcome, &slot);
     if (status != 0) {
         return status;
-    }
-    if (!is_of(slot, outcome)) {
-        return -ENOENT;
     }
     uint64_t owner = atomic_load_explicit(&slot->owner, memory_order_relaxed);
     status = look(region, slot, bytes, size);
@@ -423,17 +436,12 @@ int cshm_outcome_look(const cshm_region *region, const cshm_outcome *outcome, co
 int cshm_outcome_waitable(const cshm_region *region, const cshm_outcome *outcome,
                           struct cshm_waitable *out)
 {
-    page_t *page = NULL;
     slot_t *slot = NULL;
-    int status = find(region, outcome, &page, &slot);
-    if (status != 0) {
-        return status;
+    int status = find_living(region, outcome, &slot);
+    if (status == 0) {
+        cshm_event_waitable(&slot->event, out);
     }
-    if (!is_of(slot, outcome)) {
-        return -ENOENT;
-    }
-    cshm_event_waitable(&slot->event, out);
-    return 0;
+    return status;
 }
 
 /* ---- references ---- */
@@ -453,11 +461,7 @@ int cshm_outcome_send(cshm_region *region, const cshm_outcome *outcome, uint64_t
 
 static void retract_act(cshm_region *region, slot_t *slot, uint64_t *ticket)
 {
-    uint32_t cell = *ticket == 0 ? CSHM_OUTCOME_CELLS : cell_with(slot, TICKET | *ticket);
-    if (cell < CSHM_OUTCOME_CELLS) {
-        store_cell(slot, cell, 0);
-        end_unless_had(region, slot);
-    }
+    give_up(region, slot, TICKET | *ticket);
 }
 
 int cshm_outcome_retract(cshm_region *region, const cshm_outcome *outcome, uint64_t ticket)
@@ -468,7 +472,7 @@ int cshm_outcome_retract(cshm_region *region, const cshm_outcome *outcome, uint6
 static void receive_act(cshm_region *region, slot_t *slot, uint64_t *ticket)
 {
     uint64_t self = cshm_participant_self(region);
-    uint32_t cell = *ticket == 0 ? CSHM_OUTCOME_CELLS : cell_with(slot, TICKET | *ticket);
+    uint32_t cell = cell_with(slot, TICKET | *ticket);
     if (cell < CSHM_OUTCOME_CELLS) {
         store_cell(slot, cell, self);
     } else {
@@ -496,11 +500,7 @@ int cshm_outcome_keep(cshm_region *region, const cshm_outcome *outcome)
 static void release_act(cshm_region *region, slot_t *slot, uint64_t *ticket)
 {
     (void)ticket;
-    uint32_t cell = cell_with(slot, cshm_participant_self(region));
-    if (cell < CSHM_OUTCOME_CELLS) {
-        store_cell(slot, cell, 0);
-        end_unless_had(region, slot);
-    }
+    give_up(region, slot, cshm_participant_self(region));
 }
 
 int cshm_outcome_release(cshm_region *region, const cshm_outcome *outcome)

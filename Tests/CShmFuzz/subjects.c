@@ -29,7 +29,8 @@
     X(event)        \
     X(barrier)      \
     X(latch)        \
-    X(once)
+    X(once)         \
+    X(outcome)
 
 #define DECLARE(noun) extern const struct subject fuzz_##noun;
 #define ENTRY(noun)   &fuzz_##noun,

@@ -700,7 +700,7 @@ struct cshm_list_shared {
     uint8_t pad0[CSHM_LINE - 16];
     _Atomic uint64_t body; /* {generation:26, log2 of the slots:5, place / 128: 33}, or 0 */
     struct cshm_guard guard;
-    _Atomic uint64_t generation;   /* the last one given to an item */
+    _Atomic uint64_t generation;   /* the last one given to an item, or a body */
     _Atomic uint64_t changes;      /* grows after each change */
     _Atomic uint64_t pending_item; /* about to be named; the holder of all items */
     _Atomic uint64_t pending_old;  /* the item about to be, or just, unnamed or changed */

@@ -116,12 +116,13 @@ static int make_body(struct cshm_list *list, uint32_t log2, struct body *out)
 {
     uint64_t place = 0;
     void *made = NULL;
-    uint64_t old = atomic_load_explicit(&list->shared->body, memory_order_relaxed);
     int status = cshm__pending_allocate(list->region, &list->shared->pending_body,
                                         cshm__body_size(log2), &place, &made);
     if (status == 0) {
+        /* A number that no body had, also if there is none now: a reader may still look at one. */
+        uint64_t generation = next_generation(list);
         *out = (struct body){.shared = made,
-                             .word = cshm__body_word((old >> 38) + 1, log2, place),
+                             .word = cshm__body_word(generation, log2, place),
                              .mask = (1u << log2) - 1};
         atomic_store_explicit(&out->shared->state, 0, memory_order_release); /* [check] */
     }

@@ -114,7 +114,8 @@ static int resize(struct cshm_map *map, struct cshm_map_shard *shard, uint32_t l
         return status;
     }
     zero(made, cshm__table_size(log2));
-    uint64_t word = cshm__table_word((old >> 38) + 1, log2, place);
+    /* A number that no table had, also if there is none now: a reader may still look at one. */
+    uint64_t word = cshm__table_word(cshm__map_next_generation(shard), log2, place);
     status = cshm__table_view(map, word, &to) ? copy_entries(map, &to, old) : -EPROTO;
     if (status == 0) {
         atomic_store_explicit(&shard->pending_table, old, memory_order_release);

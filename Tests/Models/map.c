@@ -5,6 +5,7 @@
  * readers without it. A table has one bucket of two entries; an entry is {generation, block}.
  *
  *   A  put key 1   B  put key 2   a  remove key 1   b  remove key 2   G  grow   r  read key 1
+ *   C  remove all at once
  *   +  add to key 1 without the lock   u  add to it under the lock   W  remove, put and add under it
  *
  * What a replacement frees becomes the spare of the next one; or, in place, a value is one word, which
@@ -32,6 +33,7 @@ enum mutation {
     NO_GUARD_CHECK,
     NUMBERS_TWICE,
     ONLY_THE_VALUE,
+    TABLES_NUMBERED_ANEW,
 };
 
 struct config {
@@ -94,8 +96,8 @@ struct state {
     uint8_t spare;
     uint8_t next_generation;
     struct word table;
-    struct block block[BLOCKS];
-    uint8_t value_now; /* ghost: of key 1, 0 for none */
+    struct block block[BLOCKS + 1]; /* the last one stands for no table, and has no entries */
+    uint8_t value_now;              /* ghost: of key 1, 0 for none */
     uint8_t value_next;
     struct thread thread[MODEL_THREADS];
 };
@@ -104,6 +106,11 @@ static bool same(struct word a, struct word b)
 {
     return a.block == b.block &&
            (a.generation == b.generation || config->mutation == NO_GENERATION);
+}
+
+static uint32_t index_of(struct word table)
+{
+    return table.block == 0 || table.block > BLOCKS ? BLOCKS : table.block - 1u;
 }
 
 static void becomes(struct state *s, uint8_t key, uint8_t value)
@@ -143,14 +150,30 @@ static bool allocate(struct state *s, uint32_t self)
 
 static bool names(const struct state *s, uint8_t block)
 {
-    bool named = s->table.block == block;
+    bool named = s->table.block == block && block != 0;
     for (uint32_t i = 0; i < ENTRIES; i++) {
-        named |= s->block[s->table.block - 1].entry[i].block == block;
+        named |= s->block[index_of(s->table)].entry[i].block == block;
     }
     return named;
 }
 
 /* ---- writing, under the lock ---- */
+
+/* Frees what the pending table names, which is none any more; what is freed already may be another's. */
+static bool drop_items(struct state *s, uint32_t self)
+{
+    struct thread *me = &s->thread[self];
+    struct block *table = &s->block[s->pending_table - 1];
+    struct word *entry = &table->entry[me->at < ENTRIES ? me->at : 0];
+    BEGIN;
+    for (me->at = 0; me->at < ENTRIES; me->at++) {
+        STEP("free what entry %u of the old table names", me->at);
+        if (table->state != FREE && entry->block != 0) {
+            s->block[entry->block - 1].state = FREE;
+        }
+    }
+    END;
+}
 
 static bool recover(struct state *s, uint32_t self)
 {
@@ -174,6 +197,9 @@ static bool recover(struct state *s, uint32_t self)
         s->pending_new = 0;
     }
     if (s->pending_table != 0) {
+        if (s->table.block == 0) {
+            CALL(drop_items(s, self));
+        }
         STEP("recover: free what pending_table has, if it is not the table");
         if (s->table.block != s->pending_table) {
             s->block[s->pending_table - 1].state = FREE;
@@ -234,7 +260,7 @@ static bool retire(struct state *s, uint32_t self, uint8_t block)
 /* Where the key is, in me->at and ->seen, or the first free entry, in ->free_at. */
 static void find_locked(const struct state *s, struct thread *me)
 {
-    const struct block *table = &s->block[s->table.block - 1];
+    const struct block *table = &s->block[index_of(s->table)];
     me->seen = (struct word){0};
     me->free_at = ENTRIES;
     for (uint8_t i = ENTRIES; i-- > 0;) {
@@ -309,12 +335,17 @@ static bool set_in_place(struct state *s, uint32_t self)
     END;
 }
 
+static bool grow(struct state *s, uint32_t self);
+
 static bool set_locked(struct state *s, uint32_t self)
 {
     struct thread *me = &s->thread[self];
     struct block *made = &s->block[me->made - 1];
-    struct word *entry = &s->block[s->table.block - 1].entry[me->at];
+    struct word *entry = &s->block[index_of(s->table)].entry[me->at];
     BEGIN;
+    if (s->table.block == 0) {
+        CALL(grow(s, self));
+    }
     find_locked(s, me);
     CALL(hold(s, self));
     if (me->seen.block != 0 && config->in_place) {
@@ -375,9 +406,42 @@ static bool remove_locked(struct state *s, uint32_t self)
     STEP("pending_old = %u", me->seen.block - 1);
     s->pending_old = me->seen.block;
     STEP("[entry] entry %u = 0", me->at);
-    s->block[s->table.block - 1].entry[me->at] = (struct word){0};
+    s->block[index_of(s->table)].entry[me->at] = (struct word){0};
     becomes(s, me->key, 0);
     CALL(drop(s, self, me->seen.block));
+    END;
+}
+
+static uint8_t new_table_generation(struct state *s)
+{
+    return config->mutation == TABLES_NUMBERED_ANEW ? (uint8_t)(s->table.generation + 1)
+                                                    : ++s->next_generation;
+}
+
+static bool empty(struct state *s, uint32_t self)
+{
+    BEGIN;
+    if (s->table.block == 0) {
+        RETURN;
+    }
+    STEP("pending_table = %u", s->table.block - 1);
+    s->pending_table = s->table.block;
+    STEP("[table] table = 0");
+    s->table = (struct word){0};
+    becomes(s, 1, 0);
+    CALL(drop_items(s, self));
+    STEP("free the old table");
+    s->block[s->pending_table - 1].state = FREE;
+    STEP("pending_table = 0");
+    s->pending_table = 0;
+    if (s->spare != 0) {
+        STEP("pending_old = %u", s->spare - 1);
+        s->pending_old = s->spare;
+        STEP("spare = 0");
+        s->spare = 0;
+        STEP("free block %u", s->pending_old - 1);
+        s->block[s->pending_old - 1].state = FREE;
+    }
     END;
 }
 
@@ -391,20 +455,22 @@ static bool grow(struct state *s, uint32_t self)
     s->block[me->made - 1].entry[0] = s->block[me->made - 1].entry[1] = (struct word){0};
     me->free_at = 0;
     for (me->at = 0; me->at < ENTRIES; me->at++) {
-        if (s->block[s->table.block - 1].entry[me->at].block != 0) {
+        if (s->block[index_of(s->table)].entry[me->at].block != 0) {
             STEP("copy entry %u", me->at);
             s->block[me->made - 1].entry[me->free_at++] =
-                s->block[s->table.block - 1].entry[me->at];
+                s->block[index_of(s->table)].entry[me->at];
         }
     }
     me->seen = s->table;
     STEP("pending_table = %u", me->seen.block - 1);
     s->pending_table = me->seen.block;
     STEP("[table] table = block %u", me->made - 1);
-    s->table = (struct word){(uint8_t)(me->seen.generation + 1), me->made};
+    s->table = (struct word){new_table_generation(s), me->made};
     STEP("pending_new = 0");
     s->pending_new = 0;
-    CALL(drop(s, self, me->seen.block));
+    if (me->seen.block != 0) {
+        CALL(drop(s, self, me->seen.block));
+    }
     STEP("pending_table = 0");
     s->pending_table = 0;
     END;
@@ -444,6 +510,8 @@ static bool write(struct state *s, uint32_t self, char letter)
     me->key = letter == 'B' || letter == 'b' ? 2 : 1;
     if (letter == 'G') {
         CALL(grow(s, self));
+    } else if (letter == 'C') {
+        CALL(empty(s, self));
     } else if (letter == 'u' || letter == '+') {
         CALL(update(s, self));
     } else if (letter == 'W') {
@@ -464,7 +532,7 @@ static bool write(struct state *s, uint32_t self, char letter)
 static bool find(struct state *s, uint32_t self)
 {
     struct thread *me = &s->thread[self];
-    struct word *entry = &s->block[me->table.block - 1].entry[me->at < ENTRIES ? me->at : 0];
+    struct word *entry = &s->block[index_of(me->table)].entry[me->at < ENTRIES ? me->at : 0];
     BEGIN;
     for (me->at = 0; me->at < ENTRIES; me->at++) {
         for (;;) {
@@ -508,23 +576,23 @@ static bool read(struct state *s, uint32_t self)
                 me->value[1] = item->value[1];
             }
         }
-        if (config->mutation != NO_TABLE_CHECK) {
-            STEP("[check] is the table as it was?");
-            if (!same(s->table, me->table)) {
+        if (me->seen.block != 0 && config->mutation != NO_ENTRY_CHECK) {
+            STEP("[check] is entry %u as it was?", me->at);
+            if (!same(s->block[index_of(me->table)].entry[me->at], me->seen)) {
                 continue;
             }
         }
-        if (me->seen.block == 0) {
+        if (me->seen.block != 0 && config->mutation != NO_GENERATION) {
+            STEP("[check] is the item's generation?");
+            if (item->generation != me->generation) {
+                continue;
+            }
+        }
+        if (config->mutation == NO_TABLE_CHECK) {
             break;
         }
-        if (config->mutation != NO_ENTRY_CHECK) {
-            STEP("[check] is entry %u as it was?", me->at);
-            if (!same(s->block[me->table.block - 1].entry[me->at], me->seen)) {
-                continue;
-            }
-        }
-        STEP("[check] is the item's generation?");
-        if (item->generation == me->generation || config->mutation == NO_GENERATION) {
+        STEP("[check] is the table as it was?");
+        if (same(s->table, me->table)) {
             break;
         }
     }
@@ -571,7 +639,7 @@ static bool add(struct state *s, uint32_t self)
         STEP("load the value");
         me->value[0] = s->block[me->seen.block - 1].value[0];
         STEP("[check] is entry %u as it was?", me->at);
-        if (!same(s->block[me->table.block - 1].entry[me->at], me->seen)) {
+        if (!same(s->block[index_of(me->table)].entry[me->at], me->seen)) {
             continue;
         }
         STEP("[held] exchange block %u", me->seen.block - 1);
@@ -606,9 +674,9 @@ static bool run(void *state, uint32_t self)
 static void check(const void *state)
 {
     const struct state *s = state;
-    const struct block *table = &s->block[s->table.block - 1];
+    const struct block *table = &s->block[index_of(s->table)];
     uint32_t value = 0;
-    CLAIM(table->state == LINKED, "the table was freed");
+    CLAIM(s->table.block == 0 || table->state == LINKED, "the table was freed");
     CLAIM(s->spare == 0 || s->block[s->spare - 1].state == LINKED, "the spare was freed");
     for (uint32_t i = 0; i < ENTRIES; i++) {
         const struct block *item = &s->block[table->entry[i].block - 1];
@@ -637,7 +705,7 @@ static void show(const void *state, FILE *out)
     const struct state *s = state;
     fprintf(out, "table=%u", s->table.block - 1);
     for (uint32_t i = 0; i < ENTRIES; i++) {
-        fprintf(out, " %d", s->block[s->table.block - 1].entry[i].block - 1);
+        fprintf(out, " %d", s->block[index_of(s->table)].entry[i].block - 1);
     }
     fprintf(out, " pending %d %d used", s->pending_new - 1, s->pending_old - 1);
     for (uint32_t i = 0; i < BLOCKS; i++) {
@@ -674,6 +742,7 @@ static const struct model_case cases[] = {
     CASE("put and read", NULL, false, {"AAA", "rr"}, .deaths = 1),
     CASE("put, remove and read", NULL, false, {"BAbaA", "r", "A"}, .deaths = 1),
     CASE("grow and read", NULL, false, {"AGAG", "r", "G"}, .deaths = 1),
+    CASE("all removed and put, and read", NULL, false, {"CAC", "r", "A"}, .deaths = 1),
     CASE("two deaths", NULL, false, {"AA", "aG", "r"}, .deaths = 2),
     CASE("three writers, two deaths", NULL, true, {"AA", "aG", "Ar"}, .deaths = 2),
     CASE("two readers", NULL, true, {"BAGaA", "r", "r"}, .deaths = 1),
@@ -705,6 +774,8 @@ static const struct model_case cases[] = {
          .mutation = NO_TABLE_CHECK),
     CASE("the entry is not looked at again", "torn", false, {"AAA", "r"},
          .mutation = NO_ENTRY_CHECK),
+    CASE("tables are numbered anew when there is none", "torn", false, {"ACACACA", "r"},
+         .mutation = TABLES_NUMBERED_ANEW),
     CASE("words without generations", "torn", false, {"AAA", "r"}, .mutation = NO_GENERATION),
     CASE("who adds is not held off", "has not what was put", false, {"Au", "+"}, .in_place = true,
          .mutation = NOTHING_IS_HELD),

@@ -30,6 +30,7 @@
     X(broadcast)   \
     X(slot)        \
     X(map)         \
+    X(list)        \
     X(transaction) \
     X(look)
 

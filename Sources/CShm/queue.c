@@ -215,7 +215,8 @@ static int has_item(const void *object)
 static int has_room(const void *object)
 {
     const cshm_queue *queue = object;
-    return cshm__queue_state(queue) != CSHM_QUEUE_OPEN || !cshm__queue_is_full(queue);
+    return cshm__queue_state(queue) != CSHM_QUEUE_OPEN ||
+           (!cshm__queue_is_full(queue) && cshm__queue_has_byte_room(queue));
 }
 
 void cshm_queue_items(cshm_queue *queue, struct cshm_waitable *out)

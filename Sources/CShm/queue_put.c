@@ -28,6 +28,53 @@ __attribute__((no_sanitize_thread)) uint64_t cshm__queue_bytes(const struct cshm
     return bytes;
 }
 
+enum { REFUSED_BITS = 42 };
+
+/* A thread has 22 bits. */
+static const uint64_t REFUSED_MASK = (1ull << REFUSED_BITS) - 1;
+
+static bool is_mine(uint64_t refused)
+{
+    return refused != 0 && refused >> REFUSED_BITS == (uint32_t)cshm__thread();
+}
+
+/* A thread that finds no place for it is told too early that there is room. */
+static void remember_refused(cshm_queue *queue, uint64_t size)
+{
+    uint64_t word = cshm__thread() << REFUSED_BITS | (size < REFUSED_MASK ? size : REFUSED_MASK);
+    for (uint32_t i = 0; i < CSHM_QUEUE_REFUSED; i++) {
+        uint64_t none = 0;
+        if (atomic_compare_exchange_strong_explicit(&queue->refused[i], &none, word,
+                                                    memory_order_relaxed, memory_order_relaxed)) {
+            return;
+        }
+    }
+}
+
+/* Whatever a thread tries next is what it waits for. */
+static void forget_refused(cshm_queue *queue)
+{
+    for (uint32_t i = 0; i < CSHM_QUEUE_REFUSED; i++) {
+        if (is_mine(atomic_load_explicit(&queue->refused[i], memory_order_relaxed))) {
+            atomic_store_explicit(&queue->refused[i], 0, memory_order_relaxed);
+        }
+    }
+}
+
+/* acquire: [announce] of park.c wants no weaker a look */
+bool cshm__queue_has_byte_room(const cshm_queue *queue)
+{
+    for (uint32_t i = 0; queue->byte_limit != 0 && i < CSHM_QUEUE_REFUSED; i++) {
+        uint64_t refused = atomic_load_explicit(&queue->refused[i], memory_order_relaxed);
+        if (is_mine(refused)) {
+            uint64_t most = queue->byte_limit - (refused & REFUSED_MASK);
+            return atomic_load_explicit(&queue->shared->bytes, memory_order_acquire) <= most ||
+                   cshm__queue_bytes(queue) <= most;
+        }
+    }
+    return true;
+}
+
 /* @returns 0, -EAGAIN, or -EMSGSIZE. */
 static int charge(cshm_queue *queue, uint64_t size)
 {
@@ -42,6 +89,7 @@ static int charge(cshm_queue *queue, uint64_t size)
             counted = cshm__queue_bytes(queue);
         }
         if (counted > queue->byte_limit - size) {
+            remember_refused(queue, size);
             return -EAGAIN;
         }
         if (atomic_compare_exchange_weak_explicit(bytes, &used, counted + size,
@@ -105,6 +153,9 @@ static int lay_out(cshm_queue *queue, struct cshm_message *message)
 {
     void *data = NULL;
     uint64_t bytes = message->length;
+    if (queue->byte_limit != 0) {
+        forget_refused(queue);
+    }
     message->exact = message->count == 1 && bytes == queue->slot_size;
     if (message->exact) {
         cshm__queue_clear(queue, message->slot);

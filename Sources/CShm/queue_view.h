@@ -22,6 +22,7 @@
 
 enum {
     CSHM_QUEUE_KEPT = 16,
+    CSHM_QUEUE_REFUSED = 8,
     CSHM_QUEUE_LEFT_BITS = 6,
     /* Values of `left` beside 0 to CSHM_QUEUE_PACK_MAX. */
     CSHM_QUEUE_CLOSED = 63, /* an empty cell: nothing will be put here */
@@ -57,6 +58,8 @@ struct cshm_queue {
     _Atomic uint32_t side_seen;   /* `side` when there was nothing to deliver again */
     _Atomic int64_t next_look_ns; /* when to look for the dead again */
     _Atomic uint64_t stamp;       /* whose process's view this is: a fork's child has another */
+    /* What the byte limit refused threads of this process last: {thread:22, bytes:42}, or 0. */
+    _Atomic uint64_t refused[CSHM_QUEUE_REFUSED];
     /* Ports of this process: 0, port + 1, or TAKEN by a thread that puts the port back here. */
     _Atomic uint32_t kept[CSHM_QUEUE_KEPT];
 };
@@ -153,6 +156,8 @@ int cshm__queue_prepare(const struct cshm_queue *queue, uint32_t slot, uint64_t 
 void cshm__queue_clear(struct cshm_queue *queue, uint32_t slot);
 /* Bytes of blocks in all slots, by a walk. */
 uint64_t cshm__queue_bytes(const struct cshm_queue *queue);
+/* Whether the byte limit has room by now for what it refused the calling thread last. */
+bool cshm__queue_has_byte_room(const struct cshm_queue *queue);
 
 /* ---- queue_take.c ---- */
 /* Looks, now and then, for what the dead left: leases, and a stream without producers. @returns

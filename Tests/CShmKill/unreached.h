@@ -77,6 +77,8 @@ static const struct unreached unreached[] = {
     {"queue_put.c", "attempt_one", "put->claimed = false", "private"},
     {"queue_put.c", "attempt_one", "put->singly = true", "private"},
     {"queue_put.c", "cshm_queue_put_many_until", "put = {", "private"},
+    {"queue_put.c", "remember_refused", "", "private"},
+    {"queue_put.c", "forget_refused", "", "private"},
     {"rwlock_line.c", "lets_it_be", "writer->", "private"},
     {"value.c", "load_bytes", "explicit(from, ", "private"},
     {"value.c", "load_bytes", "&word, size)", "private"},

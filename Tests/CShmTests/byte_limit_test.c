@@ -1,8 +1,7 @@
 /*
  * SPDX-License-Identifier: Apache-2.0
  *
- * Tests of the limits on the bytes of long messages, in lanes and broadcasts; those of queues are in
- * queue_test.c.
+ * Tests of the limits on the bytes of long messages, in queues, lanes and broadcasts.
  */
 #include "support.h"
 
@@ -10,6 +9,7 @@
 
 #include <cshm/broadcast.h>
 #include <cshm/lanes.h>
+#include <cshm/queue.h>
 
 extern const struct test byte_limit_tests[];
 
@@ -199,6 +199,88 @@ static void of_lanes_while_another_thread_asks(void)
     CHECK_EQ(pthread_join(thread, NULL), 0);
     cshm_lane_leave(lane);
     cshm_lanes_destroy(lanes);
+    cshm_region_close(region);
+}
+
+/* ---- queues: one limit for all ---- */
+
+static void *ask_whether_it_has_room(void *context)
+{
+    const struct cshm_waitable *room = context;
+    return room->is_ready(room->object) != 0 ? context : NULL;
+}
+
+/* What the waitable answers a thread that was refused nothing. */
+static bool another_thread_has_room(struct cshm_waitable *room)
+{
+    pthread_t thread;
+    void *answer = NULL;
+    CHECK_EQ(pthread_create(&thread, NULL, ask_whether_it_has_room, room), 0);
+    CHECK_EQ(pthread_join(thread, &answer), 0);
+    return answer != NULL;
+}
+
+static uint64_t take_next(cshm_queue *queue)
+{
+    struct cshm_message message;
+    CHECK_EQ(cshm_queue_try_take(queue, &message), 0);
+    uint64_t length = message.length;
+    cshm_queue_release(queue, &message);
+    return length;
+}
+
+/* Who was refused waits for as much, by itself or by a bell, and for nothing else. */
+static void of_queues(void)
+{
+    static const char bytes[BYTE_LIMIT + 1];
+    struct cshm_queue_options options = {
+        .capacity = 8, .slot_size = 24, .type_tag = TAG, .byte_limit = BYTE_LIMIT};
+    cshm_region *region = make_region(1u << 20);
+    cshm_queue *queue = NULL;
+    cshm_bell *bell = NULL;
+    struct cshm_waitable room;
+    struct cshm_message message;
+    uint64_t offset = 0;
+    CHECK_EQ(cshm_queue_create(region, &options, &offset), 0);
+    CHECK_EQ(cshm_queue_open(region, offset, TAG, &queue), 0);
+    CHECK_EQ(cshm_bell_create(&bell), 0);
+    cshm_queue_room(queue, &room);
+    CHECK_EQ(cshm_queue_try_put(queue, bytes, BYTE_LIMIT + 1), -EMSGSIZE);
+    for (int round = 0; round < 100; round++) {
+        CHECK_EQ(cshm_queue_try_put(queue, bytes, 400), 0);
+        CHECK_EQ(cshm_queue_try_put(queue, bytes, 300), 0);
+        CHECK_EQ(room.is_ready(room.object), 1);
+        CHECK_EQ(cshm_queue_try_put(queue, bytes, 400), -EAGAIN);
+        CHECK_EQ(room.is_ready(room.object), 0); /* not for as much */
+        CHECK(another_thread_has_room(&room));
+        CHECK_EQ(cshm_wait_any(&room, 1, after(MILLISECOND)), -ETIMEDOUT);
+        CHECK_EQ(cshm_queue_try_put(queue, bytes, 24), 0); /* inline: no bytes of blocks */
+        CHECK_EQ(room.is_ready(room.object), 1);           /* nothing is waited for */
+        CHECK_EQ(cshm_queue_claim(queue, 301, &message), -EAGAIN);
+        CHECK_EQ(cshm_bell_arm(bell, &room), 0);
+        CHECK_EQ(take_next(queue), 400);
+        CHECK_EQ(cshm_bell_arm(bell, &room), 1);
+        CHECK_EQ(cshm_wait_any(&room, 1, 0), 0);
+        CHECK_EQ(cshm_queue_try_put(queue, bytes, 700), 0);
+        CHECK_EQ(cshm_queue_try_put(queue, bytes, 25), -EAGAIN);
+        CHECK_EQ(cshm_queue_put_until(queue, bytes, 25, after(MILLISECOND)), -ETIMEDOUT);
+        CHECK_EQ(room.is_ready(room.object), 0);
+        CHECK_EQ(take_next(queue), 300);
+        CHECK_EQ(room.is_ready(room.object), 1);
+        CHECK_EQ(take_next(queue), 24);
+        CHECK_EQ(take_next(queue), 700);
+        for (int i = 0; i < 8; i++) {
+            CHECK_EQ(cshm_queue_try_put(queue, bytes, 24), 0);
+        }
+        CHECK_EQ(cshm_queue_try_put(queue, bytes, 24), -EAGAIN);
+        CHECK_EQ(room.is_ready(room.object), 0);
+        for (int i = 0; i < 8; i++) {
+            CHECK_EQ(take_next(queue), 24);
+            CHECK_EQ(room.is_ready(room.object), 1);
+        }
+    }
+    cshm_bell_close(bell);
+    cshm_queue_destroy(queue);
     cshm_region_close(region);
 }
 
@@ -419,6 +501,7 @@ static void of_broadcasts_among_threads(void)
 }
 
 const struct test byte_limit_tests[] = {
+    {"of_queues_is_waited_for_by_who_was_refused", of_queues},
     {"of_lanes_is_never_exceeded_and_released_bytes_come_back", of_lanes},
     {"of_lanes_while_another_thread_asks_for_room", of_lanes_while_another_thread_asks},
     {"of_lanes_counts_what_a_killed_producer_left", of_a_killed_producer},

@@ -424,7 +424,8 @@ CSHM_EXPORT int cshm_queue_is_full(const cshm_queue *queue);
  *  last producer, rings nothing: a take finds it out, so try one now and then where that matters. */
 CSHM_EXPORT void cshm_queue_items(cshm_queue *queue, struct cshm_waitable *out);
 
-/** For cshm/bell.h: ready when a put of one short message would not wait. */
+/** For cshm/bell.h: ready when a put of one short message would not wait; and, asked by a thread whose
+ *  last put or claim the byte limit refused, when there is room for as much. */
 CSHM_EXPORT void cshm_queue_room(cshm_queue *queue, struct cshm_waitable *out);
 
 /** Writes what the queue is; a walk over its slots and ports. */

@@ -314,7 +314,9 @@ struct cshm_rwlock_shared {
     _Atomic uint32_t crowded;     /* whether a reader ever found no cell */
     _Atomic uint32_t places_used; /* no writer ever had a place from here on */
     _Atomic uint32_t turns;       /* how often the mutex was acquired; who has it writes it */
-    uint8_t pad0[CSHM_LINE - 24];
+    _Atomic uint64_t announcer;   /* stamp of whose wait to write is announced, or 0 */
+    _Atomic int64_t idle_since;   /* since when it lets the lock be; who has the mutex writes it */
+    uint8_t pad0[CSHM_LINE - 40];
     struct cshm_mutex writer;
     struct cshm_park_line readers; /* readers sleep here */
     struct cshm_park_line drained; /* the writer that waits for readers sleeps here */

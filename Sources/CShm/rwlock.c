@@ -19,6 +19,19 @@
  *   WANTED                   it had left: nothing is inherited
  *   cells, READING           readers that were handed the lock; the next writer waits for them
  *   0                        nothing is left to do
+ *
+ * Who waits without the mutex announces that, with the mutex, in a free state, and gives it back:
+ *
+ *   announcer                nothing: it counts in the state ANNOUNCED only
+ *   idle_since               nothing
+ *   ANNOUNCED                the announcer is gone: who waits to read finds that out, and drops it
+ *
+ * and withdraws it, without the mutex:
+ *
+ *   announcer: 0             who looks drops it; those who sleep do so after a slice
+ *
+ * A writer's turn drops it, too. A try in vain stores it anew; after WANTED alone it is lost, and made
+ * again at the announcer's next look.
  */
 #include <cshm/rwlock.h>
 
@@ -38,7 +51,12 @@ enum {
     WRITING = 2,
     INHERITED = 4, /* a writer died writing */
     BROKEN = 8,
+    ANNOUNCED = 16, /* alone: who comes to read waits for the announcer, which waits for readers */
 };
+
+/* So long the announcer may let the lock be, before readers go on; it announces itself anew when it looks
+ * and somebody reads. */
+static const int64_t GRACE_NS = 20000000;
 
 static const uint32_t NO_CELL = UINT32_MAX;
 static const int64_t NO_WAIT = INT64_MIN;
@@ -245,10 +263,10 @@ static void store_state(const cshm_rwlock *lock, uint32_t state)
 /* Whether one may read now, by the state alone. */
 static int may_read(uint32_t state)
 {
-    return __builtin_expect(state == 0, 1) ? 0
-           : (state & BROKEN) != 0         ? -ENOTRECOVERABLE
-           : (state & WANTED) != 0         ? -EAGAIN
-                                           : -EOWNERDEAD;
+    return __builtin_expect(state == 0, 1)       ? 0
+           : (state & BROKEN) != 0               ? -ENOTRECOVERABLE
+           : (state & (WANTED | ANNOUNCED)) != 0 ? -EAGAIN
+                                                 : -EOWNERDEAD;
 }
 
 /* With the mutex: lets readers in, in the state given. */
@@ -275,8 +293,77 @@ static void inherit(const cshm_rwlock *lock)
     (void)cshm_mutex_repair(&lock->shared->writer);
 }
 
-/* If the writer that readers wait for is dead, lets them in. @returns 0, -EDEADLK if it is this
- * thread, -EAGAIN if it is another. */
+/* ---- the announcement of who waits to write ---- */
+
+static bool is_read(const cshm_rwlock *lock)
+{
+    return somebody_reads(lock) && !(reclaim(lock) && !somebody_reads(lock));
+}
+
+/* With the mutex. */
+static void store_announcement(const cshm_rwlock *lock)
+{
+    struct cshm_rwlock_shared *shared = lock->shared;
+    /* relaxed: read by who has the mutex */
+    atomic_store_explicit(&shared->announcer, cshm__self(lock->region), memory_order_relaxed);
+    atomic_store_explicit(&shared->idle_since, 0, memory_order_relaxed);
+    store_state(lock, ANNOUNCED);
+}
+
+/* Somebody reads: those that come later wait. */
+static void announce(const cshm_rwlock *lock)
+{
+    struct cshm_rwlock_shared *shared = lock->shared;
+    if (cshm__self(lock->region) == 0 || load_state(lock) != 0) {
+        return;
+    }
+    int status = cshm_mutex_try_acquire(&shared->writer);
+    if (status < 0) {
+        return;
+    }
+    if (status == 1) {
+        inherit(lock);
+    }
+    if (load_state(lock) == 0) {
+        store_announcement(lock);
+    }
+    (void)cshm_mutex_release(&shared->writer);
+}
+
+/* With the mutex, in the state ANNOUNCED: whether nobody has to wait for the announcer any more. */
+static bool is_announced_in_vain(const cshm_rwlock *lock)
+{
+    struct cshm_rwlock_shared *shared = lock->shared;
+    /* relaxed, all: stored with the mutex; what was withdrawn meanwhile is seen at the next look */
+    uint64_t announcer = atomic_load_explicit(&shared->announcer, memory_order_relaxed);
+    if (announcer == 0 || cshm_participant_is_gone(lock->region, announcer) != 0) {
+        return true;
+    }
+    int64_t now = cshm_now_ns();
+    int64_t since = atomic_load_explicit(&shared->idle_since, memory_order_relaxed);
+    if (is_read(lock)) {
+        since = 0;
+    } else if (since <= 0 || since > now) { /* it begins; or these are not our bytes */
+        since = now;
+    } else if (now - since >= GRACE_NS) {
+        return true;
+    }
+    atomic_store_explicit(&shared->idle_since, since, memory_order_relaxed);
+    return false;
+}
+
+void cshm_rwlock_withdraw_write(cshm_rwlock *lock)
+{
+    uint64_t announcer = cshm__self(lock->region);
+    if (announcer != 0 &&
+        atomic_compare_exchange_strong_explicit(&lock->shared->announcer, &announcer, 0,
+                                                memory_order_seq_cst, memory_order_relaxed)) {
+        cshm_park_wake_all(&lock->shared->readers.park);
+    }
+}
+
+/* If the writer that readers wait for is dead, or lets the lock be, lets them in. @returns 0, -EDEADLK
+ * if it is this thread, -EAGAIN if it is another. */
 static int look_after_writer(const cshm_rwlock *lock)
 {
     int status = cshm_mutex_try_acquire(&lock->shared->writer);
@@ -288,11 +375,13 @@ static int look_after_writer(const cshm_rwlock *lock)
     }
     /* Unless others have looked after it: readers would wake each other without end. */
     uint32_t state = load_state(lock);
-    if ((state & WANTED) != 0) {
+    if ((state & WANTED) != 0 || (state == ANNOUNCED && is_announced_in_vain(lock))) {
         let_readers_in(lock, state & (INHERITED | BROKEN));
+    } else if (state == ANNOUNCED) {
+        status = -EAGAIN;
     }
     (void)cshm_mutex_release(&lock->shared->writer);
-    return 0;
+    return status < 0 ? status : 0;
 }
 
 /* ---- reading ---- */
@@ -471,9 +560,10 @@ static bool look_after_readers(void *context)
 
 /* With the mutex: waits for the readers. @returns 0, 1 if it is inherited, or an error, and then
  * without the mutex. */
-static int drain(cshm_rwlock *lock, int64_t deadline_ns)
+static int drain(cshm_rwlock *lock, int64_t deadline_ns, bool is_woken)
 {
-    uint32_t left = load_state(lock) & (INHERITED | BROKEN); /* what others left */
+    uint32_t before = load_state(lock);
+    uint32_t left = before & (INHERITED | BROKEN); /* what others left */
     int status = (left & BROKEN) != 0 ? -ENOTRECOVERABLE : 0;
     if (status == 0) {
         store_state(lock, left | WANTED); /* [read] */
@@ -490,7 +580,13 @@ static int drain(cshm_rwlock *lock, int64_t deadline_ns)
                                   lock, deadline_ns);
     }
     if (status != 0) {
-        let_readers_in(lock, left);
+        if (before == ANNOUNCED) {
+            store_state(lock, ANNOUNCED);
+        } else if (is_woken && before == 0 && status == -EAGAIN) {
+            store_announcement(lock); /* at once: readers and its tries might meet without end */
+        } else {
+            let_readers_in(lock, left);
+        }
         (void)cshm_mutex_release(&lock->shared->writer);
         return status;
     }
@@ -498,7 +594,7 @@ static int drain(cshm_rwlock *lock, int64_t deadline_ns)
     return left == INHERITED ? 1 : 0;
 }
 
-static int write_with(cshm_rwlock *lock, int mutex_status, int64_t deadline_ns)
+static int write_with(cshm_rwlock *lock, int mutex_status, int64_t deadline_ns, bool is_woken)
 {
     if (mutex_status < 0) {
         return mutex_status;
@@ -507,7 +603,7 @@ static int write_with(cshm_rwlock *lock, int mutex_status, int64_t deadline_ns)
     if (mutex_status == 1) {
         inherit(lock);
     }
-    return drain(lock, deadline_ns);
+    return drain(lock, deadline_ns, is_woken);
 }
 
 int cshm_rwlock_try_acquire_write(cshm_rwlock *lock)
@@ -515,7 +611,7 @@ int cshm_rwlock_try_acquire_write(cshm_rwlock *lock)
     if (cshm__self(lock->region) == 0) {
         return -ECHILD;
     }
-    return write_with(lock, cshm_mutex_try_acquire(&lock->shared->writer), NO_WAIT);
+    return write_with(lock, cshm_mutex_try_acquire(&lock->shared->writer), NO_WAIT, false);
 }
 
 int cshm_rwlock_try_acquire_write_woken(cshm_rwlock *lock)
@@ -523,7 +619,7 @@ int cshm_rwlock_try_acquire_write_woken(cshm_rwlock *lock)
     if (cshm__self(lock->region) == 0) {
         return -ECHILD;
     }
-    return write_with(lock, cshm_mutex_try_acquire_woken(&lock->shared->writer), NO_WAIT);
+    return write_with(lock, cshm_mutex_try_acquire_woken(&lock->shared->writer), NO_WAIT, true);
 }
 
 int cshm_rwlock_acquire_write_until(cshm_rwlock *lock, int64_t deadline_ns)
@@ -539,7 +635,7 @@ int cshm_rwlock_acquire_write_until(cshm_rwlock *lock, int64_t deadline_ns)
                      ? -EDEADLK
                      : cshm__line_acquire(lock->region, lock->shared, deadline);
     }
-    return write_with(lock, status, deadline);
+    return write_with(lock, status, deadline, false);
 }
 
 static bool this_thread_writes(const cshm_rwlock *lock)
@@ -612,7 +708,7 @@ void cshm_rwlock_describe(const cshm_rwlock *lock, struct cshm_rwlock_info *out)
 static int is_readable(const void *object)
 {
     const cshm_rwlock *lock = object;
-    return (load_state(lock) & WANTED) == 0 || look_after_writer(lock) == 0;
+    return (load_state(lock) & (WANTED | ANNOUNCED)) == 0 || look_after_writer(lock) == 0;
 }
 
 void cshm_rwlock_readable(const cshm_rwlock *lock, struct cshm_waitable *out)
@@ -625,8 +721,13 @@ static int is_writable(const void *object)
     const cshm_rwlock *lock = object;
     struct cshm_waitable mutex;
     cshm_mutex_waitable(&lock->shared->writer, &mutex);
-    return mutex.is_ready(mutex.object) != 0 &&
-           (!somebody_reads(lock) || (reclaim(lock) && !somebody_reads(lock)));
+    if (mutex.is_ready(mutex.object) == 0) {
+        return 0;
+    }
+    if (is_read(lock)) {
+        announce(lock);
+    }
+    return !somebody_reads(lock);
 }
 
 void cshm_rwlock_writable(const cshm_rwlock *lock, struct cshm_waitable out[2])

@@ -69,7 +69,7 @@ static void use_rwlock(struct scene *scene, uint32_t operation, uint32_t argumen
     cshm_rwlock *lock = scene->handle[0];
     cshm_rwlock *again = NULL;
     struct cshm_rwlock_info info;
-    struct cshm_waitable waitable;
+    struct cshm_waitable waitable[2];
     uint32_t cell = argument % (MANY + 1);
     switch (operation) {
     case 0:
@@ -91,8 +91,10 @@ static void use_rwlock(struct scene *scene, uint32_t operation, uint32_t argumen
         (void)!cshm_rwlock_acquire_write_until(lock, scene->soon);
         break;
     case 8:
-    case 9:
         (void)cshm_rwlock_release_write(lock);
+        break;
+    case 9:
+        cshm_rwlock_withdraw_write(lock);
         break;
     case 10:
         (void)cshm_rwlock_repair(lock);
@@ -104,8 +106,10 @@ static void use_rwlock(struct scene *scene, uint32_t operation, uint32_t argumen
         cshm_rwlock_describe(lock, &info);
         break;
     case 13:
-        cshm_rwlock_readable(lock, &waitable);
-        look_at(&waitable);
+        cshm_rwlock_readable(lock, &waitable[0]);
+        look_at(&waitable[0]);
+        cshm_rwlock_writable(lock, waitable);
+        look_at(&waitable[argument % 2]);
         break;
     case 14:
         if (cshm_rwlock_open(scene->region, scene->place, &again) == 0) {

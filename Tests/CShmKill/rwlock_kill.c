@@ -193,6 +193,45 @@ static int wait_in_vain(struct world *world)
     return cshm_wait_any(writable, 2, cshm_now_ns() + 30 * MILLISECOND);
 }
 
+/* ---- announced ---- */
+
+/* Waits for readers, for a moment, without the mutex. */
+static void announce(struct world *world)
+{
+    struct cshm_waitable writable[2];
+    cshm_rwlock_writable(lock_of(world), writable);
+    CHECK_EQ(cshm_wait_any(writable, 2, cshm_now_ns() + MILLISECOND), -ETIMEDOUT);
+    CHECK_EQ(atomic_load(&shared_of(world)->announcer), cshm_participant_self(world->region));
+}
+
+static void make_announced_by_the_dead(struct world *world)
+{
+    make_read(world);
+    kill_after(world, announce);
+}
+
+/* By the survivor, which lets it be. */
+static void make_announced_by_the_idle(struct world *world)
+{
+    make_read(world);
+    announce(world);
+    CHECK_EQ(cshm_rwlock_release_read(lock_of(world), (uint32_t)world->report->word[2]), 0);
+}
+
+static int withdraw(struct world *world)
+{
+    cshm_rwlock_withdraw_write(lock_of(world));
+    return 0;
+}
+
+/* Beside the survivor, which reads. */
+static void read_beside(struct world *world)
+{
+    uint32_t cell = 0;
+    CHECK_EQ(cshm_rwlock_acquire_read_until(lock_of(world), INT64_MAX, &cell), 0);
+    CHECK_EQ(cshm_rwlock_release_read(lock_of(world), cell), 0);
+}
+
 static int create(struct world *world)
 {
     uint64_t place = 0;
@@ -235,6 +274,11 @@ static int release_read(struct world *world)
 static int try_write(struct world *world)
 {
     return cshm_rwlock_try_acquire_write(lock_of(world));
+}
+
+static int try_write_woken(struct world *world)
+{
+    return cshm_rwlock_try_acquire_write_woken(lock_of(world));
 }
 
 static int acquire_write(struct world *world)
@@ -531,6 +575,44 @@ const struct scenario rwlock_scenarios[] = {
      .setup = make_written,
      .operate = wait_in_vain,
      .check = check_still_written},
+    {.name = "announce",
+     .setup = make_read,
+     .operate = wait_in_vain,
+     .recover = read_beside,
+     .check = check_still_read,
+     .meanwhile = try_meanwhile},
+    {.name = "try_write_in_vain_once_woken",
+     .setup = make_read,
+     .operate = try_write_woken,
+     .recover = read_beside,
+     .check = check_still_read,
+     .meanwhile = try_meanwhile},
+    {.name = "withdraw",
+     .setup = make_read,
+     .prepare = announce,
+     .operate = withdraw,
+     .recover = read_beside,
+     .check = check_still_read,
+     .meanwhile = try_meanwhile},
+    {.name = "read_what_a_dead_one_announced",
+     .setup = make_announced_by_the_dead,
+     .operate = acquire_read,
+     .recover = read_beside,
+     .check = check_still_read,
+     .meanwhile = try_meanwhile},
+    {.name = "read_what_one_announced_that_does_not_run",
+     .setup = make_announced_by_the_idle,
+     .operate = acquire_read,
+     .recover = read_and_succeed,
+     .check = check_never_written,
+     .meanwhile = try_meanwhile},
+    {.name = "try_write_in_vain_what_was_announced",
+     .setup = make_read,
+     .prepare = announce,
+     .operate = try_write,
+     .recover = read_beside,
+     .check = check_still_read,
+     .meanwhile = try_meanwhile},
     {.name = "write_the_unrecoverable",
      .setup = break_it,
      .operate = acquire_write,

@@ -180,6 +180,8 @@ static const struct fact facts[] = {
     FIELD(cshm_rwlock_shared, crowded, 12),
     FIELD(cshm_rwlock_shared, places_used, 16),
     FIELD(cshm_rwlock_shared, turns, 20),
+    FIELD(cshm_rwlock_shared, announcer, 24),
+    FIELD(cshm_rwlock_shared, idle_since, 32),
     FIELD(cshm_rwlock_shared, writer, 128),
     FIELD(cshm_rwlock_shared, readers, 256),
     FIELD(cshm_rwlock_shared, drained, 384),

@@ -473,6 +473,165 @@ static int acquire_write_without_blocking(cshm_rwlock *lock, int64_t deadline)
     return status;
 }
 
+/* ---- announced ---- */
+
+static void wait_for_announcement(cshm_rwlock *lock)
+{
+    struct answers answers = {.lock = lock};
+    int64_t end = after(20 * SECOND);
+    do {
+        CHECK(cshm_now_ns() < end);
+        pthread_t thread;
+        CHECK_EQ(pthread_create(&thread, NULL, try_both, &answers), 0);
+        CHECK_EQ(pthread_join(thread, NULL), 0);
+    } while (answers.read != -EAGAIN);
+}
+
+static void wait_until_writable(cshm_region *region, void *context)
+{
+    struct scene *scene = context;
+    cshm_rwlock *lock = open_lock(region, scene);
+    struct cshm_waitable writable[2];
+    cshm_rwlock_writable(lock, writable);
+    atomic_store(&scene->ready, 1);
+    (void)!cshm_wait_any(writable, 2, after(60 * SECOND));
+    pause();
+    cshm_rwlock_close(lock);
+}
+
+static void withdrawn(void)
+{
+    cshm_region *region = make_region(1u << 20);
+    cshm_rwlock *lock = open_lock(region, make_scene(region, 8));
+    struct waiter reader = {.lock = lock, .deadline = after(20 * SECOND)};
+    struct cshm_waitable writable[2];
+    uint32_t mine = 0;
+    pthread_t thread;
+    cshm_rwlock_withdraw_write(lock);
+    CHECK_EQ(cshm_rwlock_try_acquire_read(lock, &mine), 0);
+    cshm_rwlock_writable(lock, writable);
+    CHECK_EQ(cshm_wait_any(writable, 2, after(MILLISECOND)), -ETIMEDOUT);
+    expect_another(lock, -EAGAIN, -EAGAIN);
+    CHECK_EQ(pthread_create(&thread, NULL, wait_to_read, &reader), 0);
+    wait_for(lock, 0, 1, 1);
+    cshm_rwlock_withdraw_write(lock);
+    CHECK_EQ(pthread_join(thread, NULL), 0);
+    CHECK_EQ(reader.status, 0);
+    expect_another(lock, 0, -EAGAIN);
+    CHECK_EQ(cshm_rwlock_release_read(lock, mine), 0);
+    expect_another(lock, 0, 0);
+    cshm_rwlock_close(lock);
+}
+
+/* An announcer that is killed, or stopped while the lock is free, holds nobody up. */
+static void lost_announcer(int signal)
+{
+    cshm_region *region = make_region(1u << 20);
+    struct scene *scene = make_scene(region, 4);
+    cshm_rwlock *lock = open_lock(region, scene);
+    struct waiter reader = {.lock = lock, .deadline = after(20 * SECOND)};
+    pthread_t thread;
+    uint32_t cell = 0;
+    CHECK_EQ(cshm_rwlock_try_acquire_read(lock, &cell), 0);
+    pid_t announcer = start(region, scene, wait_until_writable);
+    wait_for_announcement(lock);
+    CHECK_EQ(pthread_create(&thread, NULL, wait_to_read, &reader), 0);
+    CHECK_EQ(kill(announcer, signal), 0);
+    if (signal == SIGSTOP) {
+        CHECK_EQ(cshm_rwlock_release_read(lock, cell), 0);
+    }
+    CHECK_EQ(pthread_join(thread, NULL), 0);
+    CHECK_EQ(reader.status, 0);
+    if (signal != SIGSTOP) {
+        CHECK_EQ(cshm_rwlock_release_read(lock, cell), 0);
+        CHECK_EQ(waitpid(announcer, NULL, 0), announcer);
+    } else { /* and once it runs again, it is waited for again */
+        CHECK_EQ(cshm_rwlock_try_acquire_read(lock, &cell), 0);
+        CHECK_EQ(kill(announcer, SIGCONT), 0);
+        wait_for_announcement(lock);
+        CHECK_EQ(cshm_rwlock_release_read(lock, cell), 0);
+        kill_child(announcer);
+    }
+    expect_another(lock, 0, 0);
+    cshm_rwlock_close(lock);
+}
+
+static void killed_announcer(void)
+{
+    lost_announcer(SIGKILL);
+}
+
+static void stopped_announcer(void)
+{
+    lost_announcer(SIGSTOP);
+}
+
+/* Two that read by turns, so that one always does, unless the other has to wait. */
+struct relay {
+    cshm_rwlock *lock;
+    _Atomic uint32_t holds[2];
+    _Atomic uint32_t turn;
+    _Atomic uint32_t stop;
+};
+
+struct runner {
+    struct relay *relay;
+    uint32_t self;
+};
+
+static bool somebody_waits(const cshm_rwlock *lock)
+{
+    struct cshm_rwlock_info info;
+    cshm_rwlock_describe(lock, &info);
+    return info.waiting > 0;
+}
+
+static void *run_relay(void *context)
+{
+    const struct runner *runner = context;
+    struct relay *relay = runner->relay;
+    uint32_t self = runner->self;
+    while (!atomic_load(&relay->stop)) {
+        uint32_t cell = 0;
+        CHECK_EQ(cshm_rwlock_acquire_read_until(relay->lock, after(20 * SECOND), &cell), 0);
+        atomic_store(&relay->holds[self], 1);
+        while (!atomic_load(&relay->stop) &&
+               (atomic_load(&relay->turn) != self ||
+                (!atomic_load(&relay->holds[1 - self]) && !somebody_waits(relay->lock)))) {
+            sched_yield();
+        }
+        atomic_store(&relay->holds[self], 0);
+        atomic_store(&relay->turn, 1 - self);
+        CHECK_EQ(cshm_rwlock_release_read(relay->lock, cell), 0);
+    }
+    return NULL;
+}
+
+/* Who waits to write without the mutex is not overtaken by readers without end. */
+static void announced(void)
+{
+    cshm_region *region = make_region(1u << 20);
+    struct relay relay = {.lock = open_lock(region, make_scene(region, 8))};
+    struct runner runners[2] = {{&relay, 0}, {&relay, 1}};
+    pthread_t threads[2];
+    for (uint32_t i = 0; i < 2; i++) {
+        CHECK_EQ(pthread_create(&threads[i], NULL, run_relay, &runners[i]), 0);
+    }
+    while (!atomic_load(&relay.holds[0]) && !atomic_load(&relay.holds[1])) {
+        sched_yield();
+    }
+    for (uint32_t n = 0; n < 50; n++) {
+        CHECK_EQ(acquire_write_without_blocking(relay.lock, after(20 * SECOND)), 0);
+        CHECK_EQ(cshm_rwlock_release_write(relay.lock), 0);
+    }
+    atomic_store(&relay.stop, 1);
+    for (uint32_t i = 0; i < 2; i++) {
+        CHECK_EQ(pthread_join(threads[i], NULL), 0);
+    }
+    expect(relay.lock, 0, 0, 0);
+    cshm_rwlock_close(relay.lock);
+}
+
 static void write_one(cshm_rwlock *lock, struct scene *scene)
 {
     static uint32_t turns;
@@ -573,6 +732,10 @@ const struct test rwlock_tests[] = {
     {"comes_back_from_killed_readers", killed_reader},
     {"of_a_killed_writer_is_inherited_and_readers_are_told", killed_writer},
     {"of_a_writer_killed_waiting_is_not_inherited", killed_waiting_writer},
+    {"is_not_read_without_end_by_others_than_who_waits_to_write", announced},
+    {"is_read_again_when_the_announcer_withdraws", withdrawn},
+    {"is_read_again_when_the_announcer_is_killed", killed_announcer},
+    {"is_read_again_when_the_announcer_is_stopped_by_a_process", stopped_announcer},
     {"excludes_processes_that_are_killed_at_random", killed_at_random},
     {NULL, NULL},
 };

@@ -2,7 +2,8 @@
  * SPDX-License-Identifier: Apache-2.0
  *
  * The reader-writer lock: Sources/CShm/rwlock.c and rwlock_line.c. Each thread has a cell and a place in
- * line of its own, and runs a script of `r` (reads) and `w` (writes). Sleeping is a step that is possible
+ * line of its own, and runs a script of `r` (reads), `w` (writes), `a` (writes, and waits for it without
+ * the mutex, announced) and `g` (announces, and gives up). Sleeping is a step that is possible
  * when a slice's end would find something to do. There is no time: who lines up is overdue at once, and
  * whoever is behind one who could have the mutex may pass it over.
  *
@@ -14,7 +15,7 @@
 
 #include <string.h>
 
-enum { WANTED = 1, WRITING = 2, INHERITED = 4 };
+enum { WANTED = 1, WRITING = 2, INHERITED = 4, ANNOUNCED = 8 };
 enum { FREE, READING, WAITING };
 enum { NOWHERE, LINED, PASSED };
 
@@ -27,6 +28,9 @@ enum mutation {
     READERS_LET_IN_AGAIN,
     COMES_PAST_THE_LINE,
     THE_DEAD_STAY_IN_LINE,
+    THE_DEAD_STAY_ANNOUNCED,
+    WHO_GIVES_UP_STAYS_ANNOUNCED,
+    A_TRY_IN_VAIN_LETS_READERS_IN,
 };
 
 struct config {
@@ -45,12 +49,14 @@ struct thread {
     uint8_t inside; /* READING, or WRITING */
     uint8_t told;
     uint8_t blocked; /* by the state */
+    uint8_t found;   /* somebody who reads */
 };
 
 struct state {
     struct model_common common;
     uint8_t mutex; /* thread + 1, or 0 */
     uint8_t state;
+    uint8_t announcer; /* thread + 1, or 0 */
     uint8_t half_written;
     uint8_t cell[MODEL_THREADS];
     uint8_t place[MODEL_THREADS];
@@ -127,6 +133,19 @@ static bool read_inside(struct state *s, uint32_t self)
     END;
 }
 
+/* Whether nobody has to wait for the announcer any more. */
+static bool is_announced_in_vain(const struct state *s)
+{
+    return s->announcer == 0 || (model_is_dead(&s->common, s->announcer - 1u) &&
+                                 config->mutation != THE_DEAD_STAY_ANNOUNCED);
+}
+
+/* Whether a look at the writer would let readers in. */
+static bool must_let_in(const struct state *s)
+{
+    return (s->state & WANTED) != 0 || (s->state == ANNOUNCED && is_announced_in_vain(s));
+}
+
 static bool look_after_writer(struct state *s, uint32_t self)
 {
     BEGIN;
@@ -139,7 +158,7 @@ static bool look_after_writer(struct state *s, uint32_t self)
         inherit(s);
     }
     STEP("is it still wanted?");
-    if ((s->state & WANTED) != 0 || config->mutation == READERS_LET_IN_AGAIN) {
+    if (must_let_in(s) || config->mutation == READERS_LET_IN_AGAIN) {
         CALL(let_readers_in(s, self));
     } else {
         STEP("release the mutex");
@@ -155,8 +174,8 @@ static bool wait_to_read(struct state *s, uint32_t self)
     BEGIN;
     me->blocked = 1;
     while (me->blocked) {
-        WAIT_UNTIL(s->cell[self] == READING || (s->state & WANTED) == 0 ||
-                       (watches && can_have_mutex(s)),
+        WAIT_UNTIL(s->cell[self] == READING || (s->state & (WANTED | ANNOUNCED)) == 0 ||
+                       (watches && can_have_mutex(s) && must_let_in(s)),
                    "awake");
         if (s->cell[self] == READING) {
             me->blocked = 0; /* handed over */
@@ -164,7 +183,7 @@ static bool wait_to_read(struct state *s, uint32_t self)
         }
         STEP("[grant] load the state");
         me->seen = s->state;
-        if ((me->seen & WANTED) != 0) {
+        if ((me->seen & (WANTED | ANNOUNCED)) != 0) {
             CALL(look_after_writer(s, self));
             continue;
         }
@@ -178,7 +197,7 @@ static bool wait_to_read(struct state *s, uint32_t self)
             RETURN; /* told of the dead writer */
         }
         STEP("[read] load the state");
-        me->blocked = (s->state & WANTED) != 0;
+        me->blocked = (s->state & (WANTED | ANNOUNCED)) != 0;
         if (me->blocked) {
             STEP("CAS cell: READING -> WAITING");
             s->cell[self] = WAITING;
@@ -206,7 +225,7 @@ static bool do_read(struct state *s, uint32_t self)
         STEP("[read] load the state");
         me->seen = s->state;
     }
-    if ((me->seen & WANTED) != 0) {
+    if ((me->seen & (WANTED | ANNOUNCED)) != 0) {
         STEP("CAS cell: READING -> WAITING");
         s->cell[self] = WAITING;
         CALL(wait_to_read(s, self));
@@ -315,26 +334,11 @@ static bool acquire_in_turn(struct state *s, uint32_t self)
 
 /* ---- writing ---- */
 
-static bool do_write(struct state *s, uint32_t self)
+/* With the mutex, and without readers. */
+static bool write_inside(struct state *s, uint32_t self)
 {
     struct thread *me = &s->thread[self];
     BEGIN;
-    CALL(acquire_in_turn(s, self));
-    if (me->told) {
-        STEP("inherit");
-        inherit(s);
-    }
-    STEP("[read] state: WANTED");
-    me->told = (s->state & INHERITED) != 0;
-    s->state = (uint8_t)((s->state & INHERITED) | WANTED);
-    for (me->at = 0; me->at < threads; me->at++) {
-        WAIT_UNTIL(s->cell[me->at] != READING || model_is_dead(&s->common, me->at),
-                   "[drain] cell %u does not read", me->at);
-        if (s->cell[me->at] == READING) {
-            STEP("free the dead one's cell %u", me->at);
-            s->cell[me->at] = FREE;
-        }
-    }
     STEP("state: WRITING");
     if (config->mutation != NO_MARK_OF_WRITING) {
         s->state |= WRITING;
@@ -355,6 +359,140 @@ static bool do_write(struct state *s, uint32_t self)
     END;
 }
 
+static bool do_write(struct state *s, uint32_t self)
+{
+    struct thread *me = &s->thread[self];
+    BEGIN;
+    CALL(acquire_in_turn(s, self));
+    if (me->told) {
+        STEP("inherit");
+        inherit(s);
+    }
+    STEP("[read] state: WANTED");
+    me->told = (s->state & INHERITED) != 0;
+    s->state = (uint8_t)((s->state & INHERITED) | WANTED);
+    for (me->at = 0; me->at < threads; me->at++) {
+        WAIT_UNTIL(s->cell[me->at] != READING || model_is_dead(&s->common, me->at),
+                   "[drain] cell %u does not read", me->at);
+        if (s->cell[me->at] == READING) {
+            STEP("free the dead one's cell %u", me->at);
+            s->cell[me->at] = FREE;
+        }
+    }
+    CALL(write_inside(s, self));
+    END;
+}
+
+/* ---- writing, without waiting at the mutex ---- */
+
+static bool somebody_reads(const struct state *s)
+{
+    for (uint32_t i = 0; i < threads; i++) {
+        if (s->cell[i] == READING && !model_is_dead(&s->common, i)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* `told` is then whether it is inherited; the mutex is had if there is nobody who reads. */
+static bool try_write(struct state *s, uint32_t self)
+{
+    struct thread *me = &s->thread[self];
+    BEGIN;
+    me->found = 1;
+    STEP("try the mutex");
+    if (!can_have_mutex(s)) {
+        RETURN;
+    }
+    if (take_mutex(s, self)) {
+        STEP("inherit");
+        inherit(s);
+    }
+    STEP("[read] state: WANTED");
+    me->told = (s->state & INHERITED) != 0;
+    me->seen = s->state;
+    s->state = (uint8_t)((s->state & INHERITED) | WANTED);
+    me->found = 0;
+    for (me->at = 0; me->at < threads; me->at++) {
+        STEP("[drain] does cell %u read?", me->at);
+        if (s->cell[me->at] == READING && model_is_dead(&s->common, me->at)) {
+            s->cell[me->at] = FREE;
+        }
+        me->found |= s->cell[me->at] == READING;
+    }
+    me->at = 0;
+    if (me->found == 0) {
+        RETURN;
+    }
+    me->told = 0;
+    if (me->seen == INHERITED || (me->seen & WANTED) != 0 ||
+        (me->seen == 0 && config->mutation == A_TRY_IN_VAIN_LETS_READERS_IN)) {
+        CALL(let_readers_in(s, self));
+        RETURN;
+    }
+    if (me->seen == 0) {
+        STEP("announcer");
+        s->announcer = (uint8_t)(self + 1);
+    }
+    STEP("state: ANNOUNCED");
+    s->state = ANNOUNCED;
+    STEP("release the mutex");
+    s->mutex = 0;
+    END;
+}
+
+static bool announce(struct state *s, uint32_t self)
+{
+    BEGIN;
+    STEP("try the mutex");
+    if (!can_have_mutex(s)) {
+        RETURN;
+    }
+    if (take_mutex(s, self)) {
+        STEP("inherit");
+        inherit(s);
+    }
+    STEP("load the state");
+    if (s->state == 0) {
+        STEP("announcer");
+        s->announcer = (uint8_t)(self + 1);
+        STEP("[read] state: ANNOUNCED");
+        s->state = ANNOUNCED;
+    }
+    STEP("release the mutex");
+    s->mutex = 0;
+    END;
+}
+
+static bool write_without_waiting(struct state *s, uint32_t self)
+{
+    struct thread *me = &s->thread[self];
+    BEGIN;
+    CALL(try_write(s, self));
+    while (me->found != 0) {
+        WAIT_UNTIL(can_have_mutex(s) && (s->state == 0 || !somebody_reads(s)), "awake");
+        if (somebody_reads(s)) {
+            CALL(announce(s, self));
+        } else {
+            CALL(try_write(s, self));
+        }
+    }
+    CALL(write_inside(s, self));
+    END;
+}
+
+static bool announce_and_give_up(struct state *s, uint32_t self)
+{
+    BEGIN;
+    CALL(announce(s, self));
+    STEP("CAS announcer: itself -> 0");
+    if (s->announcer == self + 1 && config->mutation != WHO_GIVES_UP_STAYS_ANNOUNCED) {
+        s->announcer = 0;
+    }
+    END;
+}
+
 /* ---- the model ---- */
 
 static bool run(void *state, uint32_t self)
@@ -366,10 +504,15 @@ static bool run(void *state, uint32_t self)
     while (letter != '\0') {
         if (letter == 'r') {
             CALL(do_read(s, self));
-        } else {
+        } else if (letter == 'w') {
             CALL(do_write(s, self));
+        } else if (letter == 'a') {
+            CALL(write_without_waiting(s, self));
+        } else {
+            CALL(announce_and_give_up(s, self));
         }
         me->at = 0;
+        me->found = 0;
         me->seen = 0;
         me->blocked = 0;
         me->operation++;
@@ -401,9 +544,9 @@ static void show(const void *state, FILE *out)
 {
     static const char *const kinds[] = {"-", "reading", "waiting"};
     const struct state *s = state;
-    fprintf(out, "mutex %u state%s%s%s%s;", s->mutex, s->state & WANTED ? " wanted" : "",
+    fprintf(out, "mutex %u state%s%s%s%s%s;", s->mutex, s->state & WANTED ? " wanted" : "",
             s->state & WRITING ? " writing" : "", s->state & INHERITED ? " inherited" : "",
-            s->half_written ? " half written" : "");
+            s->state & ANNOUNCED ? " announced" : "", s->half_written ? " half written" : "");
     for (uint32_t i = 0; i < threads; i++) {
         fprintf(out, " %s", kinds[s->cell[i]]);
         if (s->place[i] != NOWHERE) {
@@ -451,6 +594,18 @@ static const struct model_case cases[] = {
     CASE("comes past the line", "overtakes", false, {"www", "w"}, .mutation = COMES_PAST_THE_LINE),
     CASE("the dead stay in line", "never ends", false, {"w", "w", "w"}, .deaths = 1,
          .mutation = THE_DEAD_STAY_IN_LINE),
+    CASE("who waits without the mutex", NULL, false, {"rr", "r", "a"}),
+    CASE("two who wait without the mutex", NULL, false, {"r", "a", "a"}, .deaths = 1),
+    CASE("who waits with the mutex, and without", NULL, false, {"r", "w", "a"}, .deaths = 1),
+    CASE("an announcer that dies", NULL, false, {"r", "r", "a"}, .deaths = 2),
+    CASE("an announcer that gives up", NULL, false, {"r", "ra", "g"}, .deaths = 1),
+    CASE("announcers of four", NULL, true, {"r", "w", "a", "ga"}, .deaths = 2),
+    CASE("the dead stay announced", "stuck", false, {"r", "r", "a"}, .deaths = 1,
+         .mutation = THE_DEAD_STAY_ANNOUNCED),
+    CASE("a try in vain lets readers in", "never ends", false, {"r", "a"},
+         .mutation = A_TRY_IN_VAIN_LETS_READERS_IN),
+    CASE("who gives up stays announced", "stuck", false, {"r", "r", "g"},
+         .mutation = WHO_GIVES_UP_STAYS_ANNOUNCED),
     {0},
 };
 

@@ -314,6 +314,31 @@ struct ReadWriteLockTests {
         try lock.withReadLock(timeout: long) {}
     }
 
+    @Test func `who comes to read waits for a task that waits to write, unless that gives up`()
+        async throws
+    {
+        let lock = try ReadWriteLock()
+        let keeper = try await Keeper(.writingAfterReader(lock))
+        func mayRead() throws -> Bool { try lock.withReadLockIfAvailable {} != nil }
+        for isCancelled in [true, false] {
+            #expect(try mayRead())
+            let timeout = isCancelled ? long : .milliseconds(200)
+            let task = Task {
+                await code { try await lock.withWriteLock(timeout: timeout) { _ in } }
+            }
+            // Twice: a try to write is in the way for a moment, too.
+            if isCancelled {
+                for _ in 0..<2 { try await eventually { try !mayRead() } }
+                task.cancel()
+            }
+            #expect(await task.value == (isCancelled ? nil : .timedOut))
+            try await eventually { try mayRead() }
+        }
+        keeper.letGo()
+        #expect(try await keeper.child.join(timeout: long) == .exited(code: 0))
+        try await lock.withWriteLock(timeout: .zero) { _ in }
+    }
+
     @Test func `tasks of two processes read and write`() async throws {
         let lock = try ReadWriteLock(readers: 16)
         let first = try SharedValue(0)

@@ -26,13 +26,18 @@
  * overdue writer once at most, if it was about to acquire when that became overdue. Nobody waits for one
  * who does not run: a writer that lets the lock be free for 20 ms, as a stopped one does, is passed
  * over, and has its turn when it runs again. A try, and who was woken at cshm_rwlock_writable(), does
- * not line up: it is before others where it finds the lock free, and may be overtaken without bound.
+ * not line up: it is before others where it finds the lock free, and other writers may overtake it
+ * without bound. Readers do not: who waits there *announces* it, and who comes to read waits until
+ * somebody has written, the announcer withdraws, dies, or lets the lock be free for 20 ms; it announces
+ * itself again when it next looks and others read. Who was woken at cshm_rwlock_readable() has no cell,
+ * and so is handed nothing: writers may overtake it without bound.
  * That bounds turns, not time: each writer waits until all who read just then were given a CPU. Of 8
  * writers and 56 readers on two CPUs, one waited for 14.6 s in a minute; the tests allow 20.
  *
  * Who writes what
  * ---------------
  *   state         who has the writers' mutex
+ *   announcer     the same, for itself; the announcer withdraws it
  *   a place in line  its writer; whoever is behind it says that it is passed over, or, if its writer is
  *                 dead, frees it
  *   a free cell   any reader, by compare-and-swap
@@ -49,6 +54,7 @@
  *   a reader, anywhere              its cell has its stamp: a writer that waits for it, or a reader
  *                                   that finds no cell, asks the kernel, and frees it
  *   a writer, in line               those behind it free its place, after at most 25 ms
+ *   a writer, announced             readers that wait find that it is gone, after at most 25 ms
  *   a writer, waiting for readers   the next writer has the mutex; readers that wait find it free,
  *                                   after at most 25 ms
  *   a writer, writing               the next writer's acquire returns 1: the data may be half written;
@@ -142,7 +148,8 @@ CSHM_EXPORT int cshm_rwlock_release_read(cshm_rwlock *lock, uint32_t cell);
  */
 CSHM_EXPORT CSHM_MUST_CHECK int cshm_rwlock_try_acquire_write(cshm_rwlock *lock);
 
-/** The same by who was woken at a place of cshm_rwlock_writable(), so that others are woken, too. */
+/** The same by who was woken at a place of cshm_rwlock_writable(), so that others are woken, too. If
+ * others read, it announces this process, which waits again or withdraws. */
 CSHM_EXPORT CSHM_MUST_CHECK int cshm_rwlock_try_acquire_write_woken(cshm_rwlock *lock);
 
 /** As cshm_rwlock_try_acquire_write(), waiting; -ETIMEDOUT in the place of -EAGAIN. */
@@ -171,8 +178,13 @@ CSHM_EXPORT void cshm_rwlock_describe(const cshm_rwlock *lock, struct cshm_rwloc
 CSHM_EXPORT void cshm_rwlock_readable(const cshm_rwlock *lock, struct cshm_waitable *out);
 
 /** What to wait for, both at once, before a try to write: that nobody writes, and that nobody reads.
- * Meanwhile readers and other writers go first. A look asks whether the readers are dead. */
+ * A look asks whether the readers are dead, and announces this process if others read. Meanwhile other
+ * writers go first. Who waits no longer, and does not try, calls cshm_rwlock_withdraw_write(). */
 CSHM_EXPORT void cshm_rwlock_writable(const cshm_rwlock *lock, struct cshm_waitable out[2]);
+
+/** Who comes to read need not wait for this process any more, until it waits to write again. Waits for
+ * nobody. Thread-safe: another thread that waits announces it anew. */
+CSHM_EXPORT void cshm_rwlock_withdraw_write(cshm_rwlock *lock);
 
 CSHM_END_DECLS
 

@@ -4,9 +4,10 @@ internal import CShm
 
 /// Any number of readers, or one writer: threads of any process of the family.
 ///
-/// Use it where readers hold it for long; for a few loads a ``Lock`` is as fast. Neither side starves:
-/// who comes to read while a writer waits is served after that writer, and before the next one. Writers
-/// that have waited for 10 ms go in the order of their coming; a stopped one is passed over.
+/// Use it where readers hold it for long; for a few loads a ``Lock`` is as fast. No thread starves: one
+/// that comes to read while a writer waits is served after that writer, and before the next one; those
+/// that have waited for 10 ms to write go in the order of their coming, and a stopped one is passed over.
+/// Tasks do not line up: the forms for them say who may go first.
 ///
 /// - Processes: safe; send it to a worker like any value.
 /// - Threads: safe. Writing belongs to a thread. A thread that reads may read again; one that reads
@@ -135,6 +136,9 @@ public final class ReadWriteLock: Sendable, Codable {
 
     /// Runs `body` while reading, which it begins without holding a thread.
     ///
+    /// It does not line up: it is not handed the lock as a thread is, which runs at once, but tries when
+    /// its turn on its actor comes. Where writers come one upon the other, they may go first without bound.
+    ///
     /// - Parameters:
     ///   - timeout: The longest wait; `nil` waits without limit.
     ///   - isolation: Where `body` runs: where the caller does.
@@ -205,7 +209,8 @@ public final class ReadWriteLock: Sendable, Codable {
 
     /// Runs `body` while writing, which it begins without holding a thread.
     ///
-    /// Until it has the lock, readers and other writers go first; it does not line up.
+    /// Other writers may go first, as it does not line up. Who comes to read while it waits for readers
+    /// is served after it, unless it lets the lock be free for 20 ms, as it may if its actor is busy.
     ///
     /// - Parameters:
     ///   - timeout: The longest wait; `nil` waits without limit.
@@ -218,12 +223,16 @@ public final class ReadWriteLock: Sendable, Codable {
         _ body: (borrowing WriteHolder) throws -> Result
     ) async throws -> Result {
         let until = deadline(after: timeout)
+        var waits = true
+        // Readers that came later need not wait for who gives up.
+        defer { if waits { unsafe cshm_rwlock_withdraw_write(lock) } }
         return try await writers.acquire(until: until, keeping: self, isolation: isolation) {
             isWoken in
             unsafe isWoken
                 ? cshm_rwlock_try_acquire_write_woken(lock) : cshm_rwlock_try_acquire_write(lock)
         } use: { status in
             try check(status, "cshm_rwlock_try_acquire_write")
+            waits = false
             let holder = unsafe WriteHolder(
                 lock: lock, inheritedFromDead: status == Answer.inherited)
             return try body(holder)

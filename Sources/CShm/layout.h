@@ -310,7 +310,7 @@ struct cshm_writer_place {
 struct cshm_rwlock_shared {
     uint32_t magic;
     uint32_t cells;
-    _Atomic uint32_t state;       /* rwlock.c; who has the mutex writes it */
+    _Atomic uint32_t state;       /* rwlock_view.h; who has the mutex writes it */
     _Atomic uint32_t crowded;     /* whether a reader ever found no cell */
     _Atomic uint32_t places_used; /* no writer ever had a place from here on */
     _Atomic uint32_t turns;       /* how often the mutex was acquired; who has it writes it */

@@ -29,7 +29,7 @@ static const struct unreached unreached[] = {
     {"heap_runs.c", "take_hinted", "&head->owner, &taken, 0", "a race"},
     {"heap_runs.c", "take_hinted", "abandoned, 1", "a race"},
     /* a writer looked at the cell just before its reader began to wait, and left */
-    {"rwlock.c", "go_on", "reader->waits = !swap_cell", "a race"},
+    {"rwlock_read.c", "go_on", "reader->waits = !swap_cell", "a race"},
     /* the bytes are damaged */
     /* private, and only on some machines or at some times */
     {"kernel.c", "cgroup_room", "char text", "private"},
@@ -40,7 +40,7 @@ static const struct unreached unreached[] = {
     {"park.c", "cshm__park_interrupt", "&is_unseen", "private"},
     {"item.h", "cshm__copy_out", "", "private"},
     {"atomic.c", "cshm_atomic_wait_watched", "struct wait wait", "private"},
-    {"rwlock.c", "cshm_rwlock_writable", "out[0]", "private"},
+    {"rwlock_write.c", "cshm_rwlock_writable", "out[0]", "private"},
     {"lockwatch.c", "list_held", "held[at]", "private"},
     {"lockwatch.c", "name_lock", "", "private"},
     {"lockwatch.c", "note_name", "", "private"},

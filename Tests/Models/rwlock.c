@@ -1,7 +1,7 @@
 /*
  * SPDX-License-Identifier: Apache-2.0
  *
- * The reader-writer lock: Sources/CShm/rwlock.c and rwlock_line.c. Each thread has a cell and a place in
+ * The reader-writer lock: Sources/CShm/rwlock_*.c. Each thread has a cell and a place in
  * line of its own, and runs a script of `r` (reads), `w` (writes), `a` (writes, and waits for it without
  * the mutex, announced) and `g` (announces, and gives up). Sleeping is a step that is possible
  * when a slice's end would find something to do. There is no time: who lines up is overdue at once, and

@@ -188,7 +188,6 @@ struct ManagedDictionaryTests {
         #expect(throws: SharedStateError.self) {
             try words.transaction(["a"]) { $0["d"] = ["not said before"] }
         }
-        #expect(throws: SharedStateError.self) { try words.transaction(["a", "a"]) { _ in } }
         #expect(throws: CancellationError.self) {
             try words.transaction(["a", "c"]) { values in
                 values["a"] = nil
@@ -198,6 +197,27 @@ struct ManagedDictionaryTests {
         try words.transaction([]) { #expect($0.isEmpty) }
         #expect(try words.frozen() == after)
         #expect(words.count == 2)
+    }
+
+    @Test func `a transaction of equal keys is refused before it begins, and says which`() throws {
+        let words = try ManagedDictionary<String, Int>()
+        let composed = "caf\u{e9}"
+        let decomposed = "cafe\u{301}"
+        for keys in [["a", "b", "a"], [composed, "b", decomposed]] {
+            let error = try #require(throws: SharedStateError.self) {
+                try words.transaction(keys) { _ in Issue.record("it began") }
+            }
+            #expect(error.code == .invalidArgument)
+            #expect(error.description.contains("keys 0 and 2 of a transaction are equal"))
+        }
+        let many = try ManagedDictionary<Int, Int>()
+        let error = try #require(throws: SharedStateError.self) {
+            try many.transaction(0..<1025) { _ in Issue.record("it began") }
+        }
+        #expect(error.description.contains("at most 1024 keys, not 1025"))
+        try many.transaction(0..<1024) { $0[1023] = 1 }
+        #expect(try many.frozen() == [1023: 1])
+        #expect(try words.updateValue(1, forKey: "a") == nil, "nothing is locked")
     }
 
     @Test func `transfers between accounts keep the total, whoever is killed`() throws {

@@ -14,12 +14,12 @@ extension ManagedDictionary {
     /// before another; ``frozen()``, and every change that comes next, finds all of them or none.
     ///
     /// - Parameters:
-    ///   - keys: The keys that `body` may change, at most 1024 and none twice; they need not be there.
+    ///   - keys: The keys that `body` may change, at most 1024 and no two equal; they need not be there.
     ///   - body: Is given those that are there, and leaves what they are to be. What it does not change
     ///     stays. If it throws, nothing changes. It must not change this dictionary in another way.
     /// - Returns: What `body` returns.
-    /// - Throws: `invalidArgument` (too many keys, or one twice; `body` left a key that is none of
-    ///   `keys`), `deadlock` (from within an `update` of this dictionary), `full`, `incompatible`, or
+    /// - Throws: `invalidArgument` (too many keys, or two that are equal, before `body` is run; `body`
+    ///   left a key that is none of `keys`), `deadlock` (from within an `update` of this dictionary), `full`, `incompatible`, or
     ///   what `body`, encoding or decoding throw; the dictionary is unchanged then.
     ///
     /// If this process is killed meanwhile, whoever needs one of the keys next finishes what it had
@@ -28,6 +28,7 @@ extension ManagedDictionary {
     public func transaction<Result>(
         _ keys: some Collection<Key>, _ body: (inout [Key: Value]) throws -> Result
     ) throws -> Result {
+        try Self.checkKeys(keys)
         var pack = BytePack()
         for key in keys { pack.append(try keyCodec.bytes(of: key)) }
         return try unsafe pack.withParts { parts in
@@ -38,6 +39,24 @@ extension ManagedDictionary {
             let result = try body(&after)
             try commit(&transaction, keys, after)
             return result
+        }
+    }
+
+    /// Keys that are equal here may have other bytes, and so be two keys of the dictionary; `body` could
+    /// not tell them apart.
+    private static func checkKeys(_ keys: some Collection<Key>) throws(SharedStateError) {
+        guard keys.count <= MapTransaction.keysMax else {
+            throw SharedStateError(
+                .invalidArgument,
+                "a transaction has at most \(MapTransaction.keysMax) keys, not \(keys.count)")
+        }
+        var places: [Key: Int] = [:]
+        for (index, key) in keys.enumerated() {
+            if let first = places.updateValue(index, forKey: key) {
+                throw SharedStateError(
+                    .invalidArgument,
+                    "keys \(first) and \(index) of a transaction are equal; give each key once")
+            }
         }
     }
 
@@ -108,6 +127,8 @@ private struct BytePack {
 /// Keys under their shards' locks, until it is committed or abandoned.
 @safe
 internal struct MapTransaction: ~Copyable {
+    static let keysMax = 1024
+
     private let core: MapCore
     private var steps: [cshm_map_step]
     private var isOpen = true

@@ -2,6 +2,8 @@
 """Peer: acquisitions a second of a multiprocessing.Lock, round a counter.
 
 mp_lock.py SECONDS FIRST_CPU SECOND_CPU PROCESSES
+
+One process is bound to the first CPU; more run where the kernel puts them, as the others' do.
 """
 import multiprocessing
 import os
@@ -9,9 +11,8 @@ import sys
 import time
 
 
-def count(lock, counter, seconds, cpu, rates):
-    if cpu >= 0:
-        os.sched_setaffinity(0, [cpu])
+def run(lock, counter, seconds):
+    """Counts for so long; returns how often, and a second."""
     done = 0
     start = time.monotonic()
     end = start + seconds
@@ -20,18 +21,28 @@ def count(lock, counter, seconds, cpu, rates):
             with lock:
                 counter.value += 1
         done += 256
-    rates.put((done, done / (time.monotonic() - start)))
+    return done, done / (time.monotonic() - start)
+
+
+def count(lock, counter, seconds, begin, rates):
+    begin.wait()
+    warm, _ = run(lock, counter, seconds / 10)
+    done, rate = run(lock, counter, seconds)
+    rates.put((warm + done, rate))
 
 
 def main():
     seconds = float(sys.argv[1])
-    first, second, processes = (int(word) for word in sys.argv[2:5])
+    cpu, processes = int(sys.argv[2]), int(sys.argv[4])
+    if processes == 1 and cpu >= 0:
+        os.sched_setaffinity(0, [cpu])
     lock = multiprocessing.Lock()
     counter = multiprocessing.RawValue("Q", 0)
+    begin = multiprocessing.Barrier(processes)
     rates = multiprocessing.SimpleQueue()
     workers = [
-        multiprocessing.Process(target=count, args=(lock, counter, seconds, cpu, rates))
-        for cpu in [first, second] * (processes // 2) + [first] * (processes % 2)
+        multiprocessing.Process(target=count, args=(lock, counter, seconds, begin, rates))
+        for _ in range(processes)
     ]
     for worker in workers:
         worker.start()

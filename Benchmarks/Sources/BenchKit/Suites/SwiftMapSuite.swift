@@ -8,7 +8,7 @@ extension Suites {
         Row(
             "swift-map/get-text/16/1", .perSecond, "one of 10,000 String keys and values",
             SwiftMapProbe(.getText),
-            against: [PythonProbe("python-manager", "mp_manager.py", "get")]),
+            against: [PythonProbe("python-manager", "mp_manager.py", "get-text")]),
         Row(
             "swift-map/add/8/2", .perSecond, "one key is added to by two processes",
             SwiftMapProbe(.addByTwo),

@@ -5,7 +5,7 @@
  */
 #include "channels.h"
 
-#include <poll.h>
+#include <sys/epoll.h>
 #include <sys/resource.h>
 
 #include "internal.h"
@@ -23,8 +23,15 @@ static cshm_ring *make_ring(cshm_region *region, uint64_t *offset)
 
 static bool is_rung(const cshm_bell *bell, int timeout_ms)
 {
-    struct pollfd poll_fd = {.fd = cshm_bell_descriptor(bell), .events = POLLIN};
-    return poll(&poll_fd, 1, timeout_ms) == 1;
+    struct epoll_event event = {.events = EPOLLIN, .data.u64 = 1};
+    int loop = epoll_create1(EPOLL_CLOEXEC);
+    CHECK(loop >= 0);
+    CHECK_EQ(epoll_ctl(loop, EPOLL_CTL_ADD, cshm_bell_descriptor(bell), &event), 0);
+    event = (struct epoll_event){0};
+    int count = epoll_wait(loop, &event, 1, timeout_ms);
+    CHECK(count == 0 || (count == 1 && event.events == EPOLLIN && event.data.u64 == 1));
+    close(loop);
+    return count == 1;
 }
 
 static void rings_once(void)
@@ -63,6 +70,45 @@ static void rings_once(void)
     cshm_park alone[2] = {{0}, {0}};
     items.park = (uintptr_t)&alone[0] % CSHM_LINE == 0 ? &alone[1] : &alone[0];
     CHECK_EQ(cshm_bell_arm(bell, &items), -EINVAL);
+    cshm_bell_close(bell);
+    cshm_ring_destroy(ring);
+    cshm_region_close(region);
+}
+
+static bool tells(int loop)
+{
+    struct epoll_event event;
+    return epoll_wait(loop, &event, 1, 0) == 1;
+}
+
+/* Told of each ring, once, if it was cleared in between; and not of one before that. */
+static void edge_triggered(void)
+{
+    cshm_region *region = make_region(1u << 20);
+    struct epoll_event event = {.events = EPOLLIN | EPOLLET};
+    struct cshm_waitable items;
+    cshm_bell *bell = NULL;
+    uint64_t offset = 0;
+    uint64_t length = 0;
+    cshm_ring *ring = make_ring(region, &offset);
+    CHECK_EQ(cshm_ring_become_producer(ring), 0);
+    CHECK_EQ(cshm_ring_become_consumer(ring), 0);
+    CHECK_EQ(cshm_bell_create(&bell), 0);
+    cshm_ring_items(ring, &items);
+    int loop = epoll_create1(EPOLL_CLOEXEC);
+    CHECK(loop >= 0);
+    CHECK_EQ(epoll_ctl(loop, EPOLL_CTL_ADD, cshm_bell_descriptor(bell), &event), 0);
+    for (uint64_t round = 0; round < 100; round++) {
+        CHECK_EQ(cshm_bell_arm(bell, &items), 0);
+        CHECK(!tells(loop));
+        CHECK_EQ(cshm_ring_try_put(ring, &round, 8), 0);
+        CHECK(tells(loop));
+        CHECK(!tells(loop)); /* it is rung, but that was told */
+        cshm_bell_clear(bell);
+        CHECK(!tells(loop));
+        CHECK_EQ(cshm_ring_try_get(ring, &round, 8, &length), 0);
+    }
+    close(loop);
     cshm_bell_close(bell);
     cshm_ring_destroy(ring);
     cshm_region_close(region);
@@ -515,6 +561,94 @@ static void end_by_death(cshm_region *region, uint32_t number, wait_for_end *wai
     kind->destroy(&channel);
 }
 
+/* As in the example of cshm/bell.h: a ring's end is found out by a call that may wait. */
+static void ring_ends_by_death(cshm_region *region)
+{
+    struct source *source = shared_memory(sizeof *source);
+    struct cshm_waitable items;
+    cshm_bell *bell = NULL;
+    uint64_t value = 0;
+    uint64_t length = 0;
+    uint64_t next = 0;
+    int status = 0;
+    cshm_ring *ring = make_ring(region, &source->places[0]);
+    CHECK_EQ(cshm_ring_become_consumer(ring), 0);
+    CHECK_EQ(cshm_ring_producer_is_gone(ring), 0); /* there was none */
+    cshm_ring_items(ring, &items);
+    CHECK_EQ(cshm_bell_create(&bell), 0);
+    CHECK_EQ(cshm_bell_watch(bell, region), 0);
+    pid_t child = spawn(region, put_some_and_wait, source);
+    wait_until_set(&source->ready, 1);
+    CHECK_EQ(cshm_ring_producer_is_gone(ring), 0);
+    kill(child, SIGKILL);
+    for (;;) {
+        while ((status = cshm_ring_get_until(ring, &value, 8, &length, 0)) == 0) {
+            CHECK_EQ(value, next++);
+        }
+        if (status != -ETIMEDOUT) {
+            break;
+        }
+        wait_for_bell(bell, &items);
+    }
+    CHECK_EQ(status, -EPIPE);
+    CHECK_EQ(next, 3);
+    CHECK_EQ(cshm_ring_producer_is_gone(ring), 1);
+    CHECK_EQ(cshm_ring_consumer_is_gone(ring), 0);
+    expect_killed(child);
+    cshm_bell_close(bell);
+    cshm_ring_destroy(ring);
+}
+
+static void ring_ends_without_rings(void)
+{
+    cshm_region *region = make_region(1u << 20);
+    for (int round = 0; round < 10; round++) {
+        ring_ends_by_death(region);
+    }
+    cshm_region_close(region);
+}
+
+static void consume_and_wait(cshm_region *region, void *context)
+{
+    struct source *source = context;
+    cshm_ring *ring = NULL;
+    CHECK_EQ(cshm_ring_open(region, source->places[0], &ring), 0);
+    CHECK_EQ(cshm_ring_become_consumer(ring), 0);
+    attach_and_wait(region, context);
+}
+
+/* The same at the other side: its producer waits for room. */
+static void ring_consumer_is_killed(void)
+{
+    cshm_region *region = make_region(1u << 20);
+    struct source *source = shared_memory(sizeof *source);
+    struct cshm_waitable room;
+    cshm_bell *bell = NULL;
+    uint64_t value = 0;
+    int status = 0;
+    cshm_ring *ring = make_ring(region, &source->places[0]);
+    CHECK_EQ(cshm_ring_become_producer(ring), 0);
+    CHECK_EQ(cshm_ring_consumer_is_gone(ring), 0);
+    cshm_ring_room(ring, &room);
+    CHECK_EQ(cshm_bell_create(&bell), 0);
+    CHECK_EQ(cshm_bell_watch(bell, region), 0);
+    pid_t child = spawn(region, consume_and_wait, source);
+    wait_until_set(&source->ready, 1);
+    CHECK_EQ(cshm_ring_consumer_is_gone(ring), 0);
+    kill(child, SIGKILL);
+    while ((status = cshm_ring_put_until(ring, &value, 8, 0)) == 0 || status == -ETIMEDOUT) {
+        if (status == -ETIMEDOUT) {
+            wait_for_bell(bell, &room);
+        }
+    }
+    CHECK_EQ(status, -EPIPE);
+    CHECK_EQ(cshm_ring_consumer_is_gone(ring), 1);
+    expect_killed(child);
+    cshm_bell_close(bell);
+    cshm_ring_destroy(ring);
+    cshm_region_close(region);
+}
+
 static void end_without_rings(void)
 {
     cshm_region *region = make_region(8u << 20);
@@ -570,12 +704,15 @@ static void leased_end(void)
 
 const struct test bell_tests[] = {
     {"is_rung_once_for_each_time_it_was_armed", rings_once},
+    {"tells_an_edge_triggered_loop_of_each_ring_that_was_cleared", edge_triggered},
     {"rings_for_every_kind_of_channel", every_kind},
     {"misses_nothing_that_processes_put", never_misses},
     {"forgets_watchers_that_were_killed", dead_watchers},
     {"watches_processes_that_attach_leave_and_are_killed", watches},
     {"watches_a_process_without_a_descriptor_too", watch_limits},
     {"tells_of_the_end_when_the_last_producer_is_killed", end_without_rings},
+    {"tells_of_the_end_of_a_ring_when_its_producer_is_killed", ring_ends_without_rings},
+    {"tells_a_ring_that_is_full_when_its_consumer_is_killed", ring_consumer_is_killed},
     {"is_not_rung_for_an_end_that_waits_for_a_lease_until_its_holder_is_killed", leased_end},
     {"wait_for_any_channel_finds_the_one_that_is_ready", wait_any_alone},
     {"wait_for_any_channel_of_several_processes", wait_any},

@@ -352,9 +352,12 @@ static void killed_consumer(void)
     stop_child(child); /* is alive */
     CHECK_EQ(cshm_lanes_become_consumer(lanes), -EBUSY);
     CHECK_EQ(cshm_lane_put_until(lane, &number, 8, after(50 * MILLISECOND)), -ETIMEDOUT);
+    CHECK_EQ(cshm_lane_consumer_is_gone(lane), 0);
     kill_child(child);
     CHECK_EQ(cshm_lane_put_until(lane, &number, 8, INT64_MAX), -EPIPE);
+    CHECK_EQ(cshm_lane_consumer_is_gone(lane), 1);
     CHECK_EQ(cshm_lanes_become_consumer(lanes), 1);
+    CHECK_EQ(cshm_lane_consumer_is_gone(lane), 0);
     CHECK_EQ(cshm_lane_put_until(lane, &number, 8, after(50 * MILLISECOND)), -ETIMEDOUT);
     expect_number(lanes, 1);
     CHECK_EQ(cshm_lane_put_until(lane, &number, 8, INT64_MAX), 0);

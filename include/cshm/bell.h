@@ -25,7 +25,8 @@
  *         }
  *     }
  *
- * Armed once, rung once; a ring may be about something that another has taken meanwhile.
+ * Armed once, rung once; a ring may be about something that another has taken meanwhile. An
+ * edge-triggered loop (EPOLLET) is told of each ring that comes after a cshm_bell_clear().
  *
  * Who writes what
  * ---------------

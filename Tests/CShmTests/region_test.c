@@ -253,6 +253,36 @@ struct holding {
     _Atomic uint32_t done;
 };
 
+/* Only its owner may open one, whoever may read the file. */
+static void of_another_user(void)
+{
+    char name[64];
+    char path[128];
+    struct stat file;
+    cshm_region *region = NULL;
+    cshm_region *other = NULL;
+    unique("owner", name);
+    snprintf(path, sizeof path, "/dev/shm/%s", name);
+    CHECK_EQ(cshm_region_create_named(name, NULL, &region), 0);
+    CHECK_EQ(fstat(cshm_region_descriptor(region), &file), 0);
+    CHECK_EQ(file.st_mode, S_IFREG | 0600);
+    CHECK_EQ(file.st_uid, geteuid());
+    CHECK_EQ(cshm_region_open(name, &other), 0);
+    cshm_region_close(other);
+    if (geteuid() != 0) {
+        CHECK_EQ(cshm_region_remove(name), 0);
+        SKIP("only root may give a file away");
+    }
+    CHECK_EQ(chown(path, 12345, (gid_t)-1), 0);
+    CHECK_EQ(cshm_region_open(name, &other), -EACCES);
+    CHECK_EQ(cshm_region_attach(cshm_region_descriptor(region), &other), -EACCES);
+    CHECK_EQ(chown(path, 0, (gid_t)-1), 0);
+    CHECK_EQ(cshm_region_open(name, &other), 0);
+    cshm_region_close(other);
+    CHECK_EQ(cshm_region_remove(name), 0);
+    cshm_region_close(region);
+}
+
 static void *hold_for_a_while(void *context)
 {
     struct holding *holding = context;
@@ -294,6 +324,7 @@ const struct test region_tests[] = {
     {"persists_when_nobody_is_attached", persists},
     {"refuses_bad_names", bad_names},
     {"does_not_take_another_file_for_a_region", foreign},
+    {"of_another_user_is_refused_and_its_own_is_nobody_elses", of_another_user},
     {"refuses_a_damaged_header", damaged},
     {"is_read_without_joining_it", read_only},
     {"is_not_closed_while_a_thread_holds_a_mutex_of_it", mutex_held},

@@ -352,6 +352,10 @@ static void of_broadcasts_lossless(void)
     CHECK_EQ(publish(publisher, 1, BYTE_LIMIT), 0);
     CHECK_EQ(next_of(subscriber), 1);
     for (int round = 0; round < 100; round++) {
+        void *data = NULL;
+        CHECK_EQ(cshm_publisher_claim(publisher, BYTE_LIMIT, &data), 0);
+        cshm_publisher_abort(publisher);
+        CHECK_EQ(cshm_publisher_try_commit(publisher), -EINVAL);
         CHECK_EQ(publish(publisher, 1, LONG), 0);
         CHECK_EQ(publish(publisher, 2, INLINE), 0);
         CHECK_EQ(publish(publisher, 3, LONG), 0);
@@ -363,10 +367,13 @@ static void of_broadcasts_lossless(void)
         CHECK_EQ(publish(publisher, 5, INLINE + 1), -EAGAIN);
         CHECK_EQ(room.is_ready(room.object), 0);
         CHECK_EQ(publish(publisher, 5, INLINE), 0);
-        CHECK_EQ(publish(publisher, 6, LONG), -EAGAIN);
+        CHECK_EQ(cshm_publisher_claim(publisher, LONG, &data), 0);
+        memset(data, 6, LONG);
+        CHECK_EQ(cshm_publisher_commit_until(publisher, after(MILLISECOND)), -ETIMEDOUT);
         CHECK_EQ(next_of(subscriber), 1);
         CHECK_EQ(room.is_ready(room.object), 1);
-        CHECK_EQ(publish(publisher, 6, LONG), 0);
+        CHECK_EQ(cshm_publisher_commit_until(publisher, 0), 0);
+        CHECK_EQ(cshm_publisher_commit_until(publisher, 0), -EINVAL);
         for (int number = 2; number <= 6; number++) {
             CHECK_EQ(next_of(subscriber), number);
         }

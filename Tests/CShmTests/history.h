@@ -108,7 +108,21 @@ void history_died(struct history *history, struct history_log *log, uint64_t kil
 
 /* ---- objects; see history_objects.c ---- */
 
-enum { PUT = 1, TAKE, TAKE_PACK, LEASE, RELEASE, RETURN, DIE, DRAINED, ADD, READ, ACQUIRE };
+enum {
+    PUT = 1,
+    TAKE,
+    TAKE_PACK,
+    LEASE,
+    RELEASE,
+    RETURN,
+    DIE,
+    DRAINED,
+    ADD,
+    READ,
+    ACQUIRE,
+    COUNT,
+    FILLED
+};
 enum { IS_FULL = -1, IS_EMPTY = -2, DONE = 0, INHERITED = 1 };
 enum { PACK_MOST = 3, REDELIVERED = 1 << 30 };
 
@@ -118,10 +132,11 @@ static inline int32_t pack_of(int32_t first, int32_t count)
     return first * 4 + count;
 }
 
-/* A queue of a capacity to 15: PUT value -> DONE or IS_FULL, TAKE -> the value or IS_EMPTY. */
+/* A queue of a capacity to 15: PUT value -> DONE or IS_FULL, TAKE -> the value or IS_EMPTY, COUNT -> how
+ * many are in it, FILLED -> IS_FULL or DONE. */
 struct object fifo_of(const int32_t *capacity);
 /* The same with packs: PUT pack -> DONE or IS_FULL; TAKE -> one element or IS_EMPTY; TAKE_PACK ->
- * the rest of the first pack, as a pack, or IS_EMPTY. */
+ * the rest of the first pack, as a pack, or IS_EMPTY; COUNT and FILLED of elements. */
 struct object packs_of(const int32_t *capacity);
 /* And with leases of whole packs: PUT; LEASE -> a pack, with REDELIVERED if it is one that was given
  * back or whose holder is dead, or IS_EMPTY; RELEASE or RETURN of it; DIE; DRAINED: nothing is left. */

@@ -12,10 +12,25 @@ struct fifo {
     int32_t value[15];
 };
 
+/* COUNT and FILLED, which change nothing. */
+static bool apply_look(int32_t count, int32_t capacity, const struct operation *operation)
+{
+    return operation->kind == COUNT ? operation->result == count
+                                    : (operation->result == IS_FULL) == (count == capacity);
+}
+
+static bool is_look(const struct operation *operation)
+{
+    return operation->kind == COUNT || operation->kind == FILLED;
+}
+
 static bool apply_fifo(const void *parameter, void *state, const struct operation *operation)
 {
     struct fifo *fifo = state;
     int32_t capacity = *(const int32_t *)parameter;
+    if (is_look(operation)) {
+        return apply_look(fifo->count, capacity, operation);
+    }
     if (operation->kind == PUT) {
         bool full = fifo->count == capacity;
         if (full || operation->result == IS_FULL) {
@@ -103,8 +118,13 @@ static bool take_elements(struct pack_fifo *fifo, bool all, const struct operati
 
 static bool apply_packs(const void *parameter, void *state, const struct operation *operation)
 {
-    return operation->kind == PUT ? put_pack(state, *(const int32_t *)parameter, operation)
-                                  : take_elements(state, operation->kind == TAKE_PACK, operation);
+    struct pack_fifo *fifo = state;
+    int32_t capacity = *(const int32_t *)parameter;
+    if (is_look(operation)) {
+        return apply_look(fifo->count, capacity, operation);
+    }
+    return operation->kind == PUT ? put_pack(fifo, capacity, operation)
+                                  : take_elements(fifo, operation->kind == TAKE_PACK, operation);
 }
 
 struct object packs_of(const int32_t *capacity)

@@ -99,6 +99,22 @@ static const struct example queues[] = {
     {"not put by one that was killed",
      true,
      {{0, PUT, 1, UNKNOWN, 1, 2}, {1, TAKE, 0, IS_EMPTY, 3, 4}}},
+    {"counted beside a put",
+     true,
+     {{0, PUT, 1, DONE, 1, 2}, {0, PUT, 2, DONE, 3, 6}, {1, COUNT, 0, 1, 4, 5}}},
+    {"counted after a put", false, {{0, PUT, 1, DONE, 1, 2}, {1, COUNT, 0, 0, 3, 4}}},
+    {"counted with one that was taken before",
+     false,
+     {{0, PUT, 1, DONE, 1, 2},
+      {0, TAKE, 0, 1, 4, 5},
+      {0, PUT, 2, DONE, 6, 7},
+      {1, COUNT, 0, 2, 3, 8}}},
+    {"filled before its last put",
+     false,
+     {{0, PUT, 1, DONE, 1, 2}, {1, FILLED, 0, IS_FULL, 3, 4}, {0, PUT, 2, DONE, 5, 6}}},
+    {"not filled, though it was all the time",
+     false,
+     {{0, PUT, 1, DONE, 1, 2}, {0, PUT, 2, DONE, 3, 4}, {1, FILLED, 0, DONE, 5, 6}}},
     {"put after its putter was reaped",
      false,
      {{0, PUT, 1, UNKNOWN, 1, 2}, {1, TAKE, 0, IS_EMPTY, 3, 4}, {1, TAKE, 0, 1, 5, 6}}},
@@ -312,6 +328,16 @@ static void put_one(struct history *history, struct history_log *log, cshm_queue
     history_return(history, operation, status == 0 ? DONE : IS_FULL);
 }
 
+static void look_at(struct history *history, struct history_log *log, const cshm_queue *queue,
+                    uint64_t random)
+{
+    struct operation *operation = history_call(history, log, random % 2 == 0 ? COUNT : FILLED, 0);
+    int32_t result = operation->kind == COUNT         ? (int32_t)cshm_queue_count(queue)
+                     : cshm_queue_is_full(queue) != 0 ? IS_FULL
+                                                      : DONE;
+    history_return(history, operation, result);
+}
+
 /* ---- with packs ---- */
 
 static void put_pack(struct history *history, struct history_log *log, cshm_queue *queue,
@@ -357,12 +383,17 @@ static void take_pack(struct history *history, struct history_log *log, cshm_que
 static void use_packs(struct history *history, struct history_log *log, cshm_queue *queue,
                       int32_t value, uint64_t *random)
 {
-    switch (next_random(random) % 4) {
+    switch (next_random(random) % 8) {
     case 0:
+    case 1:
         take_one(history, log, queue);
         break;
-    case 1:
+    case 2:
+    case 3:
         take_pack(history, log, queue);
+        break;
+    case 4:
+        look_at(history, log, queue, next_random(random));
         break;
     default:
         put_pack(history, log, queue, value, 1 + (int32_t)(next_random(random) % PACK_MOST));
@@ -433,7 +464,10 @@ static void drain_leases(struct history *history, struct history_log *log, cshm_
 static void use_singly(struct history *history, struct history_log *log, cshm_queue *queue,
                        int32_t value, uint64_t *random)
 {
-    if (next_random(random) % 2 == 0) {
+    uint64_t choice = next_random(random) % 8;
+    if (choice < 2) {
+        look_at(history, log, queue, choice);
+    } else if (choice % 2 == 0) {
         put_one(history, log, queue, value);
     } else {
         take_one(history, log, queue);

@@ -89,6 +89,27 @@ static void numbers(void)
     cshm_region_close(region);
 }
 
+/* Sampled at every 64th put, by which it may be too low, and not by more. */
+static void high_water(void)
+{
+    cshm_region *region = make_region(1u << 20);
+    uint64_t offset = 0;
+    struct cshm_queue_options options = {.capacity = 256, .slot_size = 8, .ports = 4};
+    cshm_queue *queue = make_queue(region, options, &offset);
+    struct cshm_queue_info info;
+    for (uint64_t i = 0; i < 200; i++) {
+        CHECK_EQ(cshm_queue_try_put(queue, &i, 8), 0);
+    }
+    for (uint64_t i = 0; i < 200; i++) {
+        CHECK_EQ(take_one(queue), i);
+    }
+    cshm_queue_describe(queue, &info);
+    CHECK_EQ(info.count, 0);
+    CHECK(info.high_water > 200 - 64 && info.high_water <= 200);
+    cshm_queue_destroy(queue);
+    cshm_region_close(region);
+}
+
 enum { HUGE_STEP = 64 << 20 };
 
 static const uint64_t HUGE_LENGTH = 1ull << 30;
@@ -485,6 +506,7 @@ static void corrupt(void)
 
 const struct test queue_pack_tests[] = {
     {"keeps_exact_numbers_of_elements", numbers},
+    {"remembers_how_many_there_were_when_they_are_gone", high_water},
     {"is_written_and_read_in_place", in_place},
     {"of_one_gib_is_written_in_place_and_read_by_another_process", huge},
     {"goes_on_when_its_turns_wrap", wrap},

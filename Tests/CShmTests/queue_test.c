@@ -60,6 +60,82 @@ static void fifo(void)
     cshm_region_close(region);
 }
 
+enum { LEFT_UNREAD = 50 };
+
+static void put_numbers(cshm_queue *queue, uint64_t from, uint64_t to)
+{
+    for (uint64_t i = from; i < to; i++) {
+        CHECK_EQ(cshm_queue_try_put(queue, &i, 8), 0);
+    }
+}
+
+static void take_numbers(cshm_queue *queue, uint64_t from, uint64_t to)
+{
+    struct cshm_message message;
+    for (uint64_t i = from; i < to; i++) {
+        CHECK_EQ(cshm_queue_take_until(queue, &message, after(30 * SECOND)), 0);
+        CHECK_EQ(*(uint64_t *)message.data, i);
+        cshm_queue_release(queue, &message);
+    }
+}
+
+static void take_one_and_end(cshm_region *region, void *context)
+{
+    cshm_queue *queue = NULL;
+    CHECK_EQ(cshm_queue_open(region, *(uint64_t *)context, TAG, &queue), 0);
+    take_numbers(queue, 0, 1);
+    cshm_queue_close(queue);
+    cshm_region_close(region);
+}
+
+static void put_more_and_end(cshm_region *region, void *context)
+{
+    cshm_queue *queue = NULL;
+    CHECK_EQ(cshm_queue_open(region, *(uint64_t *)context, TAG, &queue), 0);
+    put_numbers(queue, LEFT_UNREAD, 2 * LEFT_UNREAD);
+    cshm_queue_close(queue);
+    cshm_region_close(region);
+}
+
+/* Neither who leaves elements unread nor who put what is not read yet is held up by that. */
+static void ends_with_elements_unread(void)
+{
+    cshm_region *region = make_region(4u << 20);
+    uint64_t offset = 0;
+    cshm_queue *queue = make_queue(region, 128, &offset);
+    put_numbers(queue, 0, LEFT_UNREAD);
+    expect_success(spawn(region, take_one_and_end, &offset));
+    expect_success(spawn(region, put_more_and_end, &offset));
+    take_numbers(queue, 1, 2 * LEFT_UNREAD);
+    CHECK_EQ(cshm_queue_count(queue), 0);
+    cshm_queue_destroy(queue);
+    cshm_region_close(region);
+}
+
+static void fill(cshm_region *region, void *context)
+{
+    cshm_queue *queue = NULL;
+    CHECK_EQ(cshm_queue_open(region, *(uint64_t *)context, TAG, &queue), 0);
+    put_numbers(queue, 0, cshm_queue_capacity(queue));
+    CHECK_EQ(cshm_queue_try_put(queue, &(uint64_t){0}, 8), -EAGAIN);
+}
+
+static void filled_by_a_child_process(void)
+{
+    cshm_region *region = make_region(4u << 20);
+    for (uint32_t capacity = 1; capacity <= 100; capacity = capacity * 3 + 1) {
+        uint64_t offset = 0;
+        cshm_queue *queue = make_queue(region, capacity, &offset);
+        expect_success(spawn(region, fill, &offset));
+        CHECK_EQ(cshm_queue_count(queue), capacity);
+        CHECK_EQ(cshm_queue_is_full(queue), 1);
+        CHECK_EQ(cshm_queue_try_put(queue, &(uint64_t){0}, 8), -EAGAIN);
+        take_numbers(queue, 0, capacity);
+        cshm_queue_destroy(queue);
+    }
+    cshm_region_close(region);
+}
+
 static void refuses(void)
 {
     cshm_region *region = make_region(4u << 20);
@@ -86,6 +162,13 @@ static void refuses(void)
         CHECK_EQ(cshm_queue_try_commit(queue, &messages[i]), 0);
     }
     CHECK_EQ(cshm_queue_try_commit(queue, &messages[4]), -EAGAIN);
+    CHECK_EQ(cshm_queue_commit_until(queue, &messages[4], after(MILLISECOND)), -ETIMEDOUT);
+    CHECK_EQ(cshm_queue_try_take(queue, &messages[0]), 0);
+    cshm_queue_release(queue, &messages[0]);
+    CHECK_EQ(cshm_queue_commit_until(queue, &messages[4], 0), 0);
+    CHECK_EQ(cshm_queue_claim(queue, 8, &messages[4]), 0);
+    cshm_queue_cancel(queue);
+    CHECK_EQ(cshm_queue_commit_until(queue, &messages[4], INT64_MAX), -ECANCELED);
     for (int i = 4; i < 16; i++) {
         cshm_queue_abort(queue, &messages[i]);
     }
@@ -295,6 +378,8 @@ static void processes(void)
 
 const struct test queue_tests[] = {
     {"is_first_in_first_out_and_exact_about_full_and_empty", fifo},
+    {"holds_as_many_put_by_another_process_and_not_one_more", filled_by_a_child_process},
+    {"of_processes_that_end_with_elements_unread_holds_none_up", ends_with_elements_unread},
     {"refuses_another_type_and_bad_options_and_too_many_claims", refuses},
     {"carries_long_messages_and_frees_their_blocks", long_messages},
     {"does_not_time_out_early", deadlines},

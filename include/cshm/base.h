@@ -10,6 +10,13 @@
  * Deadlines: absolute CLOCK_MONOTONIC nanoseconds; INT64_MAX waits for ever. A try_ function
  * never blocks.
  *
+ * Progress: a function with a deadline, and cshm_park_wait(), block until they can do their work or the
+ * time is over. All others wait for nobody, but for the holder of a lock where their headers name one:
+ * maps, lists, directories, and the heap's over its spans, which a long message may want. Otherwise
+ * the try_ functions of channels and of what one waits at are lock-free: who is stopped or dead in one
+ * holds up no other. They make a system call where somebody sleeps who is to be woken, or has armed a
+ * bell, and now and then to find out who is dead.
+ *
  * What follows holds for every function, unless its own comment or its header says otherwise.
  *
  * Who may call

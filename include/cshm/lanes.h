@@ -142,7 +142,8 @@ CSHM_EXPORT void cshm_lanes_finish(cshm_lanes *lanes);
 /** Nothing may be put or taken any more; those who wait are told. Idempotent. */
 CSHM_EXPORT void cshm_lanes_cancel(cshm_lanes *lanes);
 
-/** Messages in all lanes together; exact if they did not change for an instant of the call. */
+/** Messages in all lanes together, at some instant of the call. If something is put or taken during each
+ *  of 9 looks, it is a sum of numbers of which each was true of its lane, one after the other. */
 CSHM_EXPORT uint64_t cshm_lanes_count(const cshm_lanes *lanes);
 
 /** Messages that each lane can hold. */

@@ -254,7 +254,8 @@ CSHM_EXPORT int cshm_ring_producer_is_gone(const cshm_ring *ring);
 /** Whether the owner of the consumer's role is dead. @returns as cshm_ring_producer_is_gone(). */
 CSHM_EXPORT int cshm_ring_consumer_is_gone(const cshm_ring *ring);
 
-/** Messages in it at some instant of the call. Anybody; thread-safe, process-safe. */
+/** Messages in it at some instant of the call. If one is taken during each of 65 looks, it may be more by
+ *  what was put during the last. Anybody; thread-safe, process-safe. */
 CSHM_EXPORT uint64_t cshm_ring_count(const cshm_ring *ring);
 
 CSHM_END_DECLS

@@ -284,6 +284,31 @@ struct ValueTests {
             }
         }
         #expect(repairs == 1)
+        try array.withLock(timeout: long) { $0[1] = 1 }
+    }
+
+    @Test(arguments: [false, true])
+    func `who comes after a dead holder and does not repair is told, as all are after it`(
+        isTask: Bool
+    ) async throws {
+        let array = try SharedArray<Int>(count: 2)
+        let child = try ChildProcess.start(array) { array in
+            try array.withLock { span in
+                span[0] = 1
+                kill(getpid(), SIGKILL)
+            }
+        }
+        #expect(try await child.join(timeout: long) == .signalled(SIGKILL))
+        let plain = { try array.withLock(timeout: long) { $0[1] = 1 } }
+        let inTask = { try await array.withLock(timeout: long) { $0[1] = 1 } }
+        let first = isTask ? await code(inTask) : code(plain)
+        #expect(first == .notRepaired)
+        #expect(code(plain) == .notRecoverable)
+        #expect(await code(inTask) == .notRecoverable)
+        #expect(
+            code { try array.withLock(timeout: long, repair: { $0[0] = 0 }, { _ in }) }
+                == .notRecoverable)
+        #expect(array.snapshot() == [1, 0])
     }
 
     // MARK: Names

@@ -28,7 +28,8 @@ public struct SharedStateError: Error, Hashable, Sendable, CustomStringConvertib
         case notHolder
         /// A holder died and nobody declared the data repaired (`ENOTRECOVERABLE`).
         case notRecoverable
-        /// A writer died and nobody has repaired the data yet: acquire for writing (`EOWNERDEAD`).
+        /// A writer died and nobody has repaired the data yet: acquire for writing (`EOWNERDEAD`); or
+        /// a holder of a ``SharedArray``'s lock did, and its `withLock` was called without `repair`.
         case notRepaired
         /// A count would exceed its bound (`EOVERFLOW`).
         case overflow

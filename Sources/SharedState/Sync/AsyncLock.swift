@@ -10,7 +10,8 @@ internal import CShm
 ///
 /// - Processes: safe; send it to a worker like any value. A holder's death hands the lock on: see
 ///   ``Holder/inheritedFromDead``.
-/// - Tasks: safe. Within a process in the order of their coming; among processes it is not fair.
+/// - Tasks: safe. Those of a process that wait get it in the order of their coming, but one that comes
+///   while it is free is before them. Among processes it is not fair.
 ///
 /// The corresponding C header is `cshm/baton.h`.
 @safe

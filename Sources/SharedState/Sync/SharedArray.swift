@@ -16,7 +16,9 @@ internal import CShm
 ///   for everybody, a larger one may be read half written; and two who change the same element
 ///   overwrite each other.
 /// - Tasks: acquiring the lock may suspend, the body cannot `await`.
-/// - Death: a process killed in `withLock` leaves elements half changed; the next one is told.
+/// - Death: a process killed in `withLock` leaves elements half changed. The next one repairs them, in
+///   ``withLock(timeout:repair:_:)``; if it has no `repair` it throws `notRepaired`, and everybody after
+///   it `notRecoverable`.
 ///
 /// The corresponding C header is `cshm/array.h`.
 @safe
@@ -216,15 +218,15 @@ public final class SharedArray<Element: BitwiseCopyable & Sendable>: Sendable, C
     ///
     /// - Parameters:
     ///   - timeout: The longest wait for the lock; `nil` waits without limit.
-    ///   - body: What to do. If a process died in the middle of it, the elements are as it left them:
-    ///     see ``withLock(timeout:repair:_:)``.
+    ///   - body: What to do.
     /// - Returns: What `body` returns.
-    /// - Throws: `timedOut`, `deadlock`, `notRecoverable` (a holder died, and its elements were not
-    ///   repaired), or what `body` throws.
+    /// - Throws: `timedOut`, `deadlock`; `notRepaired` if the last holder died in it, as the elements may
+    ///   be half changed and this form has no `repair` (where any elements will do, give an empty one);
+    ///   `notRecoverable` after that; in which cases `body` did not run. Or what `body` throws.
     public func withLock<Result>(
         timeout: Duration? = nil, _ body: (inout MutableSpan<Element>) throws -> Result
     ) throws -> Result {
-        try withLock(timeout: timeout, repair: { _ in }, body)
+        try withLock(timeout: timeout, repair: Self.cannotRepair, body)
     }
 
     /// Runs `body` with the elements in place, to be changed, while holding the array's lock, after
@@ -236,7 +238,8 @@ public final class SharedArray<Element: BitwiseCopyable & Sendable>: Sendable, C
     ///     throws `notRecoverable` for everybody from then on.
     ///   - body: What to do.
     /// - Returns: What `body` returns.
-    /// - Throws: As ``withLock(timeout:_:)``, or what `repair` throws.
+    /// - Throws: `timedOut`, `deadlock`, `notRecoverable` (a holder died, and its elements were not
+    ///   repaired), or what `repair` or `body` throws.
     public func withLock<Result>(
         timeout: Duration? = nil, repair: (inout MutableSpan<Element>) throws -> Void,
         _ body: (inout MutableSpan<Element>) throws -> Result
@@ -259,7 +262,8 @@ public final class SharedArray<Element: BitwiseCopyable & Sendable>: Sendable, C
         timeout: Duration? = nil, isolation: isolated (any Actor)? = #isolation,
         _ body: (inout MutableSpan<Element>) throws -> Result
     ) async throws -> Result {
-        try await withLock(timeout: timeout, isolation: isolation, repair: { _ in }, body)
+        try await withLock(
+            timeout: timeout, isolation: isolation, repair: Self.cannotRepair, body)
     }
 
     /// Runs `body` after `repair`, if the last holder died in it, but acquires the array's lock without
@@ -280,6 +284,14 @@ public final class SharedArray<Element: BitwiseCopyable & Sendable>: Sendable, C
         try await lock.withLock(timeout: timeout, isolation: isolation) { holder in
             try use(holder, repair, body)
         }
+    }
+
+    /// What repairs where nothing was given for it: the lock is then of no use to anybody.
+    private static func cannotRepair(_ span: inout MutableSpan<Element>) throws(SharedStateError) {
+        throw SharedStateError(
+            .notRepaired,
+            "a holder of the array's lock died, its elements may be half changed, and `withLock` was "
+                + "given no `repair`: make the array anew")
     }
 
     private func use<Result>(

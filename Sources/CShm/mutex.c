@@ -34,6 +34,8 @@ enum {
     SLICE_NS = 25000000,
     /* What glibc writes for the owner of one that was released without a repair. */
     NOT_RECOVERABLE = INT_MAX - 1,
+    /* And for that of one that was inherited and is not repaired yet. */
+    INCONSISTENT = INT_MAX,
     /* Who cannot have it gives the CPU away so often before it sleeps; see ARCHITECTURE.md. */
     YIELDS = 4,
 };
@@ -342,14 +344,23 @@ int cshm_mutex_try_acquire_woken(cshm_mutex *mutex)
     }
 }
 
+/* What glibc calls the owner. relaxed: it is this thread's, or an acquire comes next */
+static int owner_of(const cshm_mutex *mutex)
+{
+    const int *owner = &shared_of((cshm_mutex *)(uintptr_t)mutex)->native.__data.__owner;
+    return atomic_load_explicit((const _Atomic int *)(const void *)owner, memory_order_relaxed);
+}
+
+int cshm_mutex_needs_repair(const cshm_mutex *mutex)
+{
+    return owner_of(mutex) == INCONSISTENT;
+}
+
 int cshm_mutex_is_orphaned(const cshm_mutex *mutex)
 {
     /* relaxed: an acquire comes next */
     uint32_t word = atomic_load_explicit(atomically(word_of(mutex)), memory_order_relaxed);
-    const int *owner = &shared_of((cshm_mutex *)(uintptr_t)mutex)->native.__data.__owner;
-    return (word & FUTEX_OWNER_DIED) != 0 ||
-           atomic_load_explicit((const _Atomic int *)(const void *)owner, memory_order_relaxed) ==
-               NOT_RECOVERABLE;
+    return (word & FUTEX_OWNER_DIED) != 0 || owner_of(mutex) == NOT_RECOVERABLE;
 }
 
 static int is_free(const void *object)

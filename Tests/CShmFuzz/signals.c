@@ -91,6 +91,7 @@ static void use_condition(struct scene *scene, uint32_t operation, uint32_t argu
         (void)cshm_condition_waiting(condition);
         (void)!cshm_condition_has_orphan(condition);
         (void)!cshm_mutex_is_orphaned(mutex);
+        (void)!cshm_mutex_needs_repair(mutex);
         break;
     case 6:
     case 7:

@@ -168,10 +168,13 @@ static void dead_holder(void)
     cshm_mutex *mutex = make_mutex();
     die_holding(mutex);
     CHECK_EQ(cshm_mutex_try_acquire(mutex), 1);
+    CHECK_EQ(cshm_mutex_needs_repair(mutex), 1);
     CHECK_EQ(cshm_mutex_repair(mutex), 0);
+    CHECK_EQ(cshm_mutex_needs_repair(mutex), 0);
     CHECK_EQ(cshm_mutex_release(mutex), 0);
     die_holding(mutex);
     CHECK_EQ(cshm_mutex_acquire_until(mutex, INT64_MAX), 1);
+    CHECK_EQ(cshm_mutex_needs_repair(mutex), 1);
     CHECK_EQ(cshm_mutex_release(mutex), 0);
     CHECK_EQ(cshm_mutex_try_acquire(mutex), -ENOTRECOVERABLE);
     CHECK_EQ(cshm_mutex_acquire_until(mutex, INT64_MAX), -ENOTRECOVERABLE);

@@ -53,6 +53,16 @@ private func startNotifier(
     }
 }
 
+/// A process is killed while it holds the lock.
+private func dieHolding(_ lock: Lock) async throws {
+    let dead = try ChildProcess.start(lock) { lock in
+        try lock.withLock(timeout: long) { _ in _ = kill(getpid(), SIGKILL) }
+    }
+    guard try await dead.join(timeout: long) == .signalled(SIGKILL) else { throw Undead() }
+}
+
+private struct Undead: Error {}
+
 /// A task that waits until there is a unit, which it takes.
 private struct Taker {
     let looks: SharedAtomic<Int>
@@ -188,6 +198,55 @@ struct ConditionTaskTests {
             }
         }
         #expect(try await second.task.value)
+    }
+
+    @Test func `a task that inherits the lock is told, though what it waits for does not hold`()
+        async throws
+    {
+        let condition = try Condition()
+        let ends = try SharedAtomic(0)
+        // Whether it was told of a death, which it repairs.
+        let wait = { @Sendable (timeout: Duration) async throws -> Bool in
+            try await condition.withLock(timeout: timeout) { _ in
+                false
+            } _: { holder in
+                holder.markRepaired()
+                ends.add(1)
+                return holder.inheritedFromDead
+            }
+        }
+        let waiters = [Task { try await wait(long) }, Task { try await wait(long) }]
+        try await soon { condition.waiting == 2 }
+        for round in 1...2 {
+            try await dieHolding(condition.lock)
+            // One of them, and the others wait on.
+            try await soon { ends.load() == round && condition.waiting == 2 - round }
+        }
+        for waiter in waiters { #expect(try await waiter.value) }
+        // Also one who does not wait.
+        try await dieHolding(condition.lock)
+        #expect(try await wait(.zero))
+        #expect(await code { _ = try await wait(.zero) } == .timedOut)
+    }
+
+    @Test func `what a task that inherits the lock does not repair, nobody can have`() async throws
+    {
+        let condition = try Condition()
+        let waiters = (0..<2).map { _ in
+            Task {
+                await code {
+                    try await condition.withLock(timeout: long) { _ in
+                        false
+                    } _: { _ in
+                    }
+                }
+            }
+        }
+        try await soon { condition.waiting == 2 }
+        try await dieHolding(condition.lock)
+        let ends = [await waiters[0].value, await waiters[1].value]
+        #expect(ends.contains(nil) && ends.contains(.notRecoverable), "\(ends)")
+        #expect(code { try condition.withLock { _ in } } == .notRecoverable)
     }
 
     @Test func `a task that gives up leaves the lock of a dead holder to be repaired`()

@@ -110,6 +110,10 @@ CSHM_EXPORT CSHM_MUST_CHECK int cshm_mutex_try_acquire_woken(cshm_mutex *mutex);
  * with it, and would wait in vain: an acquire says which. Thread-safe. */
 CSHM_EXPORT CSHM_MUST_CHECK int cshm_mutex_is_orphaned(const cshm_mutex *mutex);
 
+/** Whether the calling thread, which holds it, inherited it from the dead and has not declared the data
+ * whole: 1 or 0. A release would make every later acquire -ENOTRECOVERABLE. */
+CSHM_EXPORT CSHM_MUST_CHECK int cshm_mutex_needs_repair(const cshm_mutex *mutex);
+
 /** Declares the data whole again after an acquire that returned 1. @returns 0 or -EINVAL. */
 CSHM_EXPORT int cshm_mutex_repair(cshm_mutex *mutex);
 

@@ -22,7 +22,7 @@ internal import Synchronization
 /// - Tasks: ``withLock(timeout:when:_:)`` waits without holding a thread.
 /// - Death: the notification of a waiter that dies goes to another, a thread or a task, within some
 ///   50 ms. If a process dies with the lock and nobody else comes, one of the waiters gets it, and its
-///   wait says so.
+///   wait, or the holder that a task is given, says so.
 ///
 /// The corresponding C header is `cshm/condition.h`.
 @safe
@@ -250,9 +250,11 @@ public final class Condition: Sendable, Codable {
     ///   - timeout: The longest wait; `nil` waits without limit.
     ///   - isolation: Where both run: where the caller does.
     ///   - predicate: What is waited for; it runs with the lock held, at first, when the task was
-    ///     notified, and after deaths. If the lock was inherited from the dead, it repairs the data,
-    ///     or leaves that to `body`.
-    ///   - body: What to do, with the lock still held. It cannot `await`.
+    ///     notified, and after deaths. If the lock was inherited from the dead, it repairs the data and
+    ///     says so by ``Lock/Holder/markRepaired()``, or leaves that to `body`.
+    ///   - body: What to do, with the lock still held. If the lock was inherited and `predicate` did not
+    ///     repair, it runs whatever that returned; ``Lock/Holder/inheritedFromDead`` says so. It cannot
+    ///     `await`.
     /// - Returns: What `body` returns.
     /// - Throws: `timedOut`, `tooManyUsers`, `notRecoverable`, `system` (there is no thread to be
     ///   had), `CancellationError`, in which cases `body` did not run; or what `predicate` or `body`
@@ -306,6 +308,8 @@ public final class Condition: Sendable, Codable {
             waiter?.end()
             return .done(try body(holder))
         }
+        // Released as it is, nobody could have it any more. What the task was notified of is for another.
+        if unsafe cshm_mutex_needs_repair(lock.mutex) == 1 { return .done(try body(holder)) }
         if isLast { return .over }
         guard let waiter else { return .waits(try Waiter(at: self)) }
         try waiter.waitOn()

@@ -360,6 +360,28 @@ static void killed_holder(void)
     end_scene(&scene);
 }
 
+static void *end_holding(void *context)
+{
+    acquire(context);
+    return NULL;
+}
+
+static void ended_holder(void)
+{
+    struct scene scene = make_scene(0);
+    pthread_t waiter;
+    pthread_t holder;
+    void *status = NULL;
+    CHECK_EQ(pthread_create(&waiter, NULL, wait_and_tell, &scene), 0);
+    wait_for_waiting(&scene, 1);
+    CHECK_EQ(pthread_create(&holder, NULL, end_holding, &scene), 0);
+    CHECK_EQ(pthread_join(holder, NULL), 0);
+    CHECK_EQ(pthread_join(waiter, &status), 0);
+    CHECK_EQ((intptr_t)status, 1);
+    CHECK_EQ(notify(&scene, 1), 0); /* it repaired, and waits no longer */
+    end_scene(&scene);
+}
+
 static void unrecoverable(void)
 {
     struct scene scene = make_scene(0);
@@ -642,6 +664,7 @@ const struct test condition_tests[] = {
     {"notifies_another_for_a_waiter_killed_asleep", killed_asleep},
     {"takes_back_the_notification_of_a_killed_waiter", killed_notified},
     {"gives_the_mutex_of_a_killed_holder_to_a_waiter", killed_holder},
+    {"gives_the_mutex_of_a_thread_that_ended_holding_it_to_a_waiter", ended_holder},
     {"tells_waiters_of_a_killed_holder_that_the_mutex_is_lost", unrecoverable},
     {"keeps_the_place_of_one_that_waits_on", keeps_the_place_of_one_that_waits_on},
     {"hands_on_what_one_that_leaves_was_notified_of",

@@ -15,7 +15,7 @@
 
 extern const struct test event_tests[];
 
-enum { WAITERS = 6, HANDOVERS = 20000 };
+enum { WAITERS = 6, HANDOVERS = 20000, DEATHS = 60 };
 
 struct scene {
     cshm_event event[2];
@@ -275,6 +275,51 @@ static void latched_processes(void)
     cshm_region_close(region);
 }
 
+static void wait_for_latch(cshm_region *region, void *context)
+{
+    struct scene *scene = context;
+    (void)region;
+    CHECK_EQ(cshm_latch_wait_until(&scene->latch, after(30 * SECOND)), 0);
+}
+
+static void count_until_killed(cshm_region *region, void *context)
+{
+    struct scene *scene = context;
+    CHECK(cshm_latch_count_down(&scene->latch, 1) >= 0);
+    wait_for_latch(region, scene);
+    pause();
+}
+
+/* Each is killed, or stopped first, wherever it counts or waits; what it had not counted, its parent
+ * does. */
+static void killed_at_latch(void)
+{
+    cshm_region *region = make_region(1u << 20);
+    struct scene *scene = make_scene(CSHM_EVENT_MANUAL);
+    uint64_t random = make_seed();
+    for (uint32_t round = 0; round < DEATHS; round++) {
+        bool counts_last = round % 2 == 0;
+        CHECK_EQ(cshm_latch_init(&scene->latch, counts_last ? 1 : 2), 0);
+        pid_t other = spawn(region, wait_for_latch, scene);
+        pid_t victim = spawn(region, count_until_killed, scene);
+        usleep((useconds_t)(next_random(&random) % 1000));
+        if (round % 3 == 0) {
+            stop_child(victim);
+        }
+        if (!counts_last) {
+            CHECK(cshm_latch_count_down(&scene->latch, 1) >= 0);
+        }
+        kill_child(victim);
+        CHECK(cshm_latch_count(&scene->latch) <= 1);
+        if (cshm_latch_count(&scene->latch) == 1) {
+            CHECK_EQ(cshm_latch_count_down(&scene->latch, 1), 0);
+        }
+        expect_success(other);
+        CHECK_EQ(cshm_latch_wait_until(&scene->latch, 0), 0);
+    }
+    cshm_region_close(region);
+}
+
 /* ---- once ---- */
 
 static void runs_once(void)
@@ -352,6 +397,52 @@ static void dead_runner(void)
     cshm_region_close(region);
 }
 
+/* Nobody else is in it. */
+static void run_or_wait(cshm_region *region, void *context)
+{
+    struct scene *scene = context;
+    int status = cshm_once_begin_until(region, &scene->once, after(30 * SECOND));
+    CHECK(status >= 0);
+    if (status == CSHM_ONCE_RUN_AGAIN) {
+        atomic_store(&scene->count[0], 0); /* the dead one */
+    }
+    if (status > 0) {
+        CHECK_EQ(atomic_fetch_add(&scene->count[0], 1), 0);
+        usleep(200);
+        CHECK_EQ(atomic_fetch_sub(&scene->count[0], 1), 1);
+        CHECK_EQ(cshm_once_end(region, &scene->once, 1), 0);
+    }
+    CHECK_EQ(cshm_once_is_done(&scene->once), 1);
+}
+
+static void run_until_killed(cshm_region *region, void *context)
+{
+    run_or_wait(region, context);
+    pause();
+}
+
+/* Each is killed, or stopped first, wherever it runs or waits. */
+static void killed_at_once(void)
+{
+    cshm_region *region = make_region(1u << 20);
+    struct scene *scene = make_scene(CSHM_EVENT_MANUAL);
+    uint64_t random = make_seed();
+    for (uint32_t round = 0; round < DEATHS; round++) {
+        cshm_once_init(&scene->once);
+        pid_t victim = spawn(region, run_until_killed, scene);
+        pid_t other = spawn(region, run_or_wait, scene);
+        usleep((useconds_t)(next_random(&random) % 1500));
+        if (round % 3 == 0) {
+            stop_child(victim);
+        }
+        kill_child(victim);
+        expect_success(other);
+        CHECK_EQ(cshm_once_is_done(&scene->once), 1);
+        CHECK_EQ(atomic_load(&scene->count[0]), 0);
+    }
+    cshm_region_close(region);
+}
+
 const struct test event_tests[] = {
     {"is_set_until_it_is_cleared", set_and_clear},
     {"that_is_automatic_is_cleared_by_who_goes_through", automatic},
@@ -363,8 +454,10 @@ const struct test event_tests[] = {
     {"and_latch_can_be_waited_for_with_others", bells},
     {"latch_counts_down_to_none", counts_down},
     {"latch_waits_for_all_processes", latched_processes},
+    {"latch_opens_though_those_who_count_and_wait_are_killed", killed_at_latch},
     {"once_is_run_until_it_is_done", runs_once},
     {"once_is_run_by_one_process", one_process_runs},
     {"once_is_handed_on_by_a_killed_runner", dead_runner},
+    {"once_is_done_though_those_who_run_and_wait_are_killed", killed_at_once},
     {NULL, NULL},
 };

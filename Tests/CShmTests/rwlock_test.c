@@ -431,6 +431,34 @@ static void killed_writer(void)
     cshm_rwlock_close(lock);
 }
 
+static void *end_writing(void *context)
+{
+    CHECK_EQ(cshm_rwlock_acquire_write_until(context, INT64_MAX), 0);
+    return NULL;
+}
+
+static void ended_writer(void)
+{
+    cshm_region *region = make_region(1u << 20);
+    cshm_rwlock *lock = open_lock(region, make_scene(region, 2));
+    pthread_t thread;
+    CHECK_EQ(pthread_create(&thread, NULL, end_writing, lock), 0);
+    CHECK_EQ(pthread_join(thread, NULL), 0);
+    expect_another(lock, -EOWNERDEAD, 1); /* which does not repair */
+    expect_another(lock, -ENOTRECOVERABLE, -ENOTRECOVERABLE);
+    cshm_rwlock_close(lock);
+
+    lock = open_lock(region, make_scene(region, 2));
+    CHECK_EQ(pthread_create(&thread, NULL, end_writing, lock), 0);
+    CHECK_EQ(pthread_join(thread, NULL), 0);
+    CHECK_EQ(cshm_rwlock_acquire_write_until(lock, after(20 * SECOND)), 1);
+    CHECK_EQ(cshm_rwlock_repair(lock), 0);
+    CHECK_EQ(cshm_rwlock_release_write(lock), 0);
+    expect_another(lock, 0, 0);
+    cshm_rwlock_close(lock);
+    cshm_region_close(region);
+}
+
 static void want_to_write(cshm_region *region, void *context)
 {
     struct scene *scene = context;
@@ -731,6 +759,7 @@ const struct test rwlock_tests[] = {
     {"excludes_processes", processes},
     {"comes_back_from_killed_readers", killed_reader},
     {"of_a_killed_writer_is_inherited_and_readers_are_told", killed_writer},
+    {"of_a_thread_that_ended_writing_is_inherited_and_readers_are_told", ended_writer},
     {"of_a_writer_killed_waiting_is_not_inherited", killed_waiting_writer},
     {"is_not_read_without_end_by_others_than_who_waits_to_write", announced},
     {"is_read_again_when_the_announcer_withdraws", withdrawn},

@@ -231,6 +231,36 @@ static void threads(void)
     cshm_region_close(region);
 }
 
+static void *end_editing(void *context)
+{
+    void *bytes = NULL;
+    struct wide one = wide_of(1);
+    CHECK_EQ(cshm_value_edit_until(context, &bytes, INT64_MAX), 0);
+    memcpy(bytes, &one, sizeof one);
+    return NULL;
+}
+
+static void ended_editor(void)
+{
+    cshm_region *region = make_region(1u << 20);
+    uint64_t offset = 0;
+    pthread_t thread;
+    void *bytes = NULL;
+    struct wide zero = wide_of(0);
+    struct wide two = wide_of(2);
+    cshm_value *value = make_value(region, &offset);
+    CHECK_EQ(pthread_create(&thread, NULL, end_editing, value), 0);
+    CHECK_EQ(pthread_join(thread, NULL), 0);
+    CHECK_EQ(load_whole(value), 0);
+    CHECK_EQ(cshm_value_edit_until(value, &bytes, after(20 * SECOND)), 0);
+    CHECK_EQ(memcmp(bytes, &zero, sizeof zero), 0);
+    cshm_value_abort(value);
+    CHECK_EQ(cshm_value_store_until(value, &two, after(20 * SECOND)), 0);
+    CHECK_EQ(load_whole(value), 2);
+    cshm_value_destroy(value);
+    cshm_region_close(region);
+}
+
 static void edit_and_wait(cshm_region *region, void *context)
 {
     uint64_t *offset = context;
@@ -406,6 +436,7 @@ const struct test value_tests[] = {
     {"is_whole_for_readers_of_another_process", whole_between_processes},
     {"is_edited_by_threads_one_after_the_other", threads},
     {"is_not_held_up_by_a_stopped_process_and_survives_a_killed_one", killed_writer},
+    {"is_the_old_one_after_a_thread_that_ended_editing_it", ended_editor},
     {"array_is_of_zeroes_on_recycled_memory", zeroes},
     {"atomic_does_every_operation_in_every_order", every_operation},
     {"atomic_counts_for_several_processes", counted_by_processes},

@@ -1,8 +1,9 @@
 /*
  * SPDX-License-Identifier: Apache-2.0
  *
- * Histories of locks whose users are killed and stopped, judged by history.h: the mutex as a lock
- * and round a counter, the baton as a lock, the reader-writer lock round a number in two places, semaphore, permits.
+ * Histories of locks whose users are killed and stopped, judged by history.h: the mutex as a lock, also a
+ * recursive one, and round a counter, the baton as a lock, the reader-writer lock round a number in two
+ * places, semaphore, permits.
  */
 #include "history_actors.h"
 
@@ -110,7 +111,7 @@ static void counter_under_kills(void)
         .object = counter(), .make = make_guarded, .use = use_counter, .end = end_counter});
 }
 
-/* ---- the mutex itself, or a baton: who holds it, and who inherits it ---- */
+/* ---- a lock itself: who holds it, and who inherits it ---- */
 
 /* All that a lock says is as cshm/mutex.h says it. */
 struct lock_calls {
@@ -213,6 +214,65 @@ static void mutex_under_kills(void)
                                   .use = use_mutex,
                                   .end = end_mutex});
 }
+
+/* ---- a recursive one, which is always had twice ---- */
+
+static uint64_t make_recursive(cshm_region *region)
+{
+    uint64_t offset = make_guarded(region);
+    cshm_mutex_init_recursive(&guarded_of(region, offset)->mutex);
+    return offset;
+}
+
+/* With it: whoever died had it once or twice, and it is inherited once. */
+static int acquire_again(void *mutex, int status)
+{
+    if (status >= 0) {
+        CHECK_EQ(cshm_mutex_try_acquire(mutex), 0);
+    }
+    return status;
+}
+
+static int try_recursive(void *mutex)
+{
+    return acquire_again(mutex, try_mutex(mutex));
+}
+
+static int acquire_recursive(void *mutex, int64_t deadline_ns)
+{
+    return acquire_again(mutex, acquire_mutex(mutex, deadline_ns));
+}
+
+static int release_recursive(void *mutex)
+{
+    CHECK_EQ(cshm_mutex_release(mutex), 0);
+    return cshm_mutex_release(mutex);
+}
+
+static const struct lock_calls RECURSIVE = {open_mutex, try_recursive, acquire_recursive,
+                                            repair_mutex, release_recursive};
+
+static void use_recursive(cshm_region *region, void *context)
+{
+    use_lock(region, context, &RECURSIVE);
+}
+
+static void end_recursive(cshm_region *region, struct scene *scene, struct history_log *last)
+{
+    end_lock(scene, last, &RECURSIVE, open_mutex(region, scene->offset));
+    CHECK_EQ(cshm_heap_free(region, scene->offset), 0);
+}
+
+static void recursive_under_kills(void)
+{
+    under_kills(&(struct subject){.object = lock(),
+                                  .has_deaths = true,
+                                  .make = make_recursive,
+                                  .use = use_recursive,
+                                  .end = end_recursive});
+}
+
+/* ---- a baton ---- */
 
 static uint64_t make_baton(cshm_region *region)
 {
@@ -510,6 +570,7 @@ static void permits_under_kills(void)
 const struct test lock_history_tests[] = {
     {"of_a_counter_whose_processes_are_killed_is_linearizable", counter_under_kills},
     {"of_a_mutex_whose_processes_are_killed_is_linearizable", mutex_under_kills},
+    {"of_a_recursive_lock_whose_processes_are_killed_is_linearizable", recursive_under_kills},
     {"of_a_baton_whose_processes_are_killed_is_linearizable", baton_under_kills},
     {"of_a_rwlock_whose_processes_are_killed_is_linearizable", rwlock_under_kills},
     {"of_a_semaphore_whose_processes_are_killed_is_linearizable", semaphore_under_kills},

@@ -204,6 +204,19 @@ static int put_many(struct world *world)
     return cshm_lane_try_put_many(scene_of(world)->lane, messages, sizeof messages[0], 2);
 }
 
+/* Both are claimed before they are published together. */
+static int commit_many(struct world *world)
+{
+    cshm_lane *lane = scene_of(world)->lane;
+    for (uint32_t i = 0; i < 2; i++) {
+        struct message message = message_of(VICTIMS + 1 + 2 * i);
+        void *data = NULL;
+        CHECK_EQ(cshm_lane_try_claim_at(lane, i, sizeof message, &data), 0);
+        memcpy(data, &message, sizeof message);
+    }
+    return cshm_lane_commit_many(lane, 2);
+}
+
 static int join(struct world *world)
 {
     return cshm_lanes_join(scene_of(world)->lanes, &scene_of(world)->lane);
@@ -223,6 +236,14 @@ static int become_consumer(struct world *world)
 static int get_one(struct world *world)
 {
     CHECK_EQ(get(scene_of(world)->lanes), 1);
+    return 0;
+}
+
+static int release_many(struct world *world)
+{
+    struct cshm_lanes_message messages[2];
+    CHECK_EQ(cshm_lanes_try_peek_many(scene_of(world)->lanes, messages, 2), 2);
+    cshm_lanes_release_many(scene_of(world)->lanes, 2);
     return 0;
 }
 
@@ -318,6 +339,16 @@ static void go_on_getting(struct world *world)
         }
     }
     atomic_store(&world->report->word[0], 2);
+}
+
+/* The consumer's successor, who looks at a message and lets it be. */
+static void succeed(struct world *world)
+{
+    struct cshm_lanes_message message;
+    cshm_lanes *lanes = scene_of(world)->lanes;
+    CHECK(cshm_lanes_become_consumer(lanes) >= 0);
+    int status = cshm_lanes_try_peek(lanes, &message);
+    CHECK(status == 0 || status == -EAGAIN);
 }
 
 /* ---- what holds afterwards ---- */
@@ -420,6 +451,19 @@ static void check_got_one(struct world *world)
     check_open(world, left, 0);
 }
 
+/* Both messages again, unless their release was done. */
+static void check_released_both(struct world *world)
+{
+    uint64_t released = 0;
+    struct cshm_ring_shared *ring = NULL;
+    for (uint32_t i = 0; i < LANES; i++) {
+        CHECK_EQ(cshm__lane_ring(scene_of(world)->lanes, i, &ring), 0);
+        released += ring == NULL ? 0 : atomic_load(&ring->head);
+    }
+    CHECK(released == 2 || (released == 0 && !returned(world)));
+    check_open(world, released, 0);
+}
+
 /* What was not released comes again; lanes of the dead are free. */
 static void check_got_all(struct world *world)
 {
@@ -492,11 +536,16 @@ const struct scenario lanes_scenarios[] = {
     {ROW("put_long", make_consumed, be_producer, put_long, check_one), .meanwhile = go_on_getting},
     {ROW("put_long_over_a_released_one", make_used, be_producer, put_long, check_one)},
     {ROW("put_many", make_consumed, be_producer, put_many, check_two), .meanwhile = go_on_getting},
+    {ROW("commit_many", make_consumed, be_producer, commit_many, check_two),
+     .meanwhile = go_on_getting},
     {ROW("join", make_consumed, NULL, join, check_none), .meanwhile = go_on_getting},
     {ROW("join_over_the_dead", make_crowded, NULL, join, check_none), .meanwhile = go_on},
     {ROW("leave", make_consumed, be_producer, leave, check_none), .meanwhile = go_on_getting},
     {ROW("become_consumer", make_busy, NULL, become_consumer, check_none), .meanwhile = go_on},
-    {ROW("get", make_busy, be_consumer, get_one, check_got_one), .meanwhile = go_on},
+    {ROW("get", make_busy, be_consumer, get_one, check_got_one), .recover = succeed, .pairs = 1,
+     .meanwhile = go_on},
+    {ROW("release_many", make_busy, be_consumer, release_many, check_released_both),
+     .recover = succeed, .meanwhile = go_on},
     {ROW("look_in_vain", make_busy, be_consumer_of_an_idle_lane, look_in_vain, check_none)},
     {ROW("get_the_end", make_finished, be_consumer, get_all, check_end)},
     {ROW("get_the_end_when_all_have_left", make_left, be_consumer, get_all, check_end)},

@@ -266,6 +266,13 @@ static void lease_a_pack(struct world *world)
     CHECK_EQ(scene->message.count, 4);
 }
 
+static void lease_a_part(struct world *world)
+{
+    struct scene *scene = scene_of(world);
+    CHECK_EQ(cshm_queue_try_lease(scene->queue, 2, &scene->message), 0);
+    CHECK_EQ(scene->message.count, 2);
+}
+
 static void lease_by_every_port(struct world *world)
 {
     for (uint32_t i = 0; i < 3; i++) {
@@ -340,6 +347,15 @@ static int put_four(struct world *world)
 static int put_three(struct world *world)
 {
     return put_pack(scene_of(world)->queue, VICTIMS, 3);
+}
+
+static int put_three_until(struct world *world)
+{
+    uint64_t words[3 * ELEMENT / 8];
+    for (uint64_t i = 0; i < 3; i++) {
+        write_words(words + i * (ELEMENT / 8), VICTIMS + i, ELEMENT);
+    }
+    return cshm_queue_put_many_until(scene_of(world)->queue, words, ELEMENT, 3, INT64_MAX);
 }
 
 static int claim_and_abort(struct world *world)
@@ -797,6 +813,7 @@ const struct scenario queue_scenarios[] = {
      .check = check_none_put},
     {ROW("put_a_pack", make_packs, NULL, put_four, check_four_put), .pairs = 3},
     {ROW("put_parts_of_a_pack", make_uneven, NULL, put_three, check_three_put)},
+    {ROW("put_many_waiting", make_uneven, NULL, put_three_until, check_three_put)},
     {ROW("claim_and_abort", make_two, NULL, claim_and_abort, check_nothing)},
     {ROW("claim_and_commit", make_two, NULL, commit, check_one_put)},
     {ROW("take", make_two, NULL, take, check_one_taken), .pairs = 1},
@@ -822,6 +839,7 @@ const struct scenario queue_scenarios[] = {
     {ROW("release_of_a_lease", make_two_long, lease_one, release, check_one_taken), .pairs = 1},
     {ROW("release_of_a_leased_pack", make_packs, lease_a_pack, release, check_four_taken)},
     {ROW("return", make_two, lease_one, give_back, check_nothing), .pairs = 1},
+    {ROW("return_of_a_part_of_a_pack", make_packs, lease_a_part, give_back, check_nothing)},
     {ROW("finish", make_two, NULL, finish, check_finished), .pairs = 1},
     {ROW("finish_and_take_to_the_end", make_two, NULL, take_to_the_end, check_finished_by_taker)},
     {ROW("cancel", make_two, NULL, cancel, check_cancelled)},

@@ -180,9 +180,11 @@ CSHM_EXPORT void cshm_lane_leave(cshm_lane *lane);
 CSHM_EXPORT CSHM_MUST_CHECK int cshm_lane_try_claim(cshm_lane *lane, uint64_t length, void **data);
 
 /**
- * As cshm_lane_try_claim(), for the message that is to be put `index` messages after the next.
+ * As cshm_lane_try_claim(), for the message that is to be put `index` messages after the next. Claim
+ * the indices of a batch in order.
  *
- * @returns as cshm_lane_try_claim(); -EINVAL (not below the capacity).
+ * @returns as cshm_lane_try_claim(); -EINVAL (the index before it is not claimed, or it is not below
+ *          the capacity).
  */
 CSHM_EXPORT CSHM_MUST_CHECK int cshm_lane_try_claim_at(cshm_lane *lane, uint32_t index,
                                                        uint64_t length, void **data);

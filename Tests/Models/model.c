@@ -32,7 +32,8 @@
     X(map)         \
     X(list)        \
     X(transaction) \
-    X(look)
+    X(look)        \
+    X(expect)
 
 #define DECLARE(noun) extern const struct model noun##_model;
 #define ENTRY(noun)   &noun##_model,

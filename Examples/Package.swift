@@ -4,7 +4,11 @@ import PackageDescription
 // A package of its own, which depends on the library as yours would.
 let package = Package(
     name: "Examples",
-    dependencies: [.package(name: "SharedState", path: "..")],
+    dependencies: [
+        .package(name: "SharedState", path: ".."),
+        .package(name: "SharedStateLogging", path: "../Logging"),
+        .package(url: "https://github.com/apple/swift-log", from: "1.6.0"),
+    ],
     targets: [
         .target(name: "Reading"),
         .executableTarget(
@@ -13,5 +17,12 @@ let package = Package(
         .executableTarget(
             name: "consumer",
             dependencies: ["Reading", .product(name: "SharedState", package: "SharedState")]),
+        .executableTarget(
+            name: "logged",
+            dependencies: [
+                .product(name: "SharedState", package: "SharedState"),
+                .product(name: "SharedStateLogging", package: "SharedStateLogging"),
+                .product(name: "Logging", package: "swift-log"),
+            ]),
     ]
 )

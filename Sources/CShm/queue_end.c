@@ -245,6 +245,21 @@ static int attempt_join(void *context)
     return cshm__queue_count(queue) == 0 && cshm__queue_leased(queue) == 0 ? 0 : -EAGAIN;
 }
 
+int cshm_queue_try_join(cshm_queue *queue)
+{
+    return attempt_join(queue);
+}
+
+static int is_joined(const void *object)
+{
+    return attempt_join((void *)(uintptr_t)object) != -EAGAIN;
+}
+
+void cshm_queue_joined(cshm_queue *queue, struct cshm_waitable *out)
+{
+    *out = cshm__at_park(&queue->shared->idle.park, is_joined, queue);
+}
+
 int cshm_queue_join_until(cshm_queue *queue, int64_t deadline_ns)
 {
     return cshm__await(&queue->shared->idle.park, attempt_join, queue, deadline_ns);

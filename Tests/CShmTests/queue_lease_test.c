@@ -239,11 +239,17 @@ static void lease_of_stopped_process(void)
     cshm_queue_finish(queue);
     CHECK_EQ(cshm_queue_lease_until(queue, 1, &message, after(60 * MILLISECOND)), -ETIMEDOUT);
     CHECK_EQ(cshm_queue_join_until(queue, after(MILLISECOND)), -ETIMEDOUT);
+    struct cshm_waitable joined;
+    cshm_queue_joined(queue, &joined);
+    CHECK_EQ(cshm_queue_try_join(queue), -EAGAIN);
+    CHECK_EQ(joined.is_ready(joined.object), 0);
     kill_child(child);
     message = lease(queue, 1, 1);
     cshm_queue_release(queue, &message);
     CHECK_EQ(cshm_queue_lease_until(queue, 1, &message, after(20 * SECOND)), -EPIPE);
     CHECK_EQ(cshm_queue_join_until(queue, after(20 * SECOND)), 0);
+    CHECK_EQ(cshm_queue_try_join(queue), 0);
+    CHECK_EQ(joined.is_ready(joined.object), 1);
     cshm_queue_close(queue);
     cshm_region_close(region);
 }

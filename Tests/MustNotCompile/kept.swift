@@ -83,3 +83,21 @@ func keptToRead(_ target: borrowing Publisher<Int>) throws {
     }
     _ = kept.count
 }
+
+func kept(_ source: PipeReceiver<Int>) throws {
+    // expected-error@+1 {{lifetime-dependent variable 'kept' escapes its scope}}
+    var kept = Span<Int>()
+    // expected-note@+2 {{it depends on the lifetime of argument}}
+    // expected-note@+1 {{this use causes the lifetime-dependent value to escape}}
+    try source.withNext { kept = $0 }
+    _ = kept.count
+}
+
+func kept(_ source: Lanes<Int>) throws {
+    // expected-error@+1 {{lifetime-dependent variable 'kept' escapes its scope}}
+    var kept = Span<Int>()
+    // expected-note@+2 {{it depends on the lifetime of argument}}
+    // expected-note@+1 {{this use causes the lifetime-dependent value to escape}}
+    try source.withNext { kept = $0 }
+    _ = kept.count
+}

@@ -30,11 +30,14 @@ enum Awaited: Codable, Sendable {
     case get(Queue<Int>)
     case element(Queue<Int>)
     case put(Queue<Int>)
+    case batch(Queue<Int>)
+    case batchOfTexts(Queue<String>)
+    case join(JoinableQueue<Int>)
 
     enum Kind: CaseIterable {
         case lock, recursiveLock, reading, writing, writingAfterReader, value, array, asyncLock
         case semaphore, boundedSemaphore, permits, event, automaticEvent, barrier, latch, once
-        case atomic, get, element, put
+        case atomic, get, element, put, batch, batchOfTexts, join
     }
 
     /// How a wait ended.
@@ -79,6 +82,12 @@ enum Awaited: Codable, Sendable {
             let queue = try Queue<Int>(capacity: 1)
             try queue.put(0)
             self = .put(queue)
+        case .batch: self = .batch(try Queue())
+        case .batchOfTexts: self = .batchOfTexts(try Queue())
+        case .join:
+            let queue = try JoinableQueue<Int>()
+            try queue.put(0)
+            self = .join(queue)
         }
     }
 
@@ -102,7 +111,7 @@ enum Awaited: Codable, Sendable {
                 }
             }
         case .semaphore, .boundedSemaphore, .event, .automaticEvent, .barrier, .latch, .atomic,
-            .get, .element, .put:
+            .get, .element, .put, .batch, .batchOfTexts, .join:
             try body()
             try letGo()
         }
@@ -119,7 +128,11 @@ enum Awaited: Codable, Sendable {
         case .atomic(let atomic):
             atomic.store(1)
             atomic.notifyAll()
-        case .get(let queue), .element(let queue): try queue.put(0)
+        case .get(let queue), .element(let queue), .batch(let queue): try queue.put(0)
+        case .batchOfTexts(let queue): try queue.put("0")
+        case .join(let queue):
+            _ = try queue.get(timeout: long)
+            try queue.taskDone()
         case .put(let queue): _ = try queue.get(timeout: long)
         default: break
         }
@@ -164,6 +177,11 @@ enum Awaited: Codable, Sendable {
         case .put(let queue):
             try queue.put(0, timeout: long)
             try letGo()
+        case .batch(let queue):
+            for _ in try queue.get(upTo: 2, timeout: long) { try letGo() }
+        case .batchOfTexts(let queue):
+            for _ in try queue.get(upTo: 2, timeout: long) { try letGo() }
+        case .join(let queue): try queue.join(timeout: long)
         }
         return true
     }
@@ -215,6 +233,11 @@ enum Awaited: Codable, Sendable {
         case .put(let queue):
             try await queue.put(0, timeout: timeout)
             try letGo()
+        case .batch(let queue):
+            for _ in try await queue.get(upTo: 2, timeout: timeout) { try letGo() }
+        case .batchOfTexts(let queue):
+            for _ in try await queue.get(upTo: 2, timeout: timeout) { try letGo() }
+        case .join(let queue): try await queue.join(timeout: timeout)
         }
         return true
     }
@@ -246,7 +269,10 @@ enum Awaited: Codable, Sendable {
         case .latch(let latch): [latch.count]
         case .once(let once): [once.isDone ? 1 : 0]
         case .atomic(let atomic): [atomic.load()]
-        case .get(let queue), .element(let queue), .put(let queue): [queue.count]
+        case .get(let queue), .element(let queue), .put(let queue), .batch(let queue):
+            [queue.count]
+        case .batchOfTexts(let queue): [queue.count]
+        case .join(let queue): [queue.queue.count]
         }
     }
 }

@@ -83,9 +83,30 @@ struct QueueAsyncTests {
         #expect(try await queue.get() == 1)
     }
 
-    @Test func `tasks cancelled at random neither lose nor duplicate an element`() async throws {
+    /// How a task takes.
+    enum Taking: CaseIterable {
+        case get, batch, element, lease
+
+        func elements(of queue: Queue<Int>) async throws -> [Int] {
+            switch self {
+            case .get: return [try await queue.get()]
+            case .batch: return try await queue.get(upTo: 3)
+            case .element: return [try await queue.withElement { $0 }]
+            case .lease:
+                let lease = try await queue.lease()
+                let element = lease.element
+                lease.done()
+                return [element]
+            }
+        }
+    }
+
+    @Test(arguments: Taking.allCases)
+    func `tasks cancelled at random neither lose nor duplicate an element`(
+        taking: Taking
+    ) async throws {
         let queue = try Queue<Int>(capacity: 4)
-        let count = 4000
+        let count = 2000
         let put = Notes()
         let got = Notes()
         try await withThrowingTaskGroup(of: Void.self) { group in
@@ -109,8 +130,9 @@ struct QueueAsyncTests {
                     var round = consumer
                     while true {
                         let task = Task {
-                            let element = try await queue.get()
-                            await got.add(element)
+                            for element in try await taking.elements(of: queue) {
+                                await got.add(element)
+                            }
                         }
                         round += 1
                         if round.isMultiple(of: 2) {
@@ -143,6 +165,28 @@ struct QueueAsyncTests {
         while seen.count < 106 { seen += try await queue.get(upTo: 7, timeout: .seconds(30)) }
         #expect(seen == Array(4..<10) + Array(100..<200))
         #expect(try await all == 100)
+    }
+
+    @Test func `tasks join what tasks got, and a producer's batch waits without a thread`()
+        async throws
+    {
+        let queue = try JoinableQueue<Int>(capacity: 2)
+        let producer = try queue.queue.producer()
+        async let put = producer.put(contentsOf: 0..<7)
+        var seen: [Int] = []
+        for _ in 0..<7 { seen.append(try await queue.get(timeout: .seconds(30))) }
+        #expect(seen == Array(0..<7))
+        #expect(try await put == 7)
+        await #expect(throws: SharedStateError.self) { try await queue.join(timeout: .zero) }
+        for _ in 0..<6 { try queue.taskDone() }
+        async let joined: Void = queue.join(timeout: .seconds(30))
+        try queue.taskDone()
+        try await joined
+        #expect(code { try queue.taskDone() } == .invalidArgument)
+        try await queue.put(1)
+        #expect(await code { try await queue.join(timeout: .milliseconds(1)) } == .timedOut)
+        queue.cancel()
+        #expect(await code { try await queue.join() } == .closed)
     }
 
     @Test func `a leased element comes again when the body throws`() async throws {

@@ -26,7 +26,33 @@ private struct Refuses: Codable, Sendable {
 
 private struct Interruption: Error {}
 
-/// The code of the error that `body` throws.
+private final class Anything {}
+
+/// What is an address, or has one.
+private struct Holding<Wrapped>: @unchecked Sendable {
+    var wrapped: Wrapped
+    var number: Int
+}
+
+/// Cannot be decoded if its number is 2.
+private struct Choosy: Codable, Sendable, Equatable {
+    var number: Int
+    var text = "a text, so that it is encoded"
+
+    init(_ number: Int) { self.number = number }
+
+    init(from decoder: any Decoder) throws {
+        let parts = try decoder.singleValueContainer().decode([Int].self)
+        if parts[0] == 2 { throw Refuses.Refusal() }
+        self.init(parts[0])
+    }
+
+    func encode(to encoder: any Encoder) throws {
+        var container = encoder.singleValueContainer()
+        try container.encode([number])
+    }
+}
+
 private let long = Duration.seconds(30)
 
 @Suite("Queue", .serialized)
@@ -82,6 +108,41 @@ struct QueueTests {
         #expect(code { _ = try Queue<Int>(ports: 0) } == .invalidArgument)
         #expect(code { _ = try Queue<Int>(byteLimit: 0) } == .invalidArgument)
         #expect(code { _ = try Queue<ObjectIdentifier>() } == .cannotCross)
+    }
+
+    @Test func `addresses cannot cross, whatever they are in`() {
+        func isRefused<Element: Sendable>(_ type: Element.Type) -> Bool {
+            code { _ = try Queue<Element>() } == .cannotCross
+        }
+        let refused = unsafe [
+            isRefused(Holding<UnsafePointer<Int>>.self),
+            isRefused(Holding<UnsafeMutableRawBufferPointer>.self),
+            isRefused(Holding<OpaquePointer?>.self),
+            isRefused(Holding<Unmanaged<Anything>>.self),
+            isRefused(Holding<any Any.Type>.self),
+            isRefused(Holding<@convention(c) (Int32) -> Void>.self),
+            isRefused([Holding<UnsafePointer<Int>>].self),
+        ]
+        #expect(refused == [Bool](repeating: true, count: 7))
+        #expect(!isRefused(Holding<Int>.self))
+    }
+
+    @Test func `an element that cannot be decoded ends a batch, and is told of`() async throws {
+        let queue = try Queue<Choosy>()
+        for number in 1...3 { try await queue.put(Choosy(number)) }
+        func takenInOneThread() throws -> [Choosy] { try queue.get(upTo: 3) }
+        #expect(try takenInOneThread() == [Choosy(1)])
+        #expect(throws: Refuses.Refusal.self) { try takenInOneThread() }
+        #expect(try takenInOneThread() == [Choosy(3)])
+        for number in 1...3 { try await queue.put(Choosy(number)) }
+        #expect(try queue.tryGet(upTo: 3) == [Choosy(1)])
+        #expect(throws: Refuses.Refusal.self) { try queue.tryGet(upTo: 3) }
+        #expect(try queue.tryGet(upTo: 3) == [Choosy(3)])
+        for number in 1...3 { try await queue.put(Choosy(number)) }
+        #expect(try await queue.get(upTo: 3) == [Choosy(1)])
+        await #expect(throws: Refuses.Refusal.self) { try await queue.get(upTo: 3) }
+        #expect(try await queue.get(upTo: 3) == [Choosy(3)])
+        #expect(queue.isEmpty)
     }
 
     @Test func `elements of every kind come back as they were`() throws {

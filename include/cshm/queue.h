@@ -367,6 +367,9 @@ CSHM_EXPORT void cshm_queue_return(cshm_queue *queue, struct cshm_message *messa
  */
 CSHM_EXPORT CSHM_MUST_CHECK int cshm_queue_join_until(cshm_queue *queue, int64_t deadline_ns);
 
+/** As cshm_queue_join_until(), without waiting; @returns -EAGAIN where that would wait. */
+CSHM_EXPORT CSHM_MUST_CHECK int cshm_queue_try_join(cshm_queue *queue);
+
 /* ---- the end ---- */
 
 /** Nothing more may be put; what is in the queue is delivered. Idempotent, for every process. */
@@ -427,6 +430,10 @@ CSHM_EXPORT void cshm_queue_items(cshm_queue *queue, struct cshm_waitable *out);
 /** For cshm/bell.h: ready when a put of one short message would not wait; and, asked by a thread whose
  *  last put or claim the byte limit refused, when there is room for as much. */
 CSHM_EXPORT void cshm_queue_room(cshm_queue *queue, struct cshm_waitable *out);
+
+/** For cshm/bell.h: ready when a join would not wait. The death of a consumer with a lease rings
+ *  nothing; the next take finds it out. */
+CSHM_EXPORT void cshm_queue_joined(cshm_queue *queue, struct cshm_waitable *out);
 
 /** Writes what the queue is; a walk over its slots and ports. */
 CSHM_EXPORT void cshm_queue_describe(const cshm_queue *queue, struct cshm_queue_info *out);

@@ -8,8 +8,9 @@ internal import Glibc
 /// Each ``get(timeout:)`` is followed by one ``taskDone()`` on the same thread. The task of a
 /// consumer that died before it said so does not count as done: it is delivered again.
 ///
-/// - Processes, threads: safe. Tasks: use ``queue``'s `withElement` and `lease`, which
-///   ``join(timeout:)`` waits for too, since a task may change its thread.
+/// - Processes, threads: safe. Tasks: safe; what a task got belongs to no thread, so that ``taskDone()``
+///   in a task is for the oldest that any of the process's tasks got. Where it matters which one is
+///   done, use ``queue``'s `withElement` and `lease`, which `join` waits for too.
 public final class JoinableQueue<Element: Sendable>: Sendable, Codable {
     /// The queue underneath, for everything else.
     public let queue: Queue<Element>
@@ -17,6 +18,7 @@ public final class JoinableQueue<Element: Sendable>: Sendable, Codable {
 
     @safe
     private struct OpenTask: Sendable {
+        /// 0 if a task got it.
         let thread: UInt
         nonisolated(unsafe) let message: cshm_message
     }
@@ -81,6 +83,11 @@ public final class JoinableQueue<Element: Sendable>: Sendable, Codable {
         try queue.put(element, timeout: timeout)
     }
 
+    /// As `put` of ``Queue``, without holding a thread.
+    public func put(_ element: Element, timeout: Duration? = nil) async throws {
+        try await queue.put(element, timeout: timeout)
+    }
+
     /// Takes the oldest element, waiting while there is none; ``taskDone()`` has to follow.
     ///
     /// - Throws: As `get` of ``Queue``.
@@ -89,26 +96,40 @@ public final class JoinableQueue<Element: Sendable>: Sendable, Codable {
         let status = unsafe cshm_queue_lease_until(
             queue.core.pointer, 1, &message, deadline(after: timeout))
         if status != 0 { throw queue.core.failure(status, "cshm_queue_lease_until") }
+        return try unsafe begin(message, for: pthread_self())
+    }
+
+    /// As the blocking form, without holding a thread.
+    ///
+    /// - Throws: As that, and `CancellationError`; then nothing was taken.
+    public func get(timeout: Duration? = nil) async throws -> Element {
+        let message = try unsafe await queue.leased(timeout: timeout)
+        return try unsafe begin(message, for: 0)
+    }
+
+    private func begin(_ leased: cshm_message, for thread: UInt) throws -> Element {
         do {
-            let element = try unsafe queue.codec.decodeLeased(message.bytes)
-            let task = unsafe OpenTask(thread: pthread_self(), message: message)
+            let element = try unsafe queue.codec.decodeLeased(leased.bytes)
+            let task = unsafe OpenTask(thread: thread, message: leased)
             open.withLock { $0.append(task) }
             return element
         } catch {
+            var message = unsafe leased
             unsafe cshm_queue_release(queue.core.pointer, &message)
             throw error
         }
     }
 
-    /// The oldest element that this thread got is dealt with; if it has none open, the oldest of
-    /// this process.
+    /// The oldest element that this thread got is dealt with; if it has none open, the oldest that
+    /// tasks of this process got; else the oldest of this process.
     ///
     /// - Throws: `invalidArgument` if it was called more often than ``get(timeout:)``.
     public func taskDone() throws(SharedStateError) {
         let thread = pthread_self()
         let task = open.withLock { tasks -> OpenTask? in
             guard !tasks.isEmpty else { return nil }
-            return tasks.remove(at: tasks.firstIndex { $0.thread == thread } ?? 0)
+            let own = tasks.firstIndex { $0.thread == thread }
+            return tasks.remove(at: own ?? tasks.firstIndex { $0.thread == 0 } ?? 0)
         }
         guard let task else {
             throw SharedStateError(
@@ -125,6 +146,22 @@ public final class JoinableQueue<Element: Sendable>: Sendable, Codable {
     public func join(timeout: Duration? = nil) throws(SharedStateError) {
         let status = unsafe cshm_queue_join_until(queue.core.pointer, deadline(after: timeout))
         if status != 0 { throw queue.core.failure(status, "cshm_queue_join_until") }
+    }
+
+    /// As the blocking form, without holding a thread.
+    ///
+    /// - Throws: As that, and `CancellationError`.
+    public func join(timeout: Duration? = nil) async throws {
+        let core = queue.core
+        let place = unsafe Reactor.Place(.anyone) { unsafe cshm_queue_joined(core.pointer, $0) }
+        try Task.checkCancellation()
+        var status = unsafe cshm_queue_try_join(core.pointer)
+        if status == Answer.wouldWait {
+            status = try await Reactor.wait(at: place, until: deadline(after: timeout)) {
+                unsafe cshm_queue_try_join(core.pointer)
+            }
+        }
+        if status != 0 { throw core.failure(status, "cshm_queue_try_join") }
     }
 
     /// As ``Queue/finish()``.

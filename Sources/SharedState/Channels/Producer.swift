@@ -99,6 +99,17 @@ public final class Producer<Element: Sendable>: Sendable, Codable {
         try await queue.put(element, timeout: timeout)
     }
 
+    /// As `put(contentsOf:)` of ``Queue``, holding no thread while it waits.
+    ///
+    /// - Throws: As that, and `closed` after ``leave()``.
+    @discardableResult
+    public func put(
+        contentsOf elements: some Sequence<Element>, timeout: Duration? = nil
+    ) async throws -> Int {
+        try checkPresence()
+        return try await queue.put(contentsOf: elements, timeout: timeout)
+    }
+
     private func checkPresence() throws(SharedStateError) {
         if left.load(ordering: .acquiring) {
             throw SharedStateError(.closed, "this producer has left; make another by producer()")

@@ -5,9 +5,10 @@ internal import CShm
 /// A bounded first-in, first-out queue that any number of threads in any processes put into and
 /// get from.
 ///
-/// Each call has a form that waits, one with a time-out, and one that does not wait (`try…`). In
-/// `async` code the same names are `async`: they hold no thread while they wait, and end with
-/// `CancellationError` when their task is cancelled, in which case nothing was put or taken.
+/// Each call waits, or has a time-out; of those that move single elements there is one that does not
+/// wait (`try…`). In `async` code the same names are `async`: they hold no thread while they wait, and end
+/// with `CancellationError` when their task is cancelled, in which case nothing was put or taken. Those
+/// that lend memory in place have no such form, and hold their thread while they wait.
 ///
 /// A stream of elements ends by ``finish()``, by the end of the last ``Producer``, or at once by
 /// ``cancel()``. At the end, every `put` and `get` throws `finished` and every iteration stops.

@@ -103,9 +103,7 @@ extension Queue {
         guard limit > 1 else {
             return limit == 1 ? [try await get(timeout: timeout)] : try tryGet(upTo: limit)
         }
-        let first = try await get(timeout: timeout)
-        // The end, if this is it, is for the next call to tell.
-        return [first] + ((try? tryGet(upTo: limit - 1)) ?? [])
+        return more(after: try await get(timeout: timeout), upTo: limit)
     }
 
     /// Takes the oldest element until the lease says that it is done, waiting while there is none,
@@ -115,6 +113,10 @@ extension Queue {
     /// - Returns: The element's lease.
     /// - Throws: As the blocking form, and `CancellationError`; then nothing was leased.
     public func lease(timeout: Duration? = nil) async throws -> Lease<Element> {
+        try unsafe Lease(await leased(timeout: timeout), core, codec)
+    }
+
+    internal func leased(timeout: Duration?) async throws -> cshm_message {
         try Task.checkCancellation()
         let leased = Leased()
         let attempt = { @Sendable [core] in
@@ -129,7 +131,7 @@ extension Queue {
                 at: core.items, until: deadline(after: timeout), attempt: attempt)
         }
         if status != 0 { throw core.failure(status, "cshm_queue_try_lease") }
-        return try unsafe Lease(leased.message, core, codec)
+        return unsafe leased.message
     }
 
     /// Runs `body` with the oldest element, which is gone from the queue when `body` returns, and is

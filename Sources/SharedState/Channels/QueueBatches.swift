@@ -37,12 +37,13 @@ extension Queue {
     ///   - limit: The most to take, at least 1.
     ///   - timeout: The longest wait for the first; `nil` waits without limit.
     /// - Returns: The elements, at least one, the oldest first.
-    /// - Throws: As ``get(timeout:)``, and `invalidArgument`.
+    /// - Throws: As ``get(timeout:)``, and `invalidArgument`. An element that cannot be decoded ends
+    ///   the batch before it, and is thrown for by the next call.
     public func get(upTo limit: Int, timeout: Duration? = nil) throws -> [Element] {
         let until = deadline(after: timeout)
         guard isBits else {
             try checkLimit(limit)
-            return try appendMore(to: [try getEncoded(timeout: timeout)], upTo: limit)
+            return more(after: try getEncoded(timeout: timeout), upTo: limit)
         }
         return unsafe try take(upTo: limit, "cshm_queue_take_many_until") {
             core, room, length, limit in
@@ -59,7 +60,7 @@ extension Queue {
         guard isBits else {
             try checkLimit(limit)
             guard let first = try tryGetEncoded() else { return [] }
-            return try appendMore(to: [first], upTo: limit)
+            return more(after: first, upTo: limit)
         }
         return unsafe try take(upTo: limit, "cshm_queue_try_take_many") {
             core, room, length, limit in
@@ -118,11 +119,29 @@ extension Queue {
         }
     }
 
-    private func appendMore(to first: [Element], upTo limit: Int) throws -> [Element] {
-        var elements = first
-        // The end, if this is it, is for the next call to tell.
-        while elements.count < limit, let next = try? tryGetEncoded() { elements.append(next) }
+    /// What is there after an element that was taken.
+    ///
+    /// The end, or an element that cannot be decoded, is for the next call to tell.
+    internal func more(after first: Element, upTo limit: Int) -> [Element] {
+        guard limit > 1 else { return [first] }
+        if isBits { return [first] + ((try? tryGet(upTo: limit - 1)) ?? []) }
+        var elements = [first]
+        while elements.count < limit, let next = nextDecoded() { elements.append(next) }
         return elements
+    }
+
+    /// The next element, which stays the next one if it cannot be decoded.
+    private func nextDecoded() -> Element? {
+        var message = unsafe cshm_message()
+        guard unsafe cshm_queue_try_lease(core.pointer, 1, &message) == 0 else { return nil }
+        do {
+            let element = try unsafe codec.decode(message.bytes)
+            unsafe cshm_queue_release(core.pointer, &message)
+            return element
+        } catch {
+            unsafe cshm_queue_return(core.pointer, &message)
+            return nil
+        }
     }
 
     private func checkLimit(_ limit: Int) throws(SharedStateError) {

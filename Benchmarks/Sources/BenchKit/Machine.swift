@@ -11,7 +11,7 @@ public struct Machine: Codable, Sendable {
     public let cpus: Int
     /// Whether the two CPUs that are measured on are threads of one core.
     public let siblings: Bool
-    /// The frequency governor, if the kernel shows one.
+    /// The frequency governor of the CPUs that are measured on, if the kernel shows one.
     public let governor: String?
     /// The clock that the kernel reads.
     public let clock: String
@@ -25,7 +25,8 @@ public struct Machine: Codable, Sendable {
     public let features: [String]
     /// The compiler that this program was built with.
     public let compiler: String
-    /// The commit, if git knows.
+    /// The checkout's commit, whether its files are changed, and whether the program was built before
+    /// it, if git knows.
     public let commit: String?
     /// Nanoseconds of a ping-pong between the first two CPUs.
     public let pingPong: Double?
@@ -57,7 +58,8 @@ public struct Machine: Codable, Sendable {
     /// - Returns: What was found.
     public static func current(_ settings: Settings, watch: Double = 1) -> Machine {
         let cpus = ProcessInfo.processInfo.activeProcessorCount
-        let governor = word("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
+        let measured: [Int32] = settings.cpus.map { [$0.producer, $0.consumer] } ?? [0]
+        let governor = Self.governor(of: measured)
         let siblings = areSiblings(settings.cpus)
         let before = CPUTimes.now()
         // The look is what is wanted; the ping-pong is the other half of it.
@@ -76,7 +78,7 @@ public struct Machine: Codable, Sendable {
             memory: ProcessInfo.processInfo.physicalMemory, sharedMemory: sharedMemorySize(),
             kernel: word("/proc/sys/kernel/osrelease") ?? "unknown", features: kernelFeatures(),
             compiler: compilerName(),
-            commit: commitName(), pingPong: trip,
+            commit: Revision.ofThisProgram?.text, pingPong: trip,
             warnings: warnings(
                 cpus: cpus, siblings: siblings, governor: governor, trip: trip, foreign: foreign))
     }
@@ -106,7 +108,16 @@ public struct Machine: Codable, Sendable {
         ]
     }
 
-    private static func warnings(
+    /// What sets the frequency of some CPUs; both, if these differ.
+    internal static func governor(
+        of cpus: [Int32], in folder: String = "/sys/devices/system/cpu"
+    ) -> String? {
+        let found = Set(
+            cpus.compactMap { word("\(folder)/cpu\($0)/cpufreq/scaling_governor") })
+        return found.isEmpty ? nil : found.sorted().joined(separator: ", ")
+    }
+
+    internal static func warnings(
         cpus: Int, siblings: Bool, governor: String?, trip: Double?, foreign: Double
     ) -> [String] {
         var warnings: [String] = []
@@ -180,13 +191,5 @@ public struct Machine: Codable, Sendable {
         #else
         "Swift 6.2"
         #endif
-    }
-
-    private static func commitName() -> String? {
-        let answer = try? Command(
-            ["git", "-C", Place.benchmarks.path, "describe", "--always", "--dirty"]
-        ).run()
-        guard let answer, answer.status == 0 else { return nil }
-        return answer.output.trimmingCharacters(in: .whitespacesAndNewlines)
     }
 }

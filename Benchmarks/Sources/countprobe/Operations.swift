@@ -53,6 +53,21 @@ internal enum Operations {
                 _ = try queue.tryGet()
             }
         },
+        Operation(name: "queue/put-get-batch32") {
+            let queue = try Queue<Line>(capacity: 64)
+            let lines = [Line](repeating: Line(), count: 32)
+            return {
+                try queue.put(contentsOf: lines)
+                _ = try queue.get(upTo: 32)
+            }
+        },
+        Operation(name: "queue/in-place") {
+            let queue = try Queue<Line>(capacity: 64)
+            return {
+                try queue.withSlot(of: 1) { lines in lines[0].words.0 = 1 }
+                _ = try queue.withNext { lines in lines[0].words.0 }
+            }
+        },
         Operation(name: "lanes/put-get") {
             let lanes = try Lanes<Line>(capacity: 64)
             let lane = try lanes.lane()
@@ -104,6 +119,10 @@ internal enum Operations {
                 event.set()
                 try event.wait()
             }
+        },
+        Operation(name: "event/is-set") {
+            let event = try Event()
+            return { _ = event.isSet }
         },
     ]
 

@@ -9,15 +9,20 @@ internal struct CountCommand: ParsableCommand {
         abstract: "Counts allocations, system calls and instructions of single operations.",
         discussion: """
             These do not depend on the machine's noise. Each is at most what counts.json allows, or
-            the exit status is 1. Instructions are counted by valgrind, where it is installed.
+            the exit status is 1. Instructions are counted by valgrind, where it is installed. What
+            cannot be counted here exceeds nothing, unless --strict is given.
 
             Examples:
               shmbench count
+              shmbench count --strict
               shmbench count --filter queue
             """)
 
     @Option(name: .long, parsing: .upToNextOption, help: "Parts of names; all without it.")
     var filter: [String] = []
+
+    @Flag(name: .long, help: "Exit with 1 as well if something cannot be counted here.")
+    var strict = false
 
     func run() throws {
         let counter = try Counter()
@@ -35,7 +40,7 @@ internal struct CountCommand: ParsableCommand {
                 excess.append("\(name) has no limits in counts.json")
                 continue
             }
-            excess += count.excess(over: limit)
+            excess += count.excess(over: limit) + (strict ? count.uncounted : [])
         }
         guard excess.isEmpty else {
             print(excess.joined(separator: "\n"))

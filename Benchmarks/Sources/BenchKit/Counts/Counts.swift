@@ -39,14 +39,27 @@ public struct Count: Sendable {
 
     /// What is above the limit, in words; empty if nothing is.
     public func excess(over limit: Limit) -> [String] {
-        [
-            ("allocations", allocations, limit.allocations),
-            ("system calls", systemCalls, limit.systemCalls),
-            ("instructions", instructions, limit.instructions),
-        ].compactMap { what, figure, most in
-            guard case .each(let value) = figure, value > most else { return nil }
-            return "\(name): \(Table.digits(value)) \(what), allowed are \(Table.short(most))"
+        zip(figures, [limit.allocations, limit.systemCalls, limit.instructions])
+            .compactMap { counted, most in
+                guard case .each(let value) = counted.figure, value > most else { return nil }
+                let allowed = Table.short(most)
+                return "\(name): \(Table.digits(value)) \(counted.what), allowed are \(allowed)"
+            }
+    }
+
+    /// What could not be counted, in words; empty if everything was.
+    public var uncounted: [String] {
+        figures.compactMap { what, figure in
+            guard case .skipped(let reason) = figure else { return nil }
+            return "\(name): \(what) not counted: \(reason)"
         }
+    }
+
+    private var figures: [(what: String, figure: Figure)] {
+        [
+            ("allocations", allocations), ("system calls", systemCalls),
+            ("instructions", instructions),
+        ]
     }
 }
 

@@ -117,11 +117,37 @@ struct ReportTests {
     func texts() throws {
         let report = try Self.report([Self.result("ring/spsc/8/1x1", [3, 4], against: [1, 2])])
         #expect(report.markdown.contains("| `ring/spsc/8/1x1` | 3.50 /s |"))
-        let lines = report.tsv.split(separator: "\n")
+        let lines = report.tsv.split(separator: "\n").filter { !$0.hasPrefix("# ") }
         #expect(lines.count == 3)
         for line in lines {
             #expect(line.split(separator: "\t", omittingEmptySubsequences: false).count == 13)
         }
+    }
+
+    @Test("every form has the machine, the command, the noise, and what was skipped")
+    func context() throws {
+        var report = Self.report([])
+        report.warnings = []
+        report.add(try Self.result("ring/spsc/8/1x1", [3, 4], against: [1, 2], moved: 2))
+        report.skipped = ["ring/other/8/1x1": "does\nnot block"]
+        let forms = [
+            report.tsv, report.markdown, report.page, try report.json(),
+            Table.header(report) + Table.footer(report),
+        ]
+        for form in forms {
+            for part in [
+                report.machine.processor, "shmbench run --filter",
+                "ring/spsc/8/1x1: the host moved",
+                "not there", "ring/other/8/1x1", "not block",
+            ] {
+                #expect(form.contains(part) || form.contains(escaped(part)), "\(part) in \(form)")
+            }
+            if let commit = report.machine.commit { #expect(form.contains(commit)) }
+        }
+        let notes = report.tsv.split(separator: "\n").prefix { $0.hasPrefix("# ") }
+        #expect(notes.contains("# skipped ring/other/8/1x1: does not block"))
+        #expect(notes.contains("# skipped c: not there"))
+        #expect(report.tsv.split(separator: "\n").dropFirst(notes.count).count == 3)
     }
 
     @Test("every form has the intervals, of figures and of ratios")

@@ -7,15 +7,12 @@ public enum Table {
     /// What stands above the rows.
     public static func header(_ report: Report) -> String {
         let warnings = report.warnings.map { "warning: \($0)\n" }.joined()
-        return report.machine.summary + "\n" + warnings + "\n" + heading
+        return report.machine.summary + "\ncommand: \(report.command)\n" + warnings + "\n" + heading
     }
 
     /// What stands below them.
     public static func footer(_ report: Report) -> String {
-        var skipped: [String: String] = [:]
-        for result in report.results { skipped.merge(result.skipped) { first, _ in first } }
-        return skipped.sorted { $0.key < $1.key }.map { "skipped \($0.key): \($0.value)" }
-            .joined(separator: "\n")
+        report.left.joined(separator: "\n")
     }
 
     private static let heading =

@@ -3,12 +3,17 @@
 extension Report {
     /// One line for each figure: row, channel, median, least, greatest, the median's 95 % interval, unit,
     /// and the ratio with the same.
+    ///
+    /// Above them, behind `# `, what a reader must know of all of them.
     public var tsv: String {
         let columns = [
             "name", "channel", "value", "min", "max", "low", "high", "unit", "ratio", "ratio_min",
             "ratio_max", "ratio_low", "ratio_high",
         ]
-        var lines = [columns.joined(separator: "\t")]
+        let notes =
+            ["command: \(command)"] + machine.summary.split(separator: "\n").map(String.init)
+            + warnings.map { "warning: \($0)" } + left
+        var lines = notes.map(Self.note) + [columns.joined(separator: "\t")]
         for result in results {
             let own = [
                 result.value, result.min, result.max, result.interval.low, result.interval.high,
@@ -30,7 +35,19 @@ extension Report {
         return words.joined(separator: "\t")
     }
 
-    /// A table for a README, with the command and the machine below.
+    /// A comment of one line, whatever stands in it.
+    private static func note(_ text: String) -> String {
+        "# " + text.split { $0.isNewline || $0 == "\t" }.joined(separator: " ")
+    }
+
+    /// Rows and peers without a figure, and why, a line each.
+    internal var left: [String] {
+        let rows = skipped.sorted { $0.key < $1.key }.map { "skipped \($0.key): \($0.value)" }
+        let peers = Set(results.flatMap { $0.skipped.map { "skipped \($0.key): \($0.value)" } })
+        return rows + peers.sorted()
+    }
+
+    /// A table for a README, with the command, the machine and what is missing below.
     public var markdown: String {
         var lines = [
             "| row | median | 95 % interval | min – max | ratio to | median [95 % interval] (min – max) |",
@@ -48,6 +65,7 @@ extension Report {
         }
         lines += ["", machine.summary.split(separator: "\n").joined(separator: "; ") + "."]
         lines += warnings.map { "Warning: \($0)." }
+        lines += left.map { $0.prefix(1).uppercased() + $0.dropFirst() + "." }
         lines.append("`\(command)`")
         return lines.joined(separator: "\n")
     }

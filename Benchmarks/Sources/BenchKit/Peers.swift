@@ -4,17 +4,19 @@ internal import Foundation
 
 /// What rows are compared with.
 public enum Peers {
-    /// Every peer and floor once, by name, and why it has to be skipped here, if it has to.
+    /// Looks for every peer and floor once, in the order of names, which may take the time to compile it.
     ///
-    /// - Parameter settings: How it would be measured.
-    /// - Returns: Names and reasons, in the order of names.
-    public static func all(_ settings: Settings) -> [(name: String, reason: String?)] {
+    /// - Parameters:
+    ///   - settings: How it would be measured.
+    ///   - tell: Is told each name, and why it has to be skipped here, if it has to, as soon as
+    ///     that is known.
+    public static func look(_ settings: Settings, _ tell: (String, String?) -> Void) {
         var found: [String: any Probe] = [:]
         for peer in Suites.all.flatMap(\.peers) where found[peer.name] == nil {
             found[peer.name] = peer
         }
-        return found.sorted { $0.key < $1.key }.map { name, peer in
-            (name, peer.reasonToSkip(settings))
+        for (name, peer) in found.sorted(by: { $0.key < $1.key }) {
+            tell(name, peer.reasonToSkip(settings))
         }
     }
 

@@ -23,8 +23,9 @@ internal struct PeersCommand: ParsableCommand {
             let status = try Peers.install()
             if status != 0 { print("not everything could be installed") }
         }
-        for peer in Peers.all(Settings(cpus: Machine.firstTwoCPUs)) {
-            print("\(peer.name)\t\(peer.reason ?? "here")")
+        let sink = try Sink(nil)
+        Peers.look(Settings(cpus: Machine.firstTwoCPUs)) { name, reason in
+            sink.write("\(name)\t\(reason ?? "here")")
         }
     }
 }

@@ -36,5 +36,10 @@ public struct Settings: Sendable {
     /// repeats.
     internal static let leastDeaths = 20
 
+    /// Messages of all repeats of a paced row: one of them lies beyond the 99.99th percentile.
+    ///
+    /// Some more, since the last ones may be late for the end.
+    internal static let leastPaced: UInt64 = 11_000
+
     internal var durationInNanoseconds: UInt64 { UInt64(duration * 1e9) }
 }

@@ -108,8 +108,15 @@ internal struct ChannelProbe: Probe {
             consumers: kernelMode == BENCH_WORK ? 0 : consumers ?? processes,
             size: size, batch: batch, capacity: capacity, producer_cpu: cpus.producer,
             consumer_cpu: cpus.consumer, wait: settings.wait == .spin ? BENCH_SPIN : BENCH_HYBRID,
-            duration_ns: settings.durationInNanoseconds, interval_ns: interval,
+            duration_ns: duration(settings), interval_ns: interval,
             samples: times.baseAddress, sample_capacity: UInt64(times.count))
+    }
+
+    /// Nanoseconds to measure for: paced, at least so long that all repeats together give the time that a
+    /// 99.99th percentile wants to lie beyond it.
+    internal func duration(_ settings: Settings) -> UInt64 {
+        let times = (Settings.leastPaced + UInt64(settings.repeats) - 1) / UInt64(settings.repeats)
+        return max(settings.durationInNanoseconds, times * interval)
     }
 
     private var interval: UInt64 {

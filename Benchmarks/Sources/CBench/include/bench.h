@@ -42,15 +42,16 @@ struct bench_plan {
     const char *channel;
     /** What is measured. */
     enum bench_mode mode;
-    /** Processes that put, 1 to 16; 1 unless a stream is measured. */
+    /** Processes that put, or work: 1 or more, 32 with the consumers; 1 of trips and paced messages. */
     uint32_t producers;
-    /** Processes that take, 1 to 16; 1 unless a stream is measured, 0 for work. */
+    /** Processes that take: as many in all; 1 of trips and paced messages, 0 for work. */
     uint32_t consumers;
     /** Bytes of a message, 8 to 64 MiB. */
     uint32_t size;
-    /** Messages put, and taken, by one call; more than 1 only one to one and in streams. */
+    /** Messages put, and taken, by one call, 1 to 64; 1 for work. Trips and paced messages are
+     * single ones whatever it says. */
     uint32_t batch;
-    /** Messages that the channel holds; a power of two. */
+    /** Messages that the channel holds; a power of two, 2 or more. */
     uint32_t capacity;
     /** CPU of every producer, or -1. */
     int32_t producer_cpu;

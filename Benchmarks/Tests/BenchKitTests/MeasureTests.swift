@@ -137,6 +137,35 @@ struct MeasureTests {
         }
     }
 
+    @Test(
+        "a dictionary of Python's manager does what the rows do with ours",
+        arguments: ["get", "set", "update", "get-text", "set-text"])
+    func manager(_ operation: String) throws {
+        let peer = PythonProbe("python-manager", "mp_manager.py", operation)
+        #expect(try peer.measure(settings).value > 0)
+    }
+
+    @Test(
+        "a row beside Python's manager has it do what the row's name says",
+        arguments: ["get/8/1", "set/8/1", "update/8/1", "get-text/16/1"])
+    func managerOperation(_ name: String) throws {
+        let row = try #require(Suites.all.first { $0.name == "swift-map/\(name)" })
+        let peer = try #require(row.peers.compactMap { $0 as? PythonProbe }.first)
+        #expect(peer.arguments == [String(name.prefix { $0 != "/" })])
+    }
+
+    @Test("a word that Python's manager does not know gives no figure")
+    func unknownOperation() {
+        #expect(throws: MeasurementFailure.self) {
+            try PythonProbe("python-manager", "mp_manager.py", "frob").measure(settings)
+        }
+    }
+
+    @Test("Python's lock counts right, alone and contended", arguments: ["1", "2"])
+    func pythonLock(_ processes: String) throws {
+        #expect(try PythonProbe("python-lock", "mp_lock.py", processes).measure(settings).value > 0)
+    }
+
     @Test("a paced stream gives its single times")
     func paced() throws {
         let probe = ChannelProbe("queue-waiting").with { $0.mode = .paced(interval: 100_000) }
@@ -144,6 +173,31 @@ struct MeasureTests {
         let times = try #require(measured.times)
         #expect(times.totalCount > 0)
         #expect(Double(times.valueAtPercentile(100)) >= measured.value * 0.99)
+    }
+
+    @Test(
+        "a paced row is measured long enough for ten thousand messages in all repeats")
+    func pacedLongEnough() {
+        let probe = ChannelProbe("queue-waiting").with { $0.mode = .paced(interval: 100_000) }
+        for repeats in [1, 3, 5] {
+            let settings = Settings(repeats: repeats, duration: 0.05)
+            #expect(probe.duration(settings) * UInt64(repeats) >= 10_000 * 100_000)
+        }
+        #expect(probe.duration(Settings(repeats: 5, duration: 7)) == 7_000_000_000)
+        #expect(ChannelProbe("queue").duration(Settings(duration: 0.05)) == 50_000_000)
+    }
+
+    @Test("a stall is counted for every message that it delayed, not for one")
+    func stalls() throws {
+        // Every thousandth message, for 20 ms: those that were due in the first 10 ms of these, a
+        // hundred of each thousand, were later than that. Uncorrected it would be one.
+        let probe = ChannelProbe("stalling")
+            .from(CompiledPeer("stalling.c", in: "Tests/BenchKitTests/Peers", package: "gcc"))
+            .with { $0.mode = .paced(interval: 100_000) }
+        #expect(probe.reasonToSkip(settings) == nil)
+        let times = try #require(try probe.measure(Settings(repeats: 2)).times)
+        try #require(times.totalCount >= 2000)
+        #expect(times.valueAtPercentile(96) > 10_000_000)
     }
 
     @Test("a channel that loses a message gives no figure")

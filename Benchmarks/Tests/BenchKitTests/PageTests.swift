@@ -45,6 +45,8 @@ struct PageTests {
         for part in [
             "queue/mpmc/64/1x1", "queue/mpmc/64/2x2", "ring/latency-100k/64/1x1", "More processes",
             "others take 30 % of the CPUs", "shmbench run", "c: not there", "polyline",
+            "rect class=\"own\"", "rect class=\"peer\"", "rect class=\"interval\"",
+            "line class=\"whisker\"",
         ] {
             #expect(page.contains(part), "\(part)")
         }
@@ -146,13 +148,5 @@ private enum Browser {
         let output = try Command(["sh", "-c", command]).run(limit: 120).output
         let lines = try String(contentsOf: log, encoding: .utf8).split(separator: "\n")
         return (output, lines.filter { $0.contains(":CONSOLE") }.map(String.init))
-    }
-
-    private static func withFolder<Result>(_ body: (URL) throws -> Result) throws -> Result {
-        let folder = FileManager.default.temporaryDirectory.appending(
-            path: "shmbench-\(UUID().uuidString)")
-        try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
-        defer { try? FileManager.default.removeItem(at: folder) }
-        return try body(folder)
     }
 }

@@ -53,15 +53,63 @@ struct ProgramTests {
             try #require(!more.isEmpty)
             output += String(decoding: more, as: UTF8.self)
         }
-        // As a terminal does: to all in its group.
-        kill(
-            getpgid(process.processIdentifier) == process.processIdentifier
-                ? -process.processIdentifier : process.processIdentifier, SIGINT)
+        interrupt(process)
         output += String(decoding: pipe.fileHandleForReading.readDataToEndOfFile(), as: UTF8.self)
         process.waitUntilExit()
         #expect(process.terminationReason == .exit)
         #expect(process.terminationStatus == 130)
         #expect(!output.contains("\nring/one-cpu-roundtrip/64/1x1"))
+    }
+
+    @Test("Ctrl-C writes what is done into the files that were asked for")
+    func interruptedFiles() throws {
+        try withFolder { folder in
+            let json = folder.appending(path: "report.json").path
+            let html = folder.appending(path: "report.html").path
+            let process = Process()
+            process.executableURL = URL(fileURLWithPath: try OwnProgram.path("shmbench"))
+            process.arguments = [
+                "run", "--filter", "floor/", "ring/", "--peers", "none", "--repeat", "2",
+                "--duration", "0.2", "--format", "json", "--output", json, "--html", html,
+            ]
+            process.standardOutput = FileHandle.nullDevice
+            var terminal = try Terminal()
+            try terminal.start(process)
+            // The bar alone tells that the first row is done.
+            let isThere = terminal.read(until: " 1/")
+            try #require(isThere)
+            interrupt(process)
+            _ = terminal.read()
+            process.waitUntilExit()
+            #expect(process.terminationReason == .exit)
+            #expect(process.terminationStatus == 130)
+            let report = try Report(contentsOf: json)
+            #expect(report.results.first?.name == "floor/ping-pong/8/1x1")
+            #expect(!report.results.contains { $0.name.hasPrefix("ring/") })
+            let page = try String(contentsOfFile: html, encoding: .utf8)
+            #expect(page.contains("floor/ping-pong/8/1x1") && page.hasSuffix("</html>\n"))
+        }
+    }
+
+    @Test("on a terminal a bar shows how far it is and is gone at the end; elsewhere there is none")
+    func progress() throws {
+        let words = ["run"] + Self.short + ["0.02", "--format", "json"]
+        let process = Process()
+        process.executableURL = URL(fileURLWithPath: try OwnProgram.path("shmbench"))
+        process.arguments = words
+        process.standardOutput = FileHandle.nullDevice
+        var terminal = try Terminal()
+        try terminal.start(process)
+        _ = terminal.read()
+        process.waitUntilExit()
+        #expect(process.terminationStatus == 0)
+        #expect(terminal.text.contains("░ 0/1 \(Self.row)"))
+        #expect(terminal.text.hasSuffix("\r\u{1b}[K"))
+        // Both outputs are a pipe.
+        let piped = try run(words)
+        #expect(piped.status == 0)
+        #expect(piped.output.hasPrefix("{"))
+        #expect(!piped.output.contains("\u{1b}") && !piped.output.contains("░"))
     }
 
     @Test(
@@ -191,12 +239,42 @@ struct ProgramTests {
         #expect(said.output.contains("pool/start-fresh/0/2\town\t"))
     }
 
+    @Test("run exits with 2 when a row gave no figure, and says why")
+    func noFigure() throws {
+        // What only tries cannot be measured asleep.
+        let row = "messages/in-place/64/1x1"
+        let said = try run(["run", "--filter", row, "--peers", "none", "--wait", "park"])
+        #expect(said.status == 2)
+        #expect(said.output.contains("\(row): does not block"))
+    }
+
+    @Test("count --strict exits with 1 where something cannot be counted, without it with 0")
+    func strict() throws {
+        // Without a PATH there is neither strip nor valgrind.
+        func count(_ words: [String]) throws -> (status: Int32, output: String) {
+            let program = try OwnProgram.path("shmbench")
+            let rest = ["count", "--filter", "control/allocation"] + words
+            return try Command(["PATH=/nowhere", program] + rest).run(limit: 60)
+        }
+        let lenient = try count([])
+        #expect(lenient.status == 0)
+        let strict = try count(["--strict"])
+        #expect(strict.status == 1)
+        #expect(strict.output.contains("control/allocation: instructions not counted: no strip"))
+    }
+
     @Test("list says which rows are rates and which are times")
     func list() throws {
         let said = try run(["list", "--filter", Self.row, "queue/mpmc/64/1x1"])
         #expect(said.output.contains("\(Self.row)\ttime in ns"))
         #expect(said.output.contains("queue/mpmc/64/1x1\trate in /s"))
     }
+}
+
+/// As a terminal does: all in its group.
+private func interrupt(_ process: Process) {
+    let pid = process.processIdentifier
+    kill(getpgid(pid) == pid ? -pid : pid, SIGINT)
 }
 
 private func children(of pid: Int32) throws -> [Int32] {
@@ -212,12 +290,4 @@ private func allowedCPUs(of pid: Int32) -> String {
     let text = (try? String(contentsOfFile: "/proc/\(pid)/status", encoding: .utf8)) ?? ""
     let line = text.split(separator: "\n").first { $0.hasPrefix("Cpus_allowed_list:") }
     return line.map { String($0.split(separator: "\t").last ?? "") } ?? ""
-}
-
-private func withFolder<Result>(_ body: (URL) throws -> Result) throws -> Result {
-    let folder = FileManager.default.temporaryDirectory.appending(
-        path: "shmbench-\(UUID().uuidString)")
-    try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
-    defer { try? FileManager.default.removeItem(at: folder) }
-    return try body(folder)
 }

@@ -85,6 +85,25 @@ struct RunnerTests {
         #expect(result.repeats == 3)
     }
 
+    @Test("floor and peer ratio are the median ratios to the first floor and the first real peer")
+    func firsts() throws {
+        let row = Row(
+            "a/b/8/1x1", .perSecond, "", Script("own", [10, 40, 90], log),
+            against: [
+                Script("pipe", [], log, skip: "not here"), Script("own-2x2", [1, 1, 1], log),
+                Script("vyukov-ring", [20, 20, 30], log), Script("futex", [5, 10, 10], log),
+                Script("unix-socket", [1, 1, 1], log), Script("ping-pong", [1, 1, 1], log),
+            ])
+        let result = try runner(repeats: 3).run(row)
+        #expect(result.peerRatio == 2)
+        #expect(result.floorRatio == 4)
+        let alone = Row(
+            "a/b/8/1x1", .perSecond, "", Script("own", [1], log),
+            against: [Script("own-2x2", [1], log)])
+        let none = try runner(repeats: 1).run(alone)
+        #expect(none.peerRatio == nil && none.floorRatio == nil)
+    }
+
     @Test("each repeat measures everybody, and begins with another")
     func order() throws {
         let row = Row(

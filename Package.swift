@@ -16,6 +16,7 @@ let package = Package(
     name: "SharedState",
     products: [
         .library(name: "SharedState", targets: ["SharedState"]),
+        .library(name: "SharedStateActors", targets: ["SharedStateActors"]),
         .library(name: "CShm", targets: ["CShm"]),
         .executable(name: "quickstart", targets: ["quickstart"]),
     ],
@@ -25,17 +26,24 @@ let package = Package(
         .target(
             name: "SharedState", dependencies: ["CShm", "CWorkerEntry"],
             swiftSettings: swiftSettings),
+        .target(
+            name: "SharedStateActors", dependencies: ["SharedState"],
+            swiftSettings: swiftSettings),
         .executableTarget(
             name: "quickstart", dependencies: ["SharedState"], swiftSettings: swiftSettings),
         .executableTarget(
             name: "CShmTests", dependencies: ["CShm"], path: "Tests/CShmTests",
             cSettings: cSettings + [.headerSearchPath("../../Sources/CShm")]),
         .executableTarget(
-            name: "ProcessFixture", dependencies: ["SharedState", "EarlyThread"],
+            name: "ProcessFixture",
+            dependencies: ["SharedState", "SharedStateActors", "EarlyThread", "Ledger"],
             path: "Tests/ProcessFixture", swiftSettings: swiftSettings),
         .executableTarget(
             name: "ObjectsInC", dependencies: ["CShm"], path: "Tests/ObjectsInC",
             cSettings: cSettings),
+        .target(
+            name: "Ledger", dependencies: ["SharedStateActors"], path: "Tests/Ledger",
+            swiftSettings: swiftSettings),
         .target(name: "EarlyThread", path: "Tests/EarlyThread", cSettings: cSettings),
         .executableTarget(
             name: "TopLevelTrap", dependencies: ["SharedState"], path: "Tests/TopLevelTrap",
@@ -43,8 +51,8 @@ let package = Package(
         .testTarget(
             name: "SharedStateTests",
             dependencies: [
-                "SharedState", "CShm", "CShmTests", "EarlyThread", "ObjectsInC", "ProcessFixture",
-                "TopLevelTrap", "quickstart",
+                "SharedState", "SharedStateActors", "CShm", "CShmTests", "EarlyThread",
+                "Ledger", "ObjectsInC", "ProcessFixture", "TopLevelTrap", "quickstart",
             ],
             swiftSettings: swiftSettings),
     ],

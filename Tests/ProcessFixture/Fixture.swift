@@ -2,7 +2,9 @@
 
 import EarlyThread
 import Glibc
+import Ledger
 import SharedState
+import SharedStateActors
 
 /// What tests need a program of its own for: its first argument says which part to play.
 @main
@@ -22,6 +24,7 @@ struct Fixture {
         case "interrupted-idle": try interruptedIdle()
         case "interrupted-threadless": try interruptedThreadless(isAllowedLater: false)
         case "interrupted-later": try interruptedThreadless(isAllowedLater: true)
+        case "hosts-ledger": try hostsLedger(in: CommandLine.arguments[2])
         default: exit(64)
         }
     }
@@ -30,6 +33,14 @@ struct Fixture {
     static func say(_ line: String) {
         print(line)
         fflush(nil)
+    }
+
+    /// Hosts an actor in a region that somebody else has made, until it is killed.
+    static func hostsLedger(in name: String) throws {
+        let system = try SharedActorSystem(in: try Region(opening: name))
+        try system.setName("ledger", of: Ledger(in: system))
+        say("hosts")
+        while true { pause() }
     }
 
     /// A child that takes memory until it is killed for it.

@@ -316,5 +316,5 @@ func inTask(_ body: @escaping @Sendable () async throws -> Void) throws {
 }
 
 private final class Outcome: Sendable {
-    let error = Mutex<(any Error)?>(nil)
+    let error = Synchronization.Mutex<(any Error)?>(nil)
 }

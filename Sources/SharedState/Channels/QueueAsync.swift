@@ -165,6 +165,37 @@ extension Queue {
     }
 }
 
+extension Queue {
+    /// Waits, without holding a thread, until `isDone` says so, which is asked when an element has come
+    /// and every 25 ms.
+    ///
+    /// - Throws: `CancellationError`; then the last time that it was asked it said no.
+    package func waitForElements(
+        _ isDone: @escaping @Sendable () -> Bool
+    ) async throws {
+        try await wait(at: core.items, until: .max, isDone)
+    }
+
+    /// Has those asked again soon who wait by ``waitForElements(_:)``.
+    package func lookAgainForElements() { Reactor.lookAgain(at: core.items) }
+
+    /// As ``waitForElements(_:)``, asked when there is room.
+    package func waitForRoom(
+        until deadline: Int64, _ isDone: @escaping @Sendable () -> Bool
+    ) async throws {
+        try await wait(at: core.room, until: deadline, isDone)
+    }
+
+    private func wait(
+        at place: Reactor.Place, until deadline: Int64, _ isDone: @escaping @Sendable () -> Bool
+    ) async throws {
+        let status = try await Reactor.wait(at: place, until: deadline) { [core] in
+            withExtendedLifetime(core) { isDone() ? 0 : Answer.wouldWait }
+        }
+        if status != 0 { throw core.failure(status, "cshm_park") }
+    }
+}
+
 /// What an attempt leased, on its way to the task.
 @safe
 private final class Leased: Sendable {

@@ -22,7 +22,7 @@ public final class Region: Sendable, Codable {
     private nonisolated(unsafe) let mapping: OpaquePointer
     /// The name it was made or opened under; `nil` for an anonymous region.
     public let name: String?
-    internal let identity: RegionIdentity
+    package let identity: RegionIdentity
     /// Objects of this process in it.
     private let objects = Atomic(0)
     private let isClosed = Atomic(false)
@@ -236,8 +236,16 @@ public final class Region: Sendable, Codable {
         Int(max(0, unsafe cshm_region_reap(pointer)))
     }
 
+    /// What names this process among those that are attached to the region, for ever.
+    package var participant: UInt64 { unsafe cshm_participant_self(pointer) }
+
+    /// Whether the process of that name is dead, or has left: certainly so, or it may be alive.
+    package func isGone(_ participant: UInt64) -> Bool {
+        unsafe cshm_participant_is_gone(pointer, participant) == 1
+    }
+
     /// The region asked for, or the family's.
-    internal static func orFamily(_ region: Region?) throws(SharedStateError) -> Region {
+    package static func orFamily(_ region: Region?) throws(SharedStateError) -> Region {
         guard let region else { return try FamilyRegion.shared() }
         guard !region.isClosed.load(ordering: .acquiring) else {
             throw SharedStateError(.closed, "the region was closed; open it again")
@@ -255,7 +263,7 @@ public final class Region: Sendable, Codable {
 }
 
 /// The identity of one incarnation of a region, carried by every handle that is sent.
-internal struct RegionIdentity: Hashable, Sendable {
+package struct RegionIdentity: Hashable, Sendable {
     let high: UInt64
     let low: UInt64
 

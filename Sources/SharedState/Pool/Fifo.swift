@@ -1,18 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 
 /// First in, first out.
-internal struct Fifo<Element> {
+package struct Fifo<Element> {
     private var elements: [Element?] = []
     private var head = 0
 
-    var isEmpty: Bool { head == elements.count }
-    var first: Element? { isEmpty ? nil : elements[head] }
+    package init() {}
 
-    mutating func append(_ element: Element) {
+    package var isEmpty: Bool { head == elements.count }
+    package var first: Element? { isEmpty ? nil : elements[head] }
+
+    package mutating func append(_ element: Element) {
         elements.append(element)
     }
 
-    mutating func removeFirst() {
+    package mutating func removeFirst() {
         elements[head] = nil
         head += 1
         if head == elements.count {

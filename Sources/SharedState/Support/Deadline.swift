@@ -5,7 +5,7 @@ internal import CShm
 /// The absolute monotonic time, in nanoseconds, that is `timeout` from now; `nil` is for ever.
 ///
 /// Saturates: a negative time-out has passed, an enormous one never does.
-internal func deadline(after timeout: Duration?) -> Int64 {
+package func deadline(after timeout: Duration?) -> Int64 {
     guard let timeout else { return .max }
     let parts = timeout.components
     guard parts.seconds >= 0, parts.attoseconds >= 0 else { return 0 }

@@ -9,11 +9,11 @@ internal import Glibc
 ///
 /// Sendable, unchecked: the value is reached in `withLock` only, which sends it in and out.
 @safe
-internal struct Mutex<Value: ~Copyable>: ~Copyable, @unchecked Sendable {
+package struct Mutex<Value: ~Copyable>: ~Copyable, @unchecked Sendable {
     private let native: UnsafeMutablePointer<pthread_mutex_t>
     private let value: UnsafeMutablePointer<Value>
 
-    init(_ value: consuming sending Value) {
+    package init(_ value: consuming sending Value) {
         unsafe native = .allocate(capacity: 1)
         unsafe pthread_mutex_init(native, nil)
         unsafe self.value = .allocate(capacity: 1)
@@ -27,7 +27,7 @@ internal struct Mutex<Value: ~Copyable>: ~Copyable, @unchecked Sendable {
         unsafe native.deallocate()
     }
 
-    borrowing func withLock<Result: ~Copyable, Failure: Error>(
+    package borrowing func withLock<Result: ~Copyable, Failure: Error>(
         _ body: (inout sending Value) throws(Failure) -> sending Result
     ) throws(Failure) -> sending Result {
         unsafe pthread_mutex_lock(native)

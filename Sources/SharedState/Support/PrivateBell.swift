@@ -2,12 +2,13 @@
 
 internal import Glibc
 
-/// A bell of this process that remembers how often it was rung, for one thread that waits.
+/// A bell of this process that remembers how often it was rung, for threads that wait: each
+/// ring lets one go on.
 @safe
-internal final class PrivateBell: Sendable {
+package final class PrivateBell: Sendable {
     private nonisolated(unsafe) let semaphore: UnsafeMutablePointer<sem_t>
 
-    init() {
+    package init() {
         unsafe semaphore = .allocate(capacity: 1)
         unsafe sem_init(semaphore, 0, 0)
     }
@@ -17,11 +18,11 @@ internal final class PrivateBell: Sendable {
         unsafe semaphore.deallocate()
     }
 
-    func ring() {
+    package func ring() {
         unsafe sem_post(semaphore)
     }
 
-    func wait() {
+    package func wait() {
         while unsafe sem_wait(semaphore) != 0 {}
     }
 }

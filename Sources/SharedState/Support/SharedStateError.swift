@@ -57,6 +57,8 @@ public struct SharedStateError: Error, Hashable, Sendable, CustomStringConvertib
         case cannotCross
         /// The process that ran the task died; its signal or exit code is in the description.
         case workerDied
+        /// The process that hosts the distributed actor died, or hosts no more.
+        case hostDied
         /// The task threw; the text of its error is in the description.
         case taskFailed
         /// The kernel refused for a reason this module does not interpret.
@@ -85,7 +87,7 @@ public struct SharedStateError: Error, Hashable, Sendable, CustomStringConvertib
         func hash(into hasher: inout Hasher) { hasher.combine(task) }
     }
 
-    internal init(
+    package init(
         _ code: Code, _ description: String, errno: Int32 = 0, task: TaskFailure? = nil
     ) {
         self.code = code

@@ -176,7 +176,7 @@ extension BinaryValue {
 internal struct ValueDecoder: Decoder {
     internal let value: BinaryValue
     internal var codingPath: [any CodingKey] { value.codingPath }
-    internal var userInfo: [CodingUserInfoKey: Any] { [:] }
+    internal var userInfo: [CodingUserInfoKey: Any] { DecodingNotes.userInfo }
 
     internal func container<Key: CodingKey>(
         keyedBy type: Key.Type

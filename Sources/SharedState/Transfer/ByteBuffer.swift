@@ -3,9 +3,9 @@
 /// Bytes being put together for another process.
 ///
 /// Grows as needed; little-endian throughout.
-internal struct ByteWriter: Sendable {
+package struct ByteWriter: Sendable {
     /// Everything appended so far, but for pieces.
-    internal var bytes: [UInt8] = []
+    package var bytes: [UInt8] = []
     /// Large arrays that are copied once, to where all of it goes in the end.
     private var pieces: [Piece] = []
     private var keepsPieces = false
@@ -20,7 +20,7 @@ internal struct ByteWriter: Sendable {
 
     private static let pieceSize = 1 << 16
 
-    internal init() {}
+    package init() {}
 
     /// - Parameter keepsPieces: Who has it asks for ``count``, and for the bytes by ``copy(to:)``.
     internal init(keepsPieces: Bool) {
@@ -71,25 +71,25 @@ internal struct ByteWriter: Sendable {
         bytes.reserveCapacity(capacity)
     }
 
-    internal mutating func append(byte: UInt8) {
+    package mutating func append(byte: UInt8) {
         bytes.append(byte)
     }
 
-    internal mutating func append(raw: UnsafeRawBufferPointer) {
+    package mutating func append(raw: UnsafeRawBufferPointer) {
         unsafe bytes.append(contentsOf: raw)
     }
 
-    internal mutating func append(raw: [UInt8]) {
+    package mutating func append(raw: [UInt8]) {
         bytes.append(contentsOf: raw)
     }
 
     /// Appends all bytes of an integer, whatever its value.
-    internal mutating func append<Integer: FixedWidthInteger>(fixed value: Integer) {
+    package mutating func append<Integer: FixedWidthInteger>(fixed value: Integer) {
         unsafe withUnsafeBytes(of: value.littleEndian) { unsafe bytes.append(contentsOf: $0) }
     }
 
     /// Appends seven bits per byte, lowest first: one byte below 128, ten at most.
-    internal mutating func append(varint value: UInt64) {
+    package mutating func append(varint value: UInt64) {
         var rest = value
         while rest >= 0x80 {
             bytes.append(UInt8(truncatingIfNeeded: rest) | 0x80)
@@ -98,12 +98,12 @@ internal struct ByteWriter: Sendable {
         bytes.append(UInt8(truncatingIfNeeded: rest))
     }
 
-    internal mutating func append(count: Int) {
+    package mutating func append(count: Int) {
         append(varint: UInt64(count))
     }
 
     /// Appends a length and then the UTF-8 bytes.
-    internal mutating func append(string: String) {
+    package mutating func append(string: String) {
         var string = string
         string.withUTF8 { utf8 in
             append(count: utf8.count)
@@ -125,33 +125,33 @@ internal struct ByteWriter: Sendable {
 /// outlive the reader (which is what `@safe` here rests on); only ``raw(_:)`` returns a pointer
 /// into it.
 @safe
-internal struct ByteReader {
+package struct ByteReader {
     private let buffer: UnsafeRawBufferPointer
     /// Where the next read begins.
-    internal private(set) var position: Int
+    package private(set) var position: Int
 
-    internal init(_ buffer: UnsafeRawBufferPointer) {
+    package init(_ buffer: UnsafeRawBufferPointer) {
         unsafe self.buffer = buffer
         position = 0
     }
 
     /// How many bytes are left.
-    internal var remaining: Int { unsafe buffer.count - position }
+    package var remaining: Int { unsafe buffer.count - position }
 
-    internal mutating func byte() throws(SharedStateError) -> UInt8 {
+    package mutating func byte() throws(SharedStateError) -> UInt8 {
         guard unsafe position < buffer.count else { throw .truncated }
         defer { position += 1 }
         return unsafe buffer[position]
     }
 
     /// The next `count` bytes in place: valid for as long as the reader's own memory is.
-    internal mutating func raw(_ count: Int) throws(SharedStateError) -> UnsafeRawBufferPointer {
+    package mutating func raw(_ count: Int) throws(SharedStateError) -> UnsafeRawBufferPointer {
         guard count >= 0, count <= remaining else { throw .truncated }
         defer { position += count }
         return unsafe UnsafeRawBufferPointer(rebasing: buffer[position..<position + count])
     }
 
-    internal mutating func fixed<Integer: FixedWidthInteger>(
+    package mutating func fixed<Integer: FixedWidthInteger>(
         _ type: Integer.Type
     ) throws(SharedStateError) -> Integer {
         let raw = unsafe try raw(MemoryLayout<Integer>.size)
@@ -160,7 +160,7 @@ internal struct ByteReader {
         return Integer(littleEndian: value)
     }
 
-    internal mutating func varint() throws(SharedStateError) -> UInt64 {
+    package mutating func varint() throws(SharedStateError) -> UInt64 {
         var value: UInt64 = 0
         for shift in stride(from: UInt64(0), to: 70, by: 7) {
             let next = try byte()
@@ -174,13 +174,13 @@ internal struct ByteReader {
     /// A count of things of at least `size` bytes each, which so many bytes must follow.
     ///
     /// Checked before anything is allocated for them: a damaged count must not exhaust memory.
-    internal mutating func count(ofSize size: Int = 1) throws(SharedStateError) -> Int {
+    package mutating func count(ofSize size: Int = 1) throws(SharedStateError) -> Int {
         let value = try varint()
         guard value <= UInt64(remaining / max(size, 1)) else { throw .truncated }
         return Int(value)
     }
 
-    internal mutating func string() throws(SharedStateError) -> String {
+    package mutating func string() throws(SharedStateError) -> String {
         try unsafe Text.decode(try raw(count()))
     }
 
@@ -190,7 +190,7 @@ internal struct ByteReader {
 }
 
 extension SharedStateError {
-    internal static var truncated: SharedStateError {
+    package static var truncated: SharedStateError {
         SharedStateError(.incompatible, "the bytes are damaged: they end too early")
     }
 }

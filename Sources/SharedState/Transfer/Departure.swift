@@ -5,11 +5,11 @@
 /// A handle that is counted while it is on its way, such as a ``Producer``, says here how to take that
 /// back. At the end of a departure that is done, unless the element was sent. What has arrived
 /// is not to be had back: whoever takes back when the receiver has ended takes what did not arrive.
-internal final class Departure: Sendable {
+package final class Departure: Sendable {
     @TaskLocal private static var current: Departure?
 
     /// Who may receive what is encoded now.
-    enum Receivers: Sendable {
+    package enum Receivers: Sendable {
         /// One, once; or whoever does so before the departure ends.
         case one
         /// Nobody knows.
@@ -28,7 +28,7 @@ internal final class Departure: Sendable {
     /// Runs `body`, in which an element is encoded.
     ///
     /// - Returns: What `body` returns, and what is to be told when that was sent.
-    static func begin<Result>(
+    package static func begin<Result>(
         to receivers: Receivers = .one, _ body: () throws -> Result
     ) rethrows -> (result: Result, departure: Departure) {
         let departure = Departure(to: receivers)
@@ -52,7 +52,7 @@ internal final class Departure: Sendable {
     }
 
     /// The element was sent: nothing is taken back any more.
-    func isSent() {
+    package func isSent() {
         _ = takeSteps()
     }
 

@@ -5,14 +5,14 @@
 /// In this order: plain bits; `String` and `[UInt8]`; tuples, optionals, arrays, sets and
 /// dictionaries of what can cross; any `Codable`. A type for which there is none of these is
 /// refused before anything is dispatched. Handles such as `Queue` are `Codable`.
-internal struct TransferPlan<T>: Sendable {
+package struct TransferPlan<T>: Sendable {
     /// Whether a value crosses as the very bytes that it has in memory.
     internal let isBits: Bool
     /// Whether a value may name file descriptors, or handles.
     internal var mayNameHandles: Bool { strategy.mayNameHandles }
     private let strategy: any TransferStrategy
 
-    internal static func plan(for type: T.Type) throws(SharedStateError) -> TransferPlan<T> {
+    package static func plan(for type: T.Type) throws(SharedStateError) -> TransferPlan<T> {
         try nested(depth: 0)
     }
 
@@ -22,7 +22,7 @@ internal struct TransferPlan<T>: Sendable {
         return TransferPlan(isBits: strategy is BitsStrategy<T>, strategy: strategy)
     }
 
-    internal func encode(_ value: T, into writer: inout ByteWriter) throws {
+    package func encode(_ value: T, into writer: inout ByteWriter) throws {
         if isBits {
             unsafe withUnsafeBytes(of: value) { unsafe writer.append(raw: $0) }
         } else {
@@ -32,7 +32,7 @@ internal struct TransferPlan<T>: Sendable {
         }
     }
 
-    internal func decode(from reader: inout ByteReader) throws -> T {
+    package func decode(from reader: inout ByteReader) throws -> T {
         if isBits {
             return unsafe try reader.raw(MemoryLayout<T>.size).loadUnaligned(unchecked: T.self)
         }

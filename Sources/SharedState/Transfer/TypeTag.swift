@@ -8,7 +8,7 @@ internal import CShm
 /// It is ``cshm_type_tag`` of the mangled names. For types that are the standard library's, or made
 /// of its, that is all, so that C can say it; for others the text goes on with their layout. Made
 /// once for each type.
-internal func typeTag(_ types: Any.Type...) -> UInt64 {
+package func typeTag(_ types: Any.Type...) -> UInt64 {
     let key = types.map { ObjectIdentifier($0) }
     if let known = tags.withLock({ $0[key] }) { return known }
     var layout = TypeLayout()

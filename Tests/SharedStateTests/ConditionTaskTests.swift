@@ -4,7 +4,7 @@ import Glibc
 import SharedState
 import Testing
 
-private let long = Duration.seconds(30)
+private let long = Duration.seconds(60)
 
 /// A blocking call made in `async` code.
 private func blocking<Result>(_ body: () throws -> Result) rethrows -> Result {
@@ -13,10 +13,9 @@ private func blocking<Result>(_ body: () throws -> Result) rethrows -> Result {
 
 /// Looks until it is so, without holding a thread.
 private func soon(_ isSo: () throws -> Bool) async throws {
-    let limit = Duration.seconds(20)
-    let end = ContinuousClock.now + limit
+    let end = ContinuousClock.now + long
     while try !isSo() {
-        guard ContinuousClock.now < end else { throw NeverCame(limit: limit) }
+        guard ContinuousClock.now < end else { throw NeverCame(limit: long) }
         try await Task.sleep(for: .milliseconds(1))
     }
 }

@@ -48,6 +48,13 @@ let package = Package(
             name: "startprobe",
             dependencies: [.product(name: "SharedState", package: "SharedState")],
             swiftSettings: swiftSettings),
+        .executableTarget(
+            name: "actorprobe",
+            dependencies: [
+                .product(name: "SharedState", package: "SharedState"),
+                .product(name: "SharedStateActors", package: "SharedState"),
+            ],
+            swiftSettings: swiftSettings),
         .testTarget(
             name: "BenchKitTests",
             dependencies: [

@@ -52,6 +52,42 @@ struct AsyncWaitTests {
         #expect(awaited.state == untouched.state)
     }
 
+    /// A barrier is not among them: the death of a party breaks it.
+    @Test(arguments: Awaited.Kind.allCases.filter { $0 != .barrier })
+    func `a process that is stopped and killed while its task waits keeps it from nobody`(
+        kind: Awaited.Kind
+    ) async throws {
+        let awaited = try Awaited(kind, parties: 1)
+        let keeper = try await Keeper(awaited)
+        let isAboutTo = try Event()
+        let victim = try ChildProcess.start(awaited, isAboutTo) { awaited, isAboutTo in
+            try inTask {
+                isAboutTo.set()
+                _ = try await awaited.end()
+            }
+            while true { pause() }
+        }
+        defer { _ = try? victim.kill() }
+        #expect(try await isAboutTo.wait(timeout: long))
+        let other = try ChildProcess.start(awaited) { awaited in
+            if try !awaited.wait() { exit(3) }
+        }
+        let task = Task { try await awaited.end() }
+        try await Task.sleep(for: .milliseconds(10))
+        // Wherever it waits, most likely; it takes nothing, and a wake that was for it goes to another.
+        try victim.signal(SIGSTOP)
+        try await eventually { ProcessTree.isStopped(victim.pid) }
+        keeper.letGo()
+        #expect(try await keeper.child.join(timeout: long) == .exited(code: 0))
+        try victim.kill()
+        #expect(try await victim.join(timeout: long) == .signalled(SIGKILL))
+        #expect(try await task.value == .had)
+        #expect(try await other.join(timeout: long) == .exited(code: 0))
+        let untouched = try Awaited(kind, parties: 1)
+        try untouched.keep {}
+        #expect(awaited.state == untouched.state)
+    }
+
     @Test(arguments: Awaited.Kind.allCases)
     func `tasks that wait hold no thread, and the others run and end`(
         kind: Awaited.Kind

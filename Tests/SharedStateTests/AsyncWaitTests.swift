@@ -2,7 +2,6 @@
 
 import Glibc
 import SharedState
-import Synchronization
 import Testing
 
 private let long = Duration.seconds(60)
@@ -97,17 +96,17 @@ struct AsyncWaitTests {
         let awaited = try Awaited(kind, parties: count + 1)
         // If they held the threads, nobody would tell it to let go: it does so then, and says so.
         let keeper = try await Keeper(awaited, patience: .seconds(20))
-        let begun = Begun()
+        let begun = Count()
         try await withThrowingTaskGroup(of: Void.self) { group in
             for _ in 0..<count {
                 group.addTask {
-                    begun.count.add(1, ordering: .relaxed)
+                    begun.add()
                     let end = try await awaited.end()
                     #expect(end == .had)
                 }
             }
             group.addTask {
-                while begun.count.load(ordering: .relaxed) < count { await Task.yield() }
+                try await eventually { begun.value == count }
                 let sum = await unrelatedWork()
                 #expect(sum == 28)
                 keeper.letGo()
@@ -116,10 +115,6 @@ struct AsyncWaitTests {
         }
         #expect(try await keeper.child.join(timeout: long) == .exited(code: 0))
     }
-}
-
-private final class Begun: Sendable {
-    let count = Atomic(0)
 }
 
 /// Tasks that have nothing to do with what the others wait for.

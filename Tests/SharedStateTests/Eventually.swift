@@ -1,11 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Glibc
+import Synchronization
 
 /// What a test waited for has not come.
 struct NeverCame: Error, CustomStringConvertible {
     var limit: Duration
     var description: String { "what the test waits for has not come within \(limit)" }
+}
+
+/// How many of a test's tasks have come somewhere.
+final class Count: Sendable {
+    private let number = Atomic(0)
+
+    var value: Int { number.load(ordering: .relaxed) }
+    func add() { number.add(1, ordering: .relaxed) }
 }
 
 /// Looks, every millisecond, until it is so: a test fails for what never comes, and does not hang.

@@ -61,30 +61,38 @@ private struct Locks: Codable, Sendable {
         #expect(try await isHeld.wait(timeout: long))
         return child
     }
+
+    /// Counts with one of them, and checks there where it is.
+    func enter(
+        _ kind: Kind, _ tally: Tally, isolation: isolated (any Actor)? = #isolation,
+        _ check: () -> Void
+    ) async throws {
+        func enter() {
+            check()
+            #expect(isOver.isSet)
+            tally.add()
+        }
+        switch kind {
+        case .lock: try await lock.withLock(timeout: long) { _ in enter() }
+        case .recursive: try await recursive.withLock(timeout: long) { _ in enter() }
+        case .reading: try await readWrite.withReadLock(timeout: long) { enter() }
+        case .writing: try await readWrite.withWriteLock(timeout: long) { _ in enter() }
+        case .value: try await value.withLock(timeout: long) { _ in enter() }
+        case .array: try await array.withLock(timeout: long) { _ in enter() }
+        case .condition:
+            try await condition.withLock(timeout: long) { _ in
+                tally.count == 0
+            } _: { _ in
+                enter()
+            }
+        }
+    }
 }
 
 @MainActor
 private func enterOnTheMainActor(_ locks: Locks, _ kind: Locks.Kind) async throws -> Int {
     let tally = Tally()
-    func enter() {
-        MainActor.preconditionIsolated()
-        #expect(locks.isOver.isSet)
-        tally.add()
-    }
-    switch kind {
-    case .lock: try await locks.lock.withLock(timeout: long) { _ in enter() }
-    case .recursive: try await locks.recursive.withLock(timeout: long) { _ in enter() }
-    case .reading: try await locks.readWrite.withReadLock(timeout: long) { enter() }
-    case .writing: try await locks.readWrite.withWriteLock(timeout: long) { _ in enter() }
-    case .value: try await locks.value.withLock(timeout: long) { _ in enter() }
-    case .array: try await locks.array.withLock(timeout: long) { _ in enter() }
-    case .condition:
-        try await locks.condition.withLock(timeout: long) { _ in
-            tally.count == 0
-        } _: { _ in
-            enter()
-        }
-    }
+    try await locks.enter(kind, tally) { MainActor.preconditionIsolated() }
     return tally.count
 }
 
@@ -92,59 +100,21 @@ private actor Worker {
     private let tally = Tally()
 
     func enter(_ locks: Locks, _ kind: Locks.Kind) async throws -> Int {
-        switch kind {
-        case .lock: try await locks.lock.withLock(timeout: long) { _ in enter(locks) }
-        case .recursive: try await locks.recursive.withLock(timeout: long) { _ in enter(locks) }
-        case .reading: try await locks.readWrite.withReadLock(timeout: long) { enter(locks) }
-        case .writing: try await locks.readWrite.withWriteLock(timeout: long) { _ in enter(locks) }
-        case .value: try await locks.value.withLock(timeout: long) { _ in enter(locks) }
-        case .array: try await locks.array.withLock(timeout: long) { _ in enter(locks) }
-        case .condition:
-            try await locks.condition.withLock(timeout: long) { _ in
-                tally.count >= 0
-            } _: { _ in
-                enter(locks)
-            }
-        }
+        try await locks.enter(kind, tally) { preconditionIsolated() }
         return tally.count
-    }
-
-    private func enter(_ locks: Locks) {
-        preconditionIsolated()
-        #expect(locks.isOver.isSet)
-        tally.add()
     }
 }
 
 private func enterOnNoActor(_ locks: Locks, _ kind: Locks.Kind) async throws -> Int {
     let tally = Tally()
-    func enter() {
-        #expect(locks.isOver.isSet)
-        tally.add()
-    }
-    switch kind {
-    case .lock: try await locks.lock.withLock(timeout: long) { _ in enter() }
-    case .recursive: try await locks.recursive.withLock(timeout: long) { _ in enter() }
-    case .reading: try await locks.readWrite.withReadLock(timeout: long) { enter() }
-    case .writing: try await locks.readWrite.withWriteLock(timeout: long) { _ in enter() }
-    case .value: try await locks.value.withLock(timeout: long) { _ in enter() }
-    case .array: try await locks.array.withLock(timeout: long) { _ in enter() }
-    case .condition:
-        try await locks.condition.withLock(timeout: long) { _ in
-            tally.count == 0
-        } _: { _ in
-            enter()
-        }
-    }
+    try await locks.enter(kind, tally) {}
     return tally.count
 }
 
 /// An actor that can be kept busy.
 private actor Busy {
-    private(set) var hasCome = false
-
-    func enter(_ lock: Lock) async throws {
-        hasCome = true
+    func enter(_ lock: Lock, _ coming: Count) async throws {
+        coming.add()
         try await lock.withLock(timeout: long) { _ in preconditionIsolated() }
     }
 
@@ -155,7 +125,7 @@ private actor Busy {
     }
 }
 
-@Suite("Locks of tasks, where their bodies run", .serialized)
+@Suite("Locks of tasks, where their bodies run", .serialized, .timeLimit(.minutes(3)))
 struct LockIsolationTests {
     @Test(arguments: Locks.Kind.allCases)
     fileprivate func `a body runs where its caller does, whoever holds the lock`(
@@ -181,14 +151,15 @@ struct LockIsolationTests {
         let child = try ChildProcess.start(lock, isHeld, mayEnd) { lock, isHeld, mayEnd in
             try lock.withLock { _ in
                 isHeld.set()
-                try mayEnd.wait()
+                try mayEnd.wait(timeout: long)
             }
         }
         try await isHeld.wait(timeout: long)
         let busy = Busy()
+        let coming = Count()
         let threads = OwnThreads.shared
-        let first = Task(executorPreference: threads) { try await busy.enter(lock) }
-        while await !busy.hasCome { await Task.yield() }
+        let first = Task(executorPreference: threads) { try await busy.enter(lock, coming) }
+        try await eventually { coming.value == 1 }
         try await Task.sleep(for: .milliseconds(20))
         let second = Task(executorPreference: threads) {
             try await lock.withLock(timeout: long) { _ in isDone.set() }

@@ -128,7 +128,7 @@ struct ManagedDictionaryTests {
                 for n in 0..<2000 { try counts.add(1, forKey: "k\(n % 7)") }
             }
         }
-        for child in children { #expect(try child.join() == .exited(code: 0)) }
+        for child in children { #expect(try child.join(timeout: .seconds(60)) == .exited(code: 0)) }
         #expect(try counts.values.reduce(0, +) == 8000)
     }
 
@@ -138,7 +138,7 @@ struct ManagedDictionaryTests {
         let child = try ChildProcess.start(outer) { outer in
             try outer["log"]?.append("from the child")
         }
-        #expect(try child.join() == .exited(code: 0))
+        #expect(try child.join(timeout: .seconds(60)) == .exited(code: 0))
         #expect(try outer["log"]?.snapshot() == ["from the child"])
         let inner = try #require(try outer.removeValue(forKey: "log"))
         try outer.removeAll()
@@ -159,7 +159,7 @@ struct ManagedDictionaryTests {
         }
         #expect(try await dictionary.value(forKey: "n") == 5)
         #expect(try await changes.next() == .some(5))
-        #expect(try await child.join() == .exited(code: 0))
+        #expect(try await child.join(timeout: .seconds(60)) == .exited(code: 0))
         try dictionary.removeValue(forKey: "n")
         #expect(try await changes.next() == .some(nil))
         await #expect(throws: SharedStateError.self) {

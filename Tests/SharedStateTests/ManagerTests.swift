@@ -51,7 +51,7 @@ struct ManagerTests {
             try settings.set(\.width, 120)
             try settings.update { $0.title = "w\($0.width)" }
         }
-        #expect(try child.join() == .exited(code: 0))
+        #expect(try child.join(timeout: .seconds(60)) == .exited(code: 0))
         #expect(try settings.width == 120 && settings.title == "w120")
         #expect(try settings.value == Settings(width: 120, title: "w120"))
     }
@@ -65,7 +65,9 @@ struct ManagerTests {
             }
         }
         #expect(try await changes.next()?.isEmpty == false)
-        for child in children { #expect(try await child.join() == .exited(code: 0)) }
+        for child in children {
+            #expect(try await child.join(timeout: .seconds(60)) == .exited(code: 0))
+        }
         #expect(try words.value.count == 600)
         #expect(try words.exchange(["new"]).count == 600)
         #expect(try words.value == ["new"])
@@ -176,7 +178,9 @@ struct ManagerTests {
         }
         #expect(try await counter.wait { $0 >= 5000 } >= 5000)
         #expect(try await counter.wait { $0 == 10_000 } == 10_000)
-        for child in children { #expect(try await child.join() == .exited(code: 0)) }
+        for child in children {
+            #expect(try await child.join(timeout: .seconds(60)) == .exited(code: 0))
+        }
         #expect(counter.add(-9_000) == 1000)
         #expect(counter.exchange(1) == 1000 && counter.decrement() == 0)
         func waitInVain() throws { _ = try counter.wait(timeout: .milliseconds(1)) { $0 > 0 } }
@@ -193,7 +197,7 @@ struct ManagerTests {
                 for _ in 0..<100 { try counts.add(1, forKey: "n") }
             }
         }
-        for child in children { #expect(try child.join() == .exited(code: 0)) }
+        for child in children { #expect(try child.join(timeout: .seconds(60)) == .exited(code: 0)) }
         #expect(try manager.dictionary(name, String.self, Int.self)["n"] == 400)
         try manager.removeName(name)
     }

@@ -94,9 +94,9 @@ private func makeShortPool() throws -> (pool: Pool, pids: [pid_t], zygote: pid_t
     let pids = pool.workerPIDs
     let zygote = try #require(ProcessTree.entry(of: pids[0])?.parent)
     kill(pids[0], SIGKILL)
-    while pool.workerPIDs.count > 1 {
+    try eventually {
         try pool.join(timeout: .seconds(20))
-        usleep(1000)
+        return pool.workerPIDs.count <= 1
     }
     return (pool, [pids[1]], zygote)
 }
@@ -104,7 +104,7 @@ private func makeShortPool() throws -> (pool: Pool, pids: [pid_t], zygote: pid_t
 @inline(never)
 private func outOfRange(_ n: Int) -> Int { [1, 2][n] }
 
-@Suite("Deaths in a pool", .serialized)
+@Suite("Deaths in a pool", .serialized, .timeLimit(.minutes(3)))
 struct PoolDeathTests {
     private func check(_ pool: Pool, _ harm: Harm, _ body: () throws -> Void) throws {
         let error = #expect(throws: SharedStateError.self) { try body() }

@@ -21,7 +21,7 @@ struct ProcessTests {
     @Test func `a child process's result comes back through a queue`() throws {
         let queue = try Queue<Int>()
         let child = try ChildProcess.start(queue, 7) { queue, n in try queue.put(n * n) }
-        #expect(try child.join() == .exited(code: 0))
+        #expect(try child.join(timeout: .seconds(60)) == .exited(code: 0))
         #expect(try queue.get(timeout: .seconds(10)) == 49)
     }
 

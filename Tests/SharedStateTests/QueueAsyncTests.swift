@@ -12,20 +12,20 @@ private actor Notes {
     func add(_ number: Int) { all.append(number) }
 }
 
-@Suite("Queue, async", .serialized)
+@Suite("Queue, async", .serialized, .timeLimit(.minutes(3)))
 struct QueueAsyncTests {
     @Test func `hundreds of tasks wait at once without holding a thread`() async throws {
         let queue = try Queue<Int>(capacity: 1000)
-        let began = Notes()
+        let began = Count()
         let sum = try await withThrowingTaskGroup(of: Int.self) { group in
             for _ in 0..<500 {
                 group.addTask {
-                    await began.add(1)
+                    began.add()
                     return try await queue.get(timeout: .seconds(30))
                 }
             }
             // Every one of them has begun to wait, which it could not if they held threads.
-            while await began.all.count < 500 { await Task.yield() }
+            try await eventually { began.value == 500 }
             try await queue.put(contentsOf: 0..<500)
             return try await group.reduce(0, +)
         }
@@ -41,7 +41,7 @@ struct QueueAsyncTests {
         var seen: [String] = []
         for try await element in queue { seen.append(element) }
         #expect(seen == (0..<100).map { "\($0)" })
-        #expect(try await child.join() == .exited(code: 0))
+        #expect(try await child.join(timeout: .seconds(60)) == .exited(code: 0))
         #expect(await code { _ = try await queue.get() } == .finished)
         #expect(await code { try await queue.put("x") } == .finished)
     }

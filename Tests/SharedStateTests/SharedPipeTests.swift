@@ -81,7 +81,7 @@ struct SharedPipeTests {
         await #expect(throws: CancellationError.self) { try await task.value }
         let child = try ChildProcess.start(pipe.sender) { try $0.send("x") }
         #expect(try await pipe.receiver.receive(timeout: long) == "x")
-        #expect(try await child.join() == .exited(code: 0))
+        #expect(try await child.join(timeout: .seconds(60)) == .exited(code: 0))
         await #expect(throws: SharedStateError.self) { try await pipe.receiver.receive() }
     }
 

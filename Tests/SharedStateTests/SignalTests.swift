@@ -182,14 +182,14 @@ struct SignalTests {
         #expect(await code { _ = try await barrier.wait() } == .broken)
         #expect(barrier.isBroken && barrier.repair() == 0 && barrier.repair() == 0)
         async let waiting = code { _ = try await barrier.wait() }
-        while barrier.waiting == 0 { await Task.yield() }
+        try await eventually { barrier.waiting > 0 }
         #expect(throws: Interruption.self) {
             try blocking { try barrier.wait { throw Interruption() } }
         }
         #expect(await waiting == .broken)
         barrier.reset()
         let cancelled = Task { try await barrier.wait() }
-        while barrier.waiting == 0 { await Task.yield() }
+        try await eventually { barrier.waiting > 0 }
         cancelled.cancel()
         await #expect(throws: CancellationError.self) { try await cancelled.value }
         #expect(barrier.isBroken)
@@ -207,7 +207,7 @@ struct SignalTests {
         }
         try await barrier.wait(timeout: long)
         async let waiting = code { _ = try await barrier.wait() }
-        while barrier.waiting == 0 { await Task.yield() }
+        try await eventually { barrier.waiting > 0 }
         try child.kill()
         #expect(await waiting == .broken)
         #expect(barrier.repair() == 1)
@@ -343,7 +343,7 @@ struct SignalTests {
                     }
                 }
             }
-            while condition.waiting < 50 { await Task.yield() }
+            try await eventually { condition.waiting >= 50 }
             for n in 1...50 {
                 try blocking {
                     try condition.withLock { holder in
@@ -368,7 +368,7 @@ struct SignalTests {
             } _: { _ in
             }
         }
-        while condition.waiting == 0 { await Task.yield() }
+        try await eventually { condition.waiting > 0 }
         task.cancel()
         await #expect(throws: CancellationError.self) { try await task.value }
         #expect(condition.waiting == 0)

@@ -14,7 +14,7 @@ struct StateTests {
                 for _ in 0..<2000 { try lock.withLock { _ in counter.value += 1 } }
             }
         }
-        for child in children { #expect(try child.join() == .exited(code: 0)) }
+        for child in children { #expect(try child.join(timeout: .seconds(60)) == .exited(code: 0)) }
         #expect(counter.value == 8000)
     }
 

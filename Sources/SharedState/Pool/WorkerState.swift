@@ -12,6 +12,12 @@ internal final class WorkerContext: @unchecked Sendable {
 
     init(_ task: WorkerTask) { self.task = task }
 
+    /// Of the worker that runs this.
+    static func box<State>(of: State.Type) throws(SharedStateError) -> StateBox<State> {
+        guard let current else { throw SharedStateError.truncated }
+        return try current.box(of: State.self)
+    }
+
     func box<State>(of: State.Type) throws(SharedStateError) -> StateBox<State> {
         if let box = state as? StateBox<State> { return box }
         throw SharedStateError(
@@ -102,57 +108,72 @@ internal struct ExitEntry<State, R>: FunctionEntry, RemoteCallable {
 }
 
 /// Calls a function of the worker's state and an element.
-internal struct StateEntry<State, T, R>: FunctionEntry, RemoteMap {
-    private let function: StateFunction<State, T, R>
+internal struct StateEntry<State, T, R>: FunctionEntry {
+    internal static func map(
+        _ function: PortableFunction, broadcast: inout ByteReader
+    ) throws -> any RemoteMap {
+        let body = try function.rebuild(as: StateFunction<State, T, R>.self).body
+        return try StateMap<State, T, R> { box, value in try body(&box.value, value) }
+    }
+}
+
+/// Calls a function of the worker's state and arguments.
+internal struct StateEntryPack<State, each A, R>: FunctionEntry {
+    internal static func callable(
+        _ function: PortableFunction
+    ) throws(SharedStateError) -> any RemoteCallable {
+        let body = try function.rebuild(as: StateFunctionPack<State, repeat each A, R>.self).body
+        return try StateCall<State, repeat each A, R>.make { box, held in
+            let values = held.value
+            return try body(&box.value, repeat each values)
+        }
+    }
+}
+
+/// Hands the worker's state, and an element, to a function.
+internal struct StateMap<State, T, R>: RemoteMap {
+    private let body: @Sendable (StateBox<State>, T) throws -> R
     private let box: StateBox<State>
     private let argument: TransferPlan<T>
     private let result: TransferPlan<R>
 
-    internal static func callable(
-        _ function: PortableFunction
-    ) throws(SharedStateError) -> any RemoteCallable {
-        throw SharedStateError(.incompatible, "\(Self.self) is a function of an element")
-    }
-
-    internal static func map(
-        _ function: PortableFunction, broadcast: inout ByteReader
-    ) throws -> any RemoteMap {
-        guard let context = WorkerContext.current else { throw SharedStateError.truncated }
-        return StateEntry(
-            function: try function.rebuild(as: StateFunction<State, T, R>.self),
-            box: try context.box(of: State.self), argument: try TransferPlan.plan(for: T.self),
-            result: try TransferPlan.plan(for: R.self))
+    init(
+        _ body: @escaping @Sendable (StateBox<State>, T) throws -> R
+    ) throws(SharedStateError) {
+        self.body = body
+        box = try WorkerContext.box(of: State.self)
+        argument = try TransferPlan.plan(for: T.self)
+        result = try TransferPlan.plan(for: R.self)
     }
 
     internal func call(element: inout ByteReader, into writer: inout ByteWriter) throws {
-        let value = try function.body(&box.value, try argument.decode(from: &element))
-        try result.encode(value, into: &writer)
+        try result.encode(try body(box, try argument.decode(from: &element)), into: &writer)
     }
 
     internal var elementStride: Int? { argument.stride }
     internal var resultStride: Int? { result.stride }
 }
 
-/// Calls a function of the worker's state and arguments.
-internal struct StateEntryPack<State, each A, R>: FunctionEntry, RemoteCallable {
-    private let function: StateFunctionPack<State, repeat each A, R>
+/// Hands the worker's state, and arguments, to a function.
+internal struct StateCall<State, each A, R>: RemoteCallable {
+    private let body: @Sendable (StateBox<State>, Held<(repeat each A)>) throws -> R
     private let box: StateBox<State>
     private let arguments: (repeat TransferPlan<each A>)
     private let result: TransferPlan<R>
 
-    internal static func callable(
-        _ function: PortableFunction
-    ) throws(SharedStateError) -> any RemoteCallable {
-        guard let context = WorkerContext.current else { throw SharedStateError.truncated }
-        return StateEntryPack(
-            function: try function.rebuild(as: StateFunctionPack<State, repeat each A, R>.self),
-            box: try context.box(of: State.self),
+    /// Not an initializer, which the compiler (6.3) cannot generate code for.
+    static func make(
+        _ body: @escaping @Sendable (StateBox<State>, Held<(repeat each A)>) throws -> R
+    ) throws(SharedStateError) -> StateCall {
+        StateCall(
+            body: body, box: try WorkerContext.box(of: State.self),
             arguments: (repeat try TransferPlan.plan(for: (each A).self)),
             result: try TransferPlan.plan(for: R.self))
     }
 
     internal func call(arguments reader: inout ByteReader, into writer: inout ByteWriter) throws {
-        let values = (repeat try (each arguments).decode(from: &reader))
-        try result.encode(try function.body(&box.value, repeat each values), into: &writer)
+        // Held, as the compiler (6.3) cannot generate code for handing on the pack itself.
+        let held = Held((repeat try (each arguments).decode(from: &reader)))
+        try result.encode(try body(box, held), into: &writer)
     }
 }

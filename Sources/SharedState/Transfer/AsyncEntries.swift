@@ -72,12 +72,6 @@ internal struct AsyncEntry2<T, W: Sendable, R>: FunctionEntry {
         var resultStride: Int? { result.stride }
     }
 
-    internal static func callable(
-        _ function: PortableFunction
-    ) throws(SharedStateError) -> any RemoteCallable {
-        throw SharedStateError(.incompatible, "\(Self.self) is a function of an element")
-    }
-
     internal static func map(
         _ function: PortableFunction, broadcast: inout ByteReader
     ) throws -> any RemoteMap {

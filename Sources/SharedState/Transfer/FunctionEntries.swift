@@ -11,6 +11,12 @@ internal protocol FunctionEntry {
 }
 
 extension FunctionEntry {
+    internal static func callable(
+        _ function: PortableFunction
+    ) throws(SharedStateError) -> any RemoteCallable {
+        throw SharedStateError(.incompatible, "\(Self.self) is a function of an element")
+    }
+
     internal static func map(
         _ function: PortableFunction, broadcast: inout ByteReader
     ) throws -> any RemoteMap {

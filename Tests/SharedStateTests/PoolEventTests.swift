@@ -47,7 +47,8 @@ struct PoolEventTests {
         #expect(told.all.count == 4)
     }
 
-    @Test func `signals to a worker that goes on are told`() throws {
+    @Test(arguments: [false, true])
+    func `signals to a worker that goes on are told`(isTerminated: Bool) throws {
         let told = Told()
         var options = told.options
         options.grace = .milliseconds(1)
@@ -59,7 +60,7 @@ struct PoolEventTests {
             while true { pause() }
         }
         _ = try began.get(timeout: .seconds(20))
-        endless.cancel()
+        if isTerminated { pool.terminate() } else { endless.cancel() }
         for number in [SIGTERM, SIGKILL] {
             try told.expect {
                 if case .signalled(1, _, number) = $0 { $0.isFailure } else { false }

@@ -102,6 +102,15 @@ internal struct JobCache {
     /// So many that maps by turns do not decode theirs each time, and no more.
     private static let broadcastLimit = 2
 
+    /// Whether it keeps values that were sent with functions.
+    private(set) var hasBroadcasts = false
+
+    /// Lets go of these, and of what is known of their functions.
+    mutating func forgetBroadcasts() {
+        known.removeAll(where: \.hasBroadcast)
+        hasBroadcasts = false
+    }
+
     init(region: Region) {
         self.region = region
     }
@@ -136,6 +145,7 @@ internal struct JobCache {
             case .leave: .leave
             }
         makeRoom(hasBroadcast)
+        if hasBroadcast { hasBroadcasts = true }
         known.append(
             Known(number: number, offset: offset, function: function, hasBroadcast: hasBroadcast))
         return function

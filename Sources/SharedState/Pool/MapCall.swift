@@ -57,7 +57,7 @@ internal final class MapCall<Element: Sendable, Output: Sendable>: @unchecked Se
     internal func end() {
         if let draft = unsafe open { unsafe run.core.discard(draft) }
         unsafe open = nil
-        run.end()
+        run.end(isLate: deadline != .max && cshm_now_ns() >= deadline)
     }
 
     // MARK: Elements

@@ -71,10 +71,13 @@ internal final class MapRun: @unchecked Sendable {
     }
 
     /// Gives up what is not done.
-    func end() {
+    ///
+    /// - Parameter isLate: Whether what runs is ended, as it is when the map was cancelled.
+    func end(isLate: Bool = false) {
         guard !isOver else { return }
         isOver = true
-        core.abandon(windows.map(\.batch), isFinal: isCancelled.load(ordering: .acquiring))
+        let isFinal = isLate || isCancelled.load(ordering: .acquiring)
+        core.abandon(windows.map(\.batch), isFinal: isFinal)
         windows = []
         core.endRun()
     }

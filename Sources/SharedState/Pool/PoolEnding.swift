@@ -120,32 +120,50 @@ extension PoolCore {
             return (hadWork, all, busy)
         }
         ring()
-        let kill: @Sendable () -> Void = { for worker in all { worker.signal(SIGKILL) } }
         let terminate: @Sendable () -> Void = {
-            for worker in busy { worker.signal(SIGTERM) }
-            self.afterGrace(kill)
+            self.press(busy, SIGTERM)
+            self.afterGrace { self.press(all, SIGKILL) }
         }
         if all.isEmpty || orders.isInline { return hadWork }
         if manner == .asking { afterGrace(terminate) } else { terminate() }
         return hadWork
     }
 
+    /// Sends a signal to those whose end is not known yet, when that is told.
+    private func press(_ workers: [Ending], _ signal: Int32) {
+        let left = state.withLock { state in
+            let left = workers.filter { state.ending.contains($0.number) }
+            for worker in left {
+                tell(
+                    .signalled(
+                        worker: Int(worker.number), pid: worker.handle.pid, signal: signal))
+            }
+            return left
+        }
+        for worker in left { worker.handle.signal(signal) }
+    }
+
+    /// A worker that has lost its seat, and is to end.
+    private struct Ending {
+        let number: UInt32
+        let handle: WorkerHandle
+    }
+
     /// Empties the seats, and lets those that work know that it is cancelled.
-    private func takeWorkers(
-        _ state: inout State
-    ) -> (all: [WorkerHandle], busy: [WorkerHandle]) {
-        var all: [WorkerHandle] = []
-        var busy: [WorkerHandle] = []
+    private func takeWorkers(_ state: inout State) -> (all: [Ending], busy: [Ending]) {
+        var all: [Ending] = []
+        var busy: [Ending] = []
         for seat in state.seats.indices {
             guard let worker = state.seats[seat] else { continue }
             state.ending.insert(worker.number)
             // One that is being started finds its seat taken when it is there.
             state.seats[seat] = nil
             guard let handle = worker.handle else { continue }
-            all.append(handle)
+            let ending = Ending(number: worker.number, handle: handle)
+            all.append(ending)
             if crew.isBusy(seat) {
                 crew.cancel(crew.turn(of: seat), in: seat)
-                busy.append(handle)
+                busy.append(ending)
             }
         }
         return (all, busy)

@@ -4,7 +4,8 @@ internal import Glibc
 
 /// What becomes of a pool's workers, told as it happens to ``Pool/Options/onEvent``.
 ///
-/// For a log of one's choice: its description is a line, and ``isFailure`` says which lines matter.
+/// For a log of one's choice: its description is a line, and ``isFailure`` says which lines matter. The
+/// package in the folder `Logging` hands them to a `Logger` of swift-log; without that:
 ///
 ///     options.onEvent = { logger.log(level: $0.isFailure ? .warning : .debug, "\($0)") }
 public enum PoolEvent: Sendable, CustomStringConvertible {
@@ -12,7 +13,8 @@ public enum PoolEvent: Sendable, CustomStringConvertible {
     case began(worker: Int, pid: Int32)
     /// A worker has ended, with what is known of its end; `nil` of a thread.
     case ended(worker: Int, ExitReport?)
-    /// A worker went on with a task that was cancelled, or late, and was sent SIGTERM, or SIGKILL.
+    /// A worker was sent SIGTERM, or SIGKILL: it went on with a task that was cancelled, or late, or
+    /// after the end of its pool.
     case signalled(worker: Int, pid: Int32, signal: Int32)
     /// The pool gave up: this is what its tasks fail with from now on.
     case closed(SharedStateError)

@@ -7,7 +7,8 @@ extension Pool {
     ///   - elements: What to run it on.
     ///   - chunkSize: Elements that a worker takes at a time; `nil` chooses by how long they take.
     ///     It changes neither results nor errors.
-    ///   - timeout: The longest that all of it may take; `nil` is without limit.
+    ///   - timeout: The longest that all of it may take; `nil` is without limit. What runs when that has
+    ///     passed is ended, as what is cancelled is.
     ///   - options: Urgency, retries, deadline of each element.
     ///   - progress: Is told how many elements are done.
     ///   - body: A closure without captures.

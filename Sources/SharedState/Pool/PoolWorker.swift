@@ -122,9 +122,15 @@ internal struct PoolWorker {
         while orders.maxTasks == 0 || served < orders.maxTasks {
             turn += 1
             task.begin(turn)
-            let idle = orders.idleTime == 0 ? Int64.max : deadline(in: orders.idleTime)
+            let keeps = jobs.hasBroadcasts
             // The kernel ends it with the pool's process, whose drivers look after what is posted.
-            let status = unsafe cshm_board_claim_watched(board, &lease, idle)
+            let status = unsafe cshm_board_claim_watched(board, &lease, endOfPatience(keeps))
+            if status == -ETIMEDOUT, keeps {
+                jobs.forgetBroadcasts()
+                work = nil
+                if task.end() { return .wasCancelled }
+                continue
+            }
             if status == -ECANCELED || status == -ETIMEDOUT {
                 _ = task.end()
                 return .over
@@ -149,6 +155,15 @@ internal struct PoolWorker {
             if memory.isTooMuch { return .isUsedUp }
         }
         return .isUsedUp
+    }
+
+    /// How long it keeps what was sent with a map while nothing more of the map comes.
+    private static let remembrance: Int64 = 100_000_000
+
+    /// Until when it waits for work: to leave, or once to let go of what may be large.
+    private func endOfPatience(_ keepsBroadcasts: Bool) -> Int64 {
+        if keepsBroadcasts { return deadline(in: Self.remembrance) }
+        return orders.idleTime == 0 ? .max : deadline(in: orders.idleTime)
     }
 
     /// Does what is leased.

@@ -38,8 +38,10 @@ internal struct FunctionProbe: Probe {
     static let spawn = FunctionProbe("spawn") { bench_spawn($0.durationInNanoseconds) }
 
     /// A region's bytes that one object takes.
-    static func memory(of what: String, size: UInt32) -> FunctionProbe {
-        FunctionProbe(what) { _ in
+    static func memory(
+        of what: String, as name: String? = nil, size: UInt32
+    ) -> FunctionProbe {
+        FunctionProbe(name ?? what) { _ in
             var bytes = 0.0
             let status = unsafe what.withCString { what in
                 unsafe bench_memory(what, size, &bytes)

@@ -20,7 +20,9 @@ internal struct SwiftMapProbe: Probe {
         case set
         case update
         case getText
+        case setText
         case addByTwo
+        case incrementByTwo
     }
 
     internal enum Subject: Sendable {
@@ -37,14 +39,22 @@ internal struct SwiftMapProbe: Probe {
         self.subject = subject
     }
 
-    var name: String { subject == .managed ? "managed-dictionary" : "swift-dictionary" }
+    var name: String {
+        switch (operation, subject) {
+        case (.incrementByTwo, _): "managed-counter"
+        case (_, .managed): "managed-dictionary"
+        case (_, .dictionary): "swift-dictionary"
+        }
+    }
 
     func reasonToSkip(_ settings: Settings) -> String? { nil }
 
     func measure(_ settings: Settings) throws -> Measurement {
         switch (operation, subject) {
         case (.getText, _): Measurement(value: try Self.texts(settings))
+        case (.setText, _): Measurement(value: try Self.newTexts(settings))
         case (.addByTwo, _): Measurement(value: try Self.adds(settings))
+        case (.incrementByTwo, _): Measurement(value: try Self.increments(settings))
         case (_, .managed): Measurement(value: try managed(settings))
         case (_, .dictionary): Measurement(value: try plain(settings))
         }
@@ -96,17 +106,49 @@ internal struct SwiftMapProbe: Probe {
         }
     }
 
+    private static func newTexts(_ settings: Settings) throws -> Double {
+        let dictionary = try ManagedDictionary<String, String>()
+        let texts = (0..<10_000).map { "text number \($0)" }
+        for text in texts { try dictionary.set(text, forKey: text) }
+        let value = try rate(settings) { number in
+            try dictionary.set(
+                texts[(number + 1) % texts.count], forKey: texts[number % texts.count])
+        }
+        guard dictionary.count == texts.count else {
+            throw MeasurementFailure("a key is missing")
+        }
+        return value
+    }
+
     private static func adds(_ settings: Settings) throws -> Double {
         let counts = try ManagedDictionary<Int, Int>()
-        let rates = try Queue<Double>(capacity: 2)
-        let start = try Barrier(parties: 2)
-        let children = try (0..<2).map { _ in
+        return try byTwo { rates, start in
             try ChildProcess.start(counts, rates, start, settings.duration) {
                 counts, rates, start, duration in
                 try start.wait()
                 try rates.put(try Rate.measure(for: duration) { try counts.add(1, forKey: 0) })
             }
         }
+    }
+
+    private static func increments(_ settings: Settings) throws -> Double {
+        let counter = try ManagedCounter()
+        return try byTwo { rates, start in
+            try ChildProcess.start(counter, rates, start, settings.duration) {
+                counter, rates, start, duration in
+                try start.wait()
+                try rates.put(try Rate.measure(for: duration) { counter.increment() })
+            }
+        }
+    }
+
+    /// Operations a second of two children together, each of which puts its own.
+    private static func byTwo(
+        _ begin: (Queue<Double>, Barrier) throws -> ChildProcess
+    ) throws -> Double {
+        let rates = try Queue<Double>(capacity: 2)
+        let start = try Barrier(parties: 2)
+        let children = try (0..<2).map { _ in try begin(rates, start) }
         for child in children { try child.join(timeout: .seconds(30)) }
         return try rates.get(timeout: .seconds(1)) + rates.get(timeout: .seconds(1))
     }

@@ -30,8 +30,11 @@ extension Suites {
         "pool/start-fresh/0/2", "process/start-join/0/1", "pool/argument/100000000/1",
         "pool/argument-lent/100000000/1", "pool/result/100000000/1",
         "pool/result-lent/100000000/1", "pool/death-notice/67108864/1", "idle/cpu/0/pool",
-        "map/get/8/1", "map/get/8/2", "map/set/8/1", "map/set/8/2", "map/mix95/8/1",
-        "swift-map/get/8/1", "swift-map/set/8/1", "swift-map/get-text/16/1", "swift-map/add/8/2",
-        "memory/map-entry/64/1",
+        "idle/wake-ups/0/pool",
+        "map/get/8/1", "map/get/8/2", "map/get/64/1", "map/get/64/2",
+        "map/set/8/1", "map/set/8/2", "map/set/64/1", "map/set/64/2", "map/mix95/8/1",
+        "swift-map/get/8/1", "swift-map/set/8/1", "swift-map/get-text/16/1",
+        "swift-map/set-text/16/1", "swift-map/add/8/2", "swift-map/counter-add/8/2",
+        "memory/map-entry/64/1", "memory/map-replaced/64/1",
     ]
 }

@@ -34,6 +34,11 @@ extension Suites {
                 FunctionProbe.memory(of: "map-entry", size: 64),
                 against: [FunctionProbe("key-and-value") { _ in 80 }]),
             Row(
+                "memory/map-replaced/64/1", .bytes,
+                "what a region has committed for such an entry, after 10 million replaces",
+                FunctionProbe.memory(of: "map-replaced", size: 64),
+                against: [FunctionProbe.memory(of: "map-fresh", as: "own-fresh", size: 64)]),
+            Row(
                 "memory/worker/0/1", .bytes, "what an idle worker of a pool has for itself",
                 WorkerMemoryProbe(),
                 against: [

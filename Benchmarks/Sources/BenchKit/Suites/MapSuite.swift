@@ -2,8 +2,8 @@
 
 extension Suites {
     internal static let map: [Row] = [
-        row("get", 8, 1), row("get", 8, 2), row("get", 64, 1),
-        row("set", 8, 1), row("set", 8, 2), row("set", 64, 1),
+        row("get", 8, 1), row("get", 8, 2), row("get", 64, 1), row("get", 64, 2),
+        row("set", 8, 1), row("set", 8, 2), row("set", 64, 1), row("set", 64, 2),
         row("mix95", 8, 1), row("mix95", 8, 2), row("mix50", 8, 1), row("mix50", 8, 2),
         keys("get", 8), keys("get", 64), keys("get", 256),
         keys("set", 8), keys("set", 64), keys("set", 256),

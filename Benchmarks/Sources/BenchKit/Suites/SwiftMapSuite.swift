@@ -10,16 +10,24 @@ extension Suites {
             SwiftMapProbe(.getText),
             against: [PythonProbe("python-manager", "mp_manager.py", "get-text")]),
         Row(
+            "swift-map/set-text/16/1", .perSecond, "one of 10,000 String keys gets another value",
+            SwiftMapProbe(.setText),
+            against: [PythonProbe("python-manager", "mp_manager.py", "set-text")]),
+        Row(
             "swift-map/add/8/2", .perSecond, "one key is added to by two processes",
-            SwiftMapProbe(.addByTwo),
-            against: [
-                ChannelProbe("atomic-add").with {
-                    $0.mode = .work
-                    $0.processes = 2
-                    $0.size = 8
-                }
-            ]),
+            SwiftMapProbe(.addByTwo), against: [bareAdd]),
+        Row(
+            "swift-map/counter-add/8/2", .perSecond,
+            "a ManagedCounter is incremented by two processes",
+            SwiftMapProbe(.incrementByTwo), against: [bareAdd]),
     ]
+
+    /// Two processes and one number.
+    private static let bareAdd = ChannelProbe("atomic-add").with {
+        $0.mode = .work
+        $0.processes = 2
+        $0.size = 8
+    }
 
     private static func row(
         _ name: String, _ what: String, _ operation: SwiftMapProbe.Operation

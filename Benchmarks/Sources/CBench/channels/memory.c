@@ -9,7 +9,7 @@
 #include <bench_map.h>
 #include <cshm.h>
 
-enum { OBJECTS = 8, CAPACITY = 1024, MANY = 16 };
+enum { OBJECTS = 8, CAPACITY = 1024, MANY = 16, REPLACES = 10000000 };
 
 typedef int make(cshm_region *region, uint32_t size, uint64_t *offset);
 
@@ -141,44 +141,72 @@ static int measure_objects(cshm_region *region, make *make_one, uint32_t size, d
     return 0;
 }
 
-static int measure_entries(cshm_region *region, uint32_t size, double *bytes)
+static uint64_t committed(const cshm_region *region)
+{
+    struct cshm_region_info info;
+    cshm_region_describe(region, &info);
+    return info.committed;
+}
+
+/* Sets one value after the other, key by key. */
+static int set_entries(cshm_map *map, uint32_t size, uint64_t count)
+{
+    int status = 0;
+    for (uint64_t number = 0; status >= 0 && number < count; number++) {
+        struct bench_key key = bench_key_of(number % BENCH_KEYS);
+        struct bench_value value;
+        bench_fill(&value, number, size);
+        status = cshm_map_put(map, &key, sizeof key, &value, size);
+    }
+    return status < 0 ? status : 0;
+}
+
+static int measure_entries(cshm_region *region, uint64_t (*measure)(const cshm_region *region),
+                           uint32_t size, uint64_t replaces, double *bytes)
 {
     cshm_map *map = NULL;
     uint64_t offset = 0;
     int status = size > sizeof(struct bench_value) ? -EINVAL : 0;
     status = status == 0 ? cshm_map_create(region, NULL, &offset) : status;
     status = status == 0 ? cshm_map_open(region, offset, 0, &map) : status;
-    uint64_t before = used(region);
-    for (uint64_t number = 0; status >= 0 && number < BENCH_KEYS; number++) {
-        struct bench_key key = bench_key_of(number);
-        struct bench_value value;
-        bench_fill(&value, number, size);
-        status = cshm_map_put(map, &key, sizeof key, &value, size);
-    }
-    *bytes = (double)(used(region) - before) / (double)BENCH_KEYS;
+    uint64_t before = measure(region);
+    status = status == 0 ? set_entries(map, size, BENCH_KEYS) : status;
+    status = status == 0 ? set_entries(map, size, replaces) : status;
+    *bytes = (double)(measure(region) - before) / (double)BENCH_KEYS;
     if (map != NULL) {
         cshm_map_close(map);
     }
-    return status < 0 ? status : 0;
+    return status;
+}
+
+/* @returns -ENOENT: it is a noun's name. */
+static int measure_entry(cshm_region *region, const char *what, uint32_t size, double *bytes)
+{
+    if (strcmp(what, "map-entry") == 0) {
+        return measure_entries(region, used, size, 0, bytes);
+    }
+    if (strcmp(what, "map-fresh") == 0) {
+        return measure_entries(region, committed, size, 0, bytes);
+    }
+    return strcmp(what, "map-replaced") == 0
+               ? measure_entries(region, committed, size, REPLACES, bytes)
+               : -ENOENT;
 }
 
 int bench_memory(const char *what, uint32_t size, double *bytes)
 {
     cshm_region *region;
     struct cshm_region_options options = {.capacity = 256u << 20};
-    make *make_one = NULL;
-    for (size_t i = 0; i < sizeof nouns / sizeof *nouns; i++) {
-        make_one = strcmp(nouns[i].name, what) == 0 ? nouns[i].make : make_one;
-    }
-    bool entries = strcmp(what, "map-entry") == 0;
-    if (make_one == NULL && !entries) {
-        return -ENOENT;
-    }
     int status = cshm_region_create(&options, &region);
-    if (status == 0) {
-        status = entries ? measure_entries(region, size, bytes)
-                         : measure_objects(region, make_one, size, bytes);
-        cshm_region_close(region);
+    if (status != 0) {
+        return status;
     }
+    status = measure_entry(region, what, size, bytes);
+    for (size_t i = 0; status == -ENOENT && i < sizeof nouns / sizeof *nouns; i++) {
+        if (strcmp(nouns[i].name, what) == 0) {
+            status = measure_objects(region, nouns[i].make, size, bytes);
+        }
+    }
+    cshm_region_close(region);
     return status;
 }

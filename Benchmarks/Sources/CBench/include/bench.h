@@ -123,7 +123,9 @@ double bench_spawn(uint64_t duration_ns);
 /**
  * Bytes of a region's heap that one object takes, or one entry of 100,000 in a map.
  *
- * @param what   Its noun, as "queue"; "map-entry" for an entry of 16 and `size` bytes.
+ * @param what   Its noun, as "queue"; "map-entry" for an entry of 16 and `size` bytes; "map-fresh" and
+ *               "map-replaced" for what the region has committed for one, before and after 10 million
+ *               replaces.
  * @param size   Bytes of a message, where it has some.
  * @param bytes  Receives them.
  * @returns 0, -ENOENT (no such noun) or what its making said.

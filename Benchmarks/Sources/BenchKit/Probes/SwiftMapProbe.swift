@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+internal import Glibc
 internal import SharedState
 
 /// A key of 16 bytes.
@@ -10,6 +11,17 @@ internal struct Key16: Hashable, Sendable {
     init(_ number: Int) {
         high = UInt64(number) &* 0x9e37_79b9_7f4a_7c15
         low = UInt64(number)
+    }
+}
+
+/// A value of 64 bytes.
+internal struct Value64: BitwiseCopyable, Equatable, Sendable {
+    private let low: SIMD4<UInt64>
+    private let high: SIMD4<UInt64>
+
+    init(_ number: Int) {
+        low = SIMD4(repeating: UInt64(number))
+        high = low
     }
 }
 
@@ -32,14 +44,23 @@ internal struct SwiftMapProbe: Probe {
 
     private let operation: Operation
     private let subject: Subject
+    private let size: Int
+    private let processes: Int
+    internal let name: String
     private static let keys = 100_000
 
-    internal init(_ operation: Operation, of subject: Subject = .managed) {
+    internal init(
+        _ operation: Operation, of subject: Subject = .managed, as name: String? = nil,
+        size: Int = 8, processes: Int = 1
+    ) {
         self.operation = operation
         self.subject = subject
+        self.size = size
+        self.processes = processes
+        self.name = name ?? Self.name(of: operation, subject)
     }
 
-    var name: String {
+    private static func name(of operation: Operation, _ subject: Subject) -> String {
         switch (operation, subject) {
         case (.incrementByTwo, _): "managed-counter"
         case (_, .managed): "managed-dictionary"
@@ -55,43 +76,79 @@ internal struct SwiftMapProbe: Probe {
         case (.setText, _): Measurement(value: try Self.newTexts(settings))
         case (.addByTwo, _): Measurement(value: try Self.adds(settings))
         case (.incrementByTwo, _): Measurement(value: try Self.increments(settings))
-        case (_, .managed): Measurement(value: try managed(settings))
-        case (_, .dictionary): Measurement(value: try plain(settings))
+        case (_, .managed) where processes == 2:
+            Measurement(value: try managedByTwo(settings))
+        case (_, .managed) where size == 64:
+            Measurement(value: try managed(settings, Value64.init))
+        case (_, .managed): Measurement(value: try managed(settings) { $0 })
+        case (_, .dictionary) where size == 64:
+            Measurement(value: try plain(settings, Value64.init))
+        case (_, .dictionary): Measurement(value: try plain(settings) { $0 })
         }
     }
 
-    private func managed(_ settings: Settings) throws -> Double {
+    @inline(__always)
+    private func managed<Value: Equatable & Sendable>(
+        _ settings: Settings, _ value: (Int) -> Value
+    ) throws -> Double {
+        let dictionary = try ManagedDictionary<Key16, Value>()
+        for number in 0..<Self.keys { try dictionary.set(value(number), forKey: Key16(number)) }
+        return switch operation {
+        case .set:
+            try Self.rate(settings) { number in
+                try dictionary.set(value(number), forKey: Key16(number))
+            }
+        case .update:
+            try Self.rate(settings) { number in
+                try dictionary.update(Key16(number), default: value(0)) { $0 = value(number) }
+            }
+        default:
+            try Self.rate(settings) { number in
+                guard try dictionary[Key16(number)] == value(number) else {
+                    throw MeasurementFailure("a wrong value")
+                }
+            }
+        }
+    }
+
+    private func managedByTwo(_ settings: Settings) throws -> Double {
         let dictionary = try ManagedDictionary<Key16, Int>()
         for number in 0..<Self.keys { try dictionary.set(number, forKey: Key16(number)) }
-        if operation == .set {
-            return try Self.rate(settings) { number in
-                try dictionary.set(number, forKey: Key16(number))
-            }
-        }
-        if operation == .update {
-            return try Self.rate(settings) { number in
-                try dictionary.update(Key16(number), default: 0) { $0 += 1 }
-            }
-        }
-        return try Self.rate(settings) { number in
-            guard try dictionary[Key16(number)] == number else {
-                throw MeasurementFailure("a wrong value")
+        let sets = operation == .set
+        return try Self.byTwo { rates, start in
+            try ChildProcess.start(dictionary, rates, start, settings.duration, sets) {
+                dictionary, rates, start, duration, sets in
+                try start.wait()
+                let rate = try SwiftMapProbe.rate(for: duration, from: UInt64(getpid())) { number in
+                    if sets {
+                        try dictionary.set(number, forKey: Key16(number))
+                    } else if try dictionary[Key16(number)] != number {
+                        throw MeasurementFailure("a wrong value")
+                    }
+                }
+                try rates.put(rate)
             }
         }
     }
 
-    private func plain(_ settings: Settings) throws -> Double {
-        var dictionary: [Key16: Int] = [:]
-        for number in 0..<Self.keys { dictionary[Key16(number)] = number }
-        if operation == .set {
-            return try Self.rate(settings) { number in dictionary[Key16(number)] = number }
-        }
-        if operation == .update {
-            return try Self.rate(settings) { number in dictionary[Key16(number), default: 0] += 1 }
-        }
-        return try Self.rate(settings) { number in
-            guard dictionary[Key16(number)] == number else {
-                throw MeasurementFailure("a wrong value")
+    @inline(__always)
+    private func plain<Value: Equatable>(
+        _ settings: Settings, _ value: (Int) -> Value
+    ) throws -> Double {
+        var dictionary: [Key16: Value] = [:]
+        for number in 0..<Self.keys { dictionary[Key16(number)] = value(number) }
+        return switch operation {
+        case .set:
+            try Self.rate(settings) { number in dictionary[Key16(number)] = value(number) }
+        case .update:
+            try Self.rate(settings) { number in
+                dictionary[Key16(number), default: value(0)] = value(number)
+            }
+        default:
+            try Self.rate(settings) { number in
+                guard dictionary[Key16(number)] == value(number) else {
+                    throw MeasurementFailure("a wrong value")
+                }
             }
         }
     }
@@ -158,8 +215,15 @@ internal struct SwiftMapProbe: Probe {
     private static func rate(
         _ settings: Settings, _ once: (Int) throws -> Void
     ) throws -> Double {
-        var state: UInt64 = 88_172_645_463_325_252
-        return try Rate.measure(for: settings.duration) {
+        try rate(for: settings.duration, from: 0, once)
+    }
+
+    @inline(__always)
+    private static func rate(
+        for seconds: Double, from seed: UInt64, _ once: (Int) throws -> Void
+    ) throws -> Double {
+        var state = 88_172_645_463_325_252 ^ seed
+        return try Rate.measure(for: seconds) {
             state ^= state << 13
             state ^= state >> 7
             state ^= state << 17

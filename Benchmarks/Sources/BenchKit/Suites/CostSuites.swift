@@ -22,8 +22,7 @@ extension Suites {
         }
         + [
             "mutex", "condition", "barrier", "rwlock", "semaphore", "permits", "event", "latch",
-            "list",
-            "map",
+            "once", "baton", "list", "map",
         ].map { noun in
             object(noun, 8, "an empty one, for 16 parties where it has some")
         } + [

@@ -4,6 +4,8 @@ extension Suites {
     internal static let swiftMap: [Row] = [
         row("get", "one of 100,000 keys, ManagedDictionary", .get),
         row("set", "one of 100,000 keys, ManagedDictionary", .set),
+        wide("get", .get), wide("set", .set),
+        byTwo("get", .get), byTwo("set", .set),
         row("update", "one of 100,000 keys changed in place, ManagedDictionary", .update),
         Row(
             "swift-map/get-text/16/1", .perSecond, "one of 10,000 String keys and values",
@@ -21,6 +23,20 @@ extension Suites {
             "a ManagedCounter is incremented by two processes",
             SwiftMapProbe(.incrementByTwo), against: [bareAdd]),
     ]
+
+    private static func wide(_ name: String, _ operation: SwiftMapProbe.Operation) -> Row {
+        Row(
+            "swift-map/\(name)/64/1", .perSecond, "the same, with values of 64 bytes",
+            SwiftMapProbe(operation, size: 64),
+            against: [SwiftMapProbe(operation, of: .dictionary, size: 64)], isMore: true)
+    }
+
+    private static func byTwo(_ name: String, _ operation: SwiftMapProbe.Operation) -> Row {
+        Row(
+            "swift-map/\(name)/8/2", .perSecond, "the same, by two processes",
+            SwiftMapProbe(operation, processes: 2),
+            against: [SwiftMapProbe(operation, as: "own-1")], isMore: true)
+    }
 
     /// Two processes and one number.
     private static let bareAdd = ChannelProbe("atomic-add").with {

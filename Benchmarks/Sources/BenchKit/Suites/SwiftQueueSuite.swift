@@ -77,6 +77,10 @@ extension Suites {
             "broadcast/stream/64/1x4", .perSecond, "four of them; what all get",
             ChannelProbe("broadcast").with { $0.consumers = 4 },
             against: [ChannelProbe("broadcast", as: "own-1x1")], isMore: true),
+        Row(
+            "broadcast/stream/64/2x2", .perSecond, "two publishers, two subscribers; what both get",
+            ChannelProbe("broadcast").with { $0.processes = 2 },
+            against: [ChannelProbe("broadcast", as: "own-1x1")], isMore: true),
         sized("broadcast", 8), sized("broadcast", 4096), sized("broadcast", 1_048_576),
         paced("broadcast/latency-100k/64/1x1", "broadcast", ["queue"], 10_000).asMore,
         Row(

@@ -84,6 +84,18 @@ static int make_latch(cshm_region *region, uint32_t size, uint64_t *offset)
     return cshm_heap_allocate(region, sizeof(cshm_latch), offset);
 }
 
+static int make_once(cshm_region *region, uint32_t size, uint64_t *offset)
+{
+    (void)size;
+    return cshm_heap_allocate(region, sizeof(cshm_once), offset);
+}
+
+static int make_baton(cshm_region *region, uint32_t size, uint64_t *offset)
+{
+    (void)size;
+    return cshm_baton_create(region, offset);
+}
+
 static int make_value(cshm_region *region, uint32_t size, uint64_t *offset)
 {
     struct cshm_type type = {.tag = 1, .size = size, .stride = size, .alignment = 8};
@@ -117,7 +129,7 @@ static const struct {
     {"barrier", make_barrier},     {"rwlock", make_rwlock}, {"permits", make_permits},
     {"list", make_list},           {"map", make_map},       {"semaphore", make_semaphore},
     {"event", make_event},         {"latch", make_latch},   {"value", make_value},
-    {"array", make_array},
+    {"array", make_array},         {"baton", make_baton},   {"once", make_once},
 };
 
 static uint64_t used(const cshm_region *region)

@@ -16,6 +16,24 @@ private struct Refusal: Error {
     var number: Int
 }
 
+private struct Grid: BitwiseCopyable {
+    var name: Int8
+    var cells: InlineArray<2, InlineArray<3, Int32>>
+}
+
+private struct Named: Sendable {
+    var name: String
+}
+
+private struct Addressed: Sendable {
+    var id: ObjectIdentifier?
+}
+
+private enum Choice: Sendable {
+    case nothing
+    case object(Int8, ObjectIdentifier)
+}
+
 @Suite("Processes", .serialized)
 struct ProcessTests {
     @Test func `a child process's result comes back through a queue`() throws {
@@ -113,14 +131,65 @@ struct ProcessTests {
         #expect(try pool.map(0..<3) { $0 } == [0, 1, 2])
     }
 
-    @Test func `what cannot cross is refused by name`() throws {
+    @Test func `fixed arrays cross, and have their count and element in their type`() throws {
         let pool = try Pool(workers: 1)
-        do {
-            _ = try pool.map(0..<3) { ObjectIdentifier(type(of: $0)) }
-            Issue.record("map did not throw")
-        } catch let error as SharedStateError {
-            #expect(error.code == .cannotCross)
-            #expect(error.description.contains("ObjectIdentifier"))
+        let row = Grid(name: 3, cells: [[1, 2, 3], [4, 5, 6]])
+        let turned = try pool.apply(row, InlineArray<3, Int8>(repeating: 2)) { row, factors in
+            var row = row
+            for n in row.cells.indices {
+                for m in factors.indices { row.cells[n][m] *= Int32(factors[m]) }
+            }
+            return row
+        }
+        #expect(turned.name == 3)
+        #expect(turned.cells[1][2] == 12)
+        let sums = try pool.map([row, turned], chunkSize: 1) { grid in
+            InlineArray<0, Int>(repeating: 0).count + Int(grid.cells[0][0] + grid.cells[1][0])
+        }
+        #expect(sums == [5, 10])
+        let names = try pool.apply(["a", "b"] as InlineArray<2, String>) { names in
+            [names[1], names[0] + names[1]] as InlineArray<2, String>
+        }
+        #expect(names[0] + names[1] == "bab")
+        let queue = try Queue<Grid>(capacity: 2)
+        try queue.put(turned)
+        #expect(try queue.get().cells[0][1] == 4)
+        let name = "sharedstate.test.fixed.\(getpid())"
+        let region = try Region(creating: name)
+        defer { try? Region.remove(name) }
+        try Queue<InlineArray<3, UInt8>>(creating: "three", in: region).put([1, 2, 3])
+        #expect(try Queue<InlineArray<3, UInt8>>(opening: "three", in: region).get()[2] == 3)
+        #expect(
+            code { _ = try Queue<InlineArray<4, UInt8>>(opening: "three", in: region) }
+                == .incompatible)
+        #expect(
+            code { _ = try Queue<InlineArray<3, Int8>>(opening: "three", in: region) }
+                == .incompatible)
+    }
+
+    @Test func `what cannot cross is refused by name, and told what to do`() throws {
+        let pool = try Pool(workers: 1)
+        func refusal<T: Sendable>(_: T.Type) -> String {
+            do {
+                _ = try Queue<T>(capacity: 1)
+            } catch  where error.code == .cannotCross {
+                return error.description
+            } catch {}
+            return "it was not refused"
+        }
+        #expect(code { _ = try pool.map(0..<3) { ObjectIdentifier(type(of: $0)) } } == .cannotCross)
+        #expect(refusal(ObjectIdentifier.self).contains("ObjectIdentifier"))
+        // Plain bits that are an address are not told to be plain bits.
+        for text in [
+            refusal(ObjectIdentifier.self), refusal(Addressed.self), refusal(Choice.self),
+            refusal(InlineArray<2, ObjectIdentifier>.self), refusal((Int, Int.Type).self),
+        ] {
+            #expect(text.contains("an address"))
+            #expect(!text.contains("BitwiseCopyable"))
+        }
+        for text in [refusal(InlineArray<2, Named>.self), refusal(Named.self)] {
+            #expect(text.contains("Named cannot cross"))
+            #expect(text.contains("make it Codable, or BitwiseCopyable"))
         }
     }
 

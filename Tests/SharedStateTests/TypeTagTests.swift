@@ -12,6 +12,14 @@ import Testing
         let second: Choice
     }
 
+    private struct Row<let count: Int> {
+        let cells: InlineArray<count, Pair>
+    }
+
+    private struct Signed<let number: Int> {}
+    private typealias One = Signed<-1>
+    private typealias Many = Signed<-300>
+
     private enum Choice {
         case none
         case number(Int)
@@ -41,6 +49,22 @@ import Testing
             as [Any.Type]
         {
             #expect(layout(type) == pair)
+        }
+    }
+
+    @Test func `fixed arrays are told with their count and their element's layout`() {
+        let three = layout(Row<3>.self)
+        #expect(three.contains("cells 0 "))
+        #expect(three.contains("$2_"))
+        #expect(three.contains(layout(Pair.self)))
+        #expect(three != layout(Row<4>.self))
+        #expect(typeTag(Row<3>.self) != typeTag(Row<4>.self))
+        #expect(layout(InlineArray<3, Int>.self) == "")
+        #expect(typeTag(InlineArray<3, Int>.self) != typeTag(InlineArray<2, Int>.self))
+        for type in [Row<0>.self, Row<1>.self, Row<300>.self, One.self, Many.self]
+            as [Any.Type]
+        {
+            #expect(throws: Never.self) { try TypeReference(type) }
         }
     }
 

@@ -68,6 +68,10 @@ private func hasUniqueBits(_ type: Any.Type, depth: Int) -> Bool {
     case .value:
         let fields = Metadata.fields(of: type)
         return fields.isEmpty ? size(of: type) <= 1 : areDense(fields, in: type, depth: depth)
+    case .fixedArray:
+        let (count, element) = metadata.fixedArray
+        return count * size(of: element) == size(of: type)
+            && hasUniqueBits(element, depth: depth + 1)
     default: return false
     }
 }

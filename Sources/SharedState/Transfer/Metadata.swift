@@ -11,7 +11,7 @@ internal struct Metadata {
     ///
     /// Anything unknown above ``lastKind`` is a class.
     internal enum Kind {
-        case `class`, value, tuple, function, metatype, builtin, other
+        case `class`, value, tuple, function, metatype, builtin, fixedArray, other
     }
 
     internal let type: Any.Type
@@ -31,6 +31,7 @@ internal struct Metadata {
         case 0x301: .tuple
         case 0x302: .function
         case 0x304, 0x306: .metatype
+        case 0x308: .fixedArray
         case 0: .class
         case let kind where kind > Self.lastKind: .class
         default: .other
@@ -70,6 +71,17 @@ internal struct Metadata {
             return true
         }
         return fields
+    }
+
+    /// How many elements of which type a fixed array has.
+    internal var fixedArray: (count: Int, element: Any.Type) {
+        unsafe (Int(bitPattern: words[1]), unsafeBitCast(words[2], to: Any.Type.self))
+    }
+
+    /// The same of an `InlineArray`, whose only property is a fixed array.
+    internal var inlineArray: (count: Int, element: Any.Type)? {
+        let fields = kind == .value ? Self.fields(of: type).map(Metadata.init) : []
+        return fields.count == 1 && fields[0].kind == .fixedArray ? fields[0].fixedArray : nil
     }
 }
 
@@ -159,9 +171,10 @@ extension Metadata {
     }
 }
 
-/// One argument of a generic type: a type, or the types of a parameter pack.
+/// One argument of a generic type: a type, an integer, or the types of a parameter pack.
 internal enum GenericArgument {
     case type(Any.Type)
+    case value(Int)
     case pack([Any.Type])
 }
 
@@ -206,6 +219,8 @@ extension Metadata {
                 let count = Int(unsafe words[start + shapeOf[packIndex]])
                 arguments.append(.pack(unsafe Self.pack(words[slot], count: count)))
                 packIndex += 1
+            case 2:
+                arguments.append(.value(unsafe Int(bitPattern: words[slot])))
             default:
                 return nil
             }

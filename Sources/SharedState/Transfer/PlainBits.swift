@@ -5,11 +5,16 @@ internal enum PlainBits {
     /// Whether values of `type` can cross as bytes.
     ///
     /// Addresses cannot, though they are plain bits: pointers, `Unmanaged`, metatypes, C function
-    /// pointers, `ObjectIdentifier`, `StaticString`, and structs and tuples that hold one. What an
-    /// enum's cases hold cannot be asked of the runtime, except for `Optional`.
+    /// pointers, `ObjectIdentifier`, `StaticString`, and structs, enums, tuples and fixed arrays that
+    /// hold one.
     internal static func describe(_ type: Any.Type) -> Bool {
+        isPlain(type) && !holdsAddress(type, depth: 0)
+    }
+
+    /// Whether the bytes are all there is to copy, whatever they mean.
+    internal static func isPlain(_ type: Any.Type) -> Bool {
         func isPOD<T>(_: T.Type) -> Bool { _isPOD(T.self) }
-        return _openExistential(type, do: isPOD) && !holdsAddress(type, depth: 0)
+        return _openExistential(type, do: isPOD)
     }
 
     private static func holdsAddress(_ type: Any.Type, depth: Int) -> Bool {
@@ -25,21 +30,13 @@ internal enum PlainBits {
             }
         case .value:
             if depth > 32 || type == StaticString.self { return true }
-            if let optional = type as? any OptionalType.Type {
-                return holdsAddress(optional.wrappedType, depth: depth + 1)
+            return metadata.parts.contains { part in
+                part.type.map { holdsAddress($0, depth: depth + 1) } ?? false
             }
-            return Metadata.fields(of: type).contains { holdsAddress($0, depth: depth + 1) }
+        case .fixedArray:
+            return holdsAddress(metadata.fixedArray.element, depth: depth + 1)
         default:
             return true
         }
     }
-}
-
-/// Optionals, to ask for what they wrap.
-private protocol OptionalType {
-    static var wrappedType: Any.Type { get }
-}
-
-extension Optional: OptionalType {
-    fileprivate static var wrappedType: Any.Type { Wrapped.self }
 }

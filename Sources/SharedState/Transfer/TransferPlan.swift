@@ -2,8 +2,8 @@
 
 /// How values of one type cross to another process: decided once per call, at run time.
 ///
-/// In this order: plain bits; `String` and `[UInt8]`; tuples, optionals, arrays, sets and
-/// dictionaries of what can cross; any `Codable`. A type for which there is none of these is
+/// In this order: plain bits; `String` and `[UInt8]`; tuples, optionals, arrays, fixed arrays, sets
+/// and dictionaries of what can cross; any `Codable`. A type for which there is none of these is
 /// refused before anything is dispatched. Handles such as `Queue` are `Codable`.
 package struct TransferPlan<T>: Sendable {
     /// Whether a value crosses as the very bytes that it has in memory.
@@ -99,6 +99,13 @@ internal func makeStrategy(
         }
         return TupleStrategy(elements: elements)
     }
+    if let (count, element) = metadata.inlineArray {
+        func stride<V>(_: V.Type) -> Int { MemoryLayout<V>.stride }
+        let step = _openExistential(element, do: stride)
+        let strategy = try makeStrategy(for: element, depth: depth + 1)
+        return TupleStrategy(
+            elements: (0..<count).map { TupleElement(offset: step * $0, strategy: strategy) })
+    }
     if let type = type as? any Codable.Type { return codable(type) }
     throw .cannotCross(type)
 }
@@ -106,9 +113,13 @@ internal func makeStrategy(
 extension SharedStateError {
     internal static func cannotCross(_ type: Any.Type) -> SharedStateError {
         let what = Metadata(type).kind == .function ? "the closure type \(type)" : "\(type)"
+        let advice =
+            PlainBits.isPlain(type)
+            ? "it is, or holds, an address, which means nothing there: leave that out, or make it Codable"
+            : "make it Codable, or BitwiseCopyable"
         return SharedStateError(
             .cannotCross,
-            "\(what) cannot cross to another process; make it Codable, or BitwiseCopyable, "
+            "\(what) cannot cross to another process; \(advice), "
                 + "or pass a handle such as Queue or ManagedDictionary")
     }
 }

@@ -54,7 +54,7 @@ internal struct CodableStrategy<T: Codable>: TransferStrategy {
     }
 }
 
-/// Where in a tuple an element lies, and how it crosses.
+/// Where in a tuple, or a fixed array, an element lies, and how it crosses.
 internal struct TupleElement: Sendable {
     internal let offset: Int
     internal let strategy: any TransferStrategy

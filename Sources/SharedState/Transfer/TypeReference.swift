@@ -107,10 +107,18 @@ extension TypeReference {
             case .pack(let types):
                 guard append(list: types.map { ($0, "") }, depth: depth) else { return false }
                 append(text: "QP")
+            case .value(let value):
+                append(text: Self.mangled(value))
             }
         }
         append(text: "G")
         return true
+    }
+
+    /// An integer: "$_" is 0, "$0_" 1, and "$n0_" -1.
+    private static func mangled(_ value: Int) -> String {
+        let sign = value < 0 ? "$n" : "$"
+        return value == 0 ? "$_" : "\(sign)\(value.magnitude - 1)_"
     }
 
     /// A list is "y" when empty; else its first element is followed by "_".

@@ -57,6 +57,7 @@ internal struct TypeLayout {
             switch argument {
             case .type(let type): add(type)
             case .pack(let types): types.forEach { add($0) }
+            case .value: break  // The name says it.
             }
         }
         for part in parts { part.type.map { add($0) } }

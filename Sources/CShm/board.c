@@ -559,6 +559,11 @@ uint64_t cshm_batch_elapsed(const cshm_batch *batch)
     return atomic_load_explicit(&shared_of(batch)->elapsed, memory_order_relaxed);
 }
 
+uint64_t cshm_batch_recorded(const cshm_batch *batch)
+{
+    return atomic_load_explicit(&shared_of(batch)->sheets, memory_order_relaxed);
+}
+
 int cshm_batch_drop(cshm_batch *batch, uint32_t group)
 {
     uint64_t word = atomic_load_explicit(word_of(batch, group), memory_order_acquire);

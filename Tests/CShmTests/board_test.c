@@ -466,6 +466,42 @@ static void read_a_circle(uint32_t own, bool commit)
     cshm_region_close(region);
 }
 
+/* Neither larger than the region, nor than what is left of it: the group goes on without it. */
+static void what_does_not_fit_leaves_nothing(void)
+{
+    cshm_region *region = make_region(1 << 20);
+    uint64_t before = blocks(region);
+    uint64_t place = 0;
+    cshm_board *poster = NULL;
+    CHECK_EQ(cshm_board_create(region, 1, &place, &poster), 0);
+    cshm_board_seat(poster, 0, 1);
+    cshm_board *worker = sit(region, place, 0, 1);
+    for (uint32_t own = 0; own <= 64; own += 64) {
+        cshm_batch *batch = post(poster, 1, 1, own, 1);
+        struct cshm_lease lease;
+        CHECK_EQ(cshm_board_try_claim(worker, &lease), 0);
+        static const uint64_t lengths[] = {(1 << 20) - 4096, 1 << 20, 1 << 30, UINT64_MAX};
+        void *data = NULL;
+        for (size_t i = 0; i < sizeof lengths / sizeof lengths[0]; i++) {
+            CHECK_EQ(cshm_board_record(worker, &lease, 0, 3, lengths[i], &data), -ENOSPC);
+        }
+        CHECK_EQ(cshm_batch_recorded(batch), 0);
+        record(worker, &lease, 40, true);
+        CHECK((cshm_batch_recorded(batch) >= 40) == (own == 0));
+        cshm_board_done(worker, &lease);
+        uint64_t cursor[2] = {0, 0};
+        struct cshm_record found;
+        CHECK_EQ(cshm_batch_record(poster, batch, 0, cursor, &found), 1);
+        CHECK_EQ(found.length, 40);
+        CHECK_EQ(cshm_batch_record(poster, batch, 0, cursor, &found), 0);
+        cshm_board_retire(poster, batch);
+    }
+    cshm_board_leave(worker);
+    cshm_board_destroy(poster);
+    CHECK_EQ(blocks(region), before);
+    cshm_region_close(region);
+}
+
 static void circles_end(void)
 {
     for (uint32_t own = 0; own <= 64; own += 64) {
@@ -521,6 +557,7 @@ static void large_records_are_freed_soon(void)
 
 const struct test board_tests[] = {
     {"records_in_a_circle_are_an_error", circles_end},
+    {"records_that_do_not_fit_leave_nothing", what_does_not_fit_leaves_nothing},
     {"long_records_of_one_element_are_all_given_back", many_long_records},
     {"large_records_are_freed_soon", large_records_are_freed_soon},
     {"each_group_is_claimed_once", claims},

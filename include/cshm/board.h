@@ -212,6 +212,9 @@ CSHM_EXPORT int cshm_batch_has_records(const cshm_batch *batch);
 /** Nanoseconds of its groups that are done, added up; of a batch that is timed. */
 CSHM_EXPORT uint64_t cshm_batch_elapsed(const cshm_batch *batch);
 
+/** Bytes of records that found no room on their groups' own sheets, as far as they are done. */
+CSHM_EXPORT uint64_t cshm_batch_recorded(const cshm_batch *batch);
+
 /** Takes a group away before anybody claims it. @returns 0, -EBUSY (it is not FREE). */
 CSHM_EXPORT int cshm_batch_drop(cshm_batch *batch, uint32_t group);
 

@@ -32,6 +32,12 @@ internal enum FamilyRegion {
         }
     }
 
+    /// Makes it, with room for so many bytes, before anything uses it: for tests in which it is full.
+    static func make(capacity: Int) throws(SharedStateError) {
+        let region = try Region(capacity: capacity)
+        state.withLock { $0.region = region }
+    }
+
     static func isShared(_ region: Region) -> Bool {
         state.withLock { $0.region === region }
     }

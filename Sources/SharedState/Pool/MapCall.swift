@@ -108,7 +108,9 @@ internal final class MapCall<Element: Sendable, Output: Sendable>: @unchecked Se
             var writer = ByteWriter()
             var ends: [UInt64] = []
             let (isOver, departure) = try Departure.begin {
-                while ends.count < count, writer.bytes.count < 1 << 20 {
+                while ends.count < count,
+                    writer.bytes.count < MapRun.byteLimit || ends.count < run.core.workerCount
+                {
                     guard let value = next() else { return true }
                     try encode(value, &writer)
                     ends.append(UInt64(writer.bytes.count))

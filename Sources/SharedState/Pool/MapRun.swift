@@ -6,8 +6,8 @@ internal import Synchronization
 /// A map under way, as far as it does not depend on types: batches that are posted, in order, and
 /// how large the next one is to be.
 ///
-/// Backpressure: at most ``windowLimit`` batches at a time, each of at most 1 MiB (or one element)
-/// and 65,536 elements.
+/// Backpressure: at most ``windowLimit`` batches at a time, each of at most 65,536 elements and 1 MiB,
+/// or as many elements as there are workers. What results take that are not plain bits is measured.
 ///
 /// Sendable, unchecked: one thread at a time uses it, which its owner sees to.
 @safe
@@ -22,10 +22,12 @@ internal final class MapRun: @unchecked Sendable {
     }
 
     private static let windowLimit = 4
-    private static let byteLimit = 1 << 20
+    static let byteLimit = 1 << 20
     private static let elementLimit = 65536
     /// How long a group is to take that was not asked to be of some size.
     private static let groupTime = 200_000.0
+    /// Elements of the first batches, while nobody knows what a result takes.
+    private static let firstLimit = 64
 
     let core: PoolCore
     let job: Job
@@ -39,6 +41,8 @@ internal final class MapRun: @unchecked Sendable {
     private var lastCount = 0
     /// Nanoseconds an element, once something is measured.
     private var pace: Double?
+    /// Bytes of a result that is not plain bits, once something is measured.
+    private var weight: Int?
     private var isOver = false
     /// Set by any thread.
     private let isCancelled = Atomic(false)
@@ -84,13 +88,23 @@ internal final class MapRun: @unchecked Sendable {
 
     // MARK: Posting
 
-    var hasRoom: Bool { windows.count < (pace == nil && chunk == nil ? 2 : Self.windowLimit) }
+    var hasRoom: Bool {
+        let isMeasured = chunk == nil ? pace != nil : form.resultsAreBits || weight != nil
+        return windows.count < (isMeasured ? Self.windowLimit : 2)
+    }
+
+    /// Elements that a batch may have.
+    private var most: Int {
+        let bytes = max(strides.element + max(strides.result, weight ?? 0), 1)
+        let fit = max(core.workerCount, min(Self.elementLimit, Self.byteLimit / bytes))
+        guard !form.resultsAreBits else { return fit }
+        return min(fit, max(core.workerCount, weight == nil ? Self.firstLimit : 16 * lastCount))
+    }
 
     /// Elements of the next batch, and of each of its groups; `remaining` is how many there still
     /// are, if that is known.
     func nextSize(remaining: Int?) -> (count: Int, group: Int) {
-        let bytes = max(strides.element + strides.result, 1)
-        let most = max(1, min(Self.elementLimit, Self.byteLimit / bytes))
+        let most = most
         if let chunk {
             let group = min(chunk, Int(CSHM_BATCH_MAX))
             let groups = max(1, most / group)
@@ -212,6 +226,11 @@ internal final class MapRun: @unchecked Sendable {
         if chunk == nil {
             let measured = Double(unsafe cshm_batch_elapsed(batch.pointer)) / Double(batch.count)
             pace = pace.map { ($0 + measured) / 2 } ?? measured
+        }
+        if !form.resultsAreBits {
+            let bytes = min(unsafe cshm_batch_recorded(batch.pointer), UInt64(Self.byteLimit) << 16)
+            // Large ones are remembered for a while.
+            weight = max(Int(bytes) / Int(batch.count), (weight ?? 0) / 2)
         }
         core.retire(batch)
     }

@@ -186,8 +186,17 @@ internal struct PoolWorker {
         return false
     }
 
+    /// What there is room for on every single task's own sheet.
+    private static let shortage = RemoteFailure.encode(
+        SharedStateError(
+            .full, "shared memory is full: no room for what the task returned or threw"))
+
     private mutating func fail(_ element: UInt32, _ error: any Error) throws {
-        try record(element, .thrown, RemoteFailure.encode(error))
+        do {
+            try record(element, .thrown, RemoteFailure.encode(error))
+        } catch {
+            try record(element, .thrown, Self.shortage)
+        }
     }
 
     private mutating func record(
@@ -205,7 +214,8 @@ internal struct PoolWorker {
         let status = unsafe cshm_board_record(
             board, &lease, element, kind.rawValue, UInt64(content.count), &room)
         if status != 0 {
-            let error = SharedStateError(status: status, "cshm_board_record", "a result")
+            let error = SharedStateError(
+                status: status, "cshm_board_record", "a result of \(content.count) bytes")
             guard kind == .value else { throw error }
             return try fail(element, error)
         }

@@ -138,7 +138,9 @@ public struct SharedStateError: Error, Hashable, Sendable, CustomStringConvertib
         case ENOENT: "there is none of that name; create it first"
         case EEXIST: "the name is taken; open it, or remove it first"
         case ETIMEDOUT: "the time-out passed first"
-        case ENOSPC: "shared memory is full; raise the region's capacity or free /dev/shm"
+        case ENOSPC:
+            "shared memory has no room for it: free what is there, use less at a time, or make the "
+                + "region, or /dev/shm, larger"
         case EMSGSIZE: "the element is larger than the container's limit"
         case EDEADLK: "this thread holds the lock already; use a recursive lock or release it first"
         case EPERM: "this thread does not hold the lock"

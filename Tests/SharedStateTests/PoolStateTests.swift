@@ -45,13 +45,20 @@ private final class Notes {
         return options
     }
 
-    var lines: [String] {
+    var lines: [String] { Self.lines(of: path) }
+
+    private static func lines(of path: String) -> [String] {
         guard let file = unsafe fopen(path, "r") else { return [] }
         defer { unsafe fclose(file) }
         var room = [CChar](repeating: 0, count: 4096)
         let count = unsafe fread(&room, 1, room.count, file)
         let text = String(decoding: room[..<count].map { UInt8(bitPattern: $0) }, as: UTF8.self)
         return text.split(separator: "\n").map(String.init)
+    }
+
+    /// Those of a worker's file.
+    static var written: [String] {
+        unsafe getenv("SHAREDSTATE_NOTES").map { lines(of: unsafe String(cString: $0)) } ?? []
     }
 
     @Sendable static func write(_ line: String) {
@@ -172,6 +179,31 @@ struct PoolStateTests {
         #expect(failure { try pool.submit(1) { $0 } }?.code == .workerDied)
     }
 
+    @Test(arguments: [false, true])
+    func `where no worker can take another's place, each task is told soon`(
+        isClosed: Bool
+    ) throws {
+        let notes = try Notes()
+        // The first can be begun, and no other.
+        let pool = try Pool(workers: 1, maxTasksPerWorker: 2, options: notes.options) {
+            Notes.write("begun")
+            guard Notes.written.count == 1 else { throw Unfit() }
+        }
+        let futures = try (0..<6).map { try pool.submit($0) { $0 } }
+        if isClosed { pool.close() }
+        for (n, future) in futures.enumerated() {
+            if n < 2 {
+                #expect(try future.value(timeout: long) == n)
+            } else {
+                let error = failure { try future.value(timeout: long) }
+                #expect(error?.code == .workerDied)
+                #expect(error?.description.contains("Unfit") == true)
+            }
+        }
+        #expect(failure { try pool.submit(1) { $0 } } != nil)
+        #expect(pool.workerPIDs.isEmpty)
+    }
+
     @Test func `exit hooks run when workers are replaced, and at the end`() throws {
         let notes = try Notes()
         let pool = try Pool(
@@ -182,6 +214,53 @@ struct PoolStateTests {
         try pool.join(timeout: long)
         #expect(notes.lines == ["left after 2", "left after 2", "left after 1"])
         #expect(pool.workerPIDs.isEmpty)
+    }
+
+    @Test(arguments: [Pool.Mode.processes, .inline])
+    func `initializers and exit hooks may await`(mode: Pool.Mode) async throws {
+        let notes = try Notes()
+        if mode == .inline { unsafe setenv("SHAREDSTATE_NOTES", notes.path, 1) }
+        defer { if mode == .inline { unsafe unsetenv("SHAREDSTATE_NOTES") } }
+        let pool = try Pool(
+            mode, workers: 1, maxTasksPerWorker: 2, options: notes.options,
+            initializer: {
+                await Task.yield()
+                return Connection(await MainActor.run { "awaited" })
+            },
+            exitHook: { connection in
+                try await Task.sleep(for: .milliseconds(1))
+                Notes.write("\(connection.name) \(connection.uses)")
+            })
+        for uses in [1, 2, 1] {
+            let seen = try await pool.apply(state: Connection.self) { connection in
+                connection.uses += 1
+                return connection.uses
+            }
+            #expect(seen == uses)
+        }
+        pool.close()
+        try await pool.join(timeout: long)
+        #expect(notes.lines == ["awaited 2", "awaited 1"])
+        // One that awaits beside one that does not; and one that throws.
+        let other = try Pool(
+            mode, workers: 1, options: notes.options,
+            initializer: { try await Task.sleep(for: .milliseconds(1)) },
+            exitHook: { _ in Notes.write("over") })
+        #expect(try await other.apply { 1 } == 1)
+        other.close()
+        try await other.join(timeout: long)
+        #expect(notes.lines.last == "over")
+        let failing = try Pool(
+            mode, workers: 1,
+            initializer: { () async throws -> Int in
+                await Task.yield()
+                throw Unfit()
+            })
+        let error = await #expect(throws: SharedStateError.self) {
+            try await failing.apply(1) { $0 }
+        }
+        #expect(error?.code == .workerDied)
+        #expect(error?.description.contains("Unfit") == true, "\(String(describing: error))")
     }
 
     @Test func `exit hooks of threads run as well`() throws {

@@ -73,7 +73,7 @@ public final class Pool: Sendable {
         try self.init(mode, workers, maxTasksPerWorker, options, orders, State.self)
     }
 
-    private init(
+    internal init(
         _ mode: Mode, _ workers: Int?, _ maxTasks: Int?, _ options: Options,
         _ orders: PoolWorker.Orders, _ state: Any.Type?
     ) throws(SharedStateError) {

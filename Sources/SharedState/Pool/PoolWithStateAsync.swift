@@ -1,14 +1,55 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// Tasks that use their worker's state and may await.
+/// Tasks that use their worker's state and may await, and what makes and ends that state.
 ///
-///     let pool = try Pool(workers: 4, initializer: { Client() })
+///     let pool = try Pool(workers: 4, initializer: { try await Client.connected() })
 ///     let pages = try await pool.map(urls, state: Client.self) { client, url in
 ///         try await client.fetch(url)
 ///     }
 ///
 /// A worker does one task at a time, so the state is that task's also while it awaits.
 extension Pool {
+    /// Starts the workers, each of which runs `initializer`, which may await, before its first task.
+    ///
+    /// This call does not await it: the tasks do that are posted meanwhile.
+    ///
+    /// - Parameters:
+    ///   - mode: As in the other `init`.
+    ///   - workers: The same.
+    ///   - maxTasksPerWorker: The same.
+    ///   - options: The same.
+    ///   - initializer: As in the one that does not await.
+    /// - Throws: As the other `init`, and `capturesValues`.
+    public convenience init<State>(
+        _ mode: Mode = .processes, workers: Int? = nil, maxTasksPerWorker: Int? = nil,
+        options: Options = Options(), initializer: @escaping @Sendable () async throws -> State
+    ) throws(SharedStateError) {
+        var orders = PoolWorker.Orders()
+        orders.initializer = try FunctionReference(asyncMaking: initializer).bytes
+        try self.init(mode, workers, maxTasksPerWorker, options, orders, State.self)
+    }
+
+    /// Starts the workers, each of which runs `initializer` first and `exitHook` last; both may await.
+    ///
+    /// - Parameters:
+    ///   - mode: As in the other `init`.
+    ///   - workers: The same.
+    ///   - maxTasksPerWorker: The same.
+    ///   - options: The same.
+    ///   - initializer: As in the one that does not await.
+    ///   - exitHook: The same.
+    /// - Throws: As the other `init`, and `capturesValues`.
+    public convenience init<State, Last>(
+        _ mode: Mode = .processes, workers: Int? = nil, maxTasksPerWorker: Int? = nil,
+        options: Options = Options(), initializer: @escaping @Sendable () async throws -> State,
+        exitHook: @escaping @Sendable (inout State) async throws -> Last
+    ) throws(SharedStateError) {
+        var orders = PoolWorker.Orders()
+        orders.initializer = try FunctionReference(asyncMaking: initializer).bytes
+        orders.exitHook = try FunctionReference(asyncLeaving: exitHook).bytes
+        try self.init(mode, workers, maxTasksPerWorker, options, orders, State.self)
+    }
+
     /// As the other `map` with a state, with a body that may await.
     ///
     /// - Parameters:

@@ -182,6 +182,19 @@ struct FutureTests {
         }
     }
 
+    @Test func `what a thread's work is cancelled before is never begun`() throws {
+        let executor = try ThreadPoolExecutor(workers: 2)
+        let begun = Count()
+        let total = 20_000
+        var cancelled = 0
+        for _ in 0..<total {
+            let future = try executor.submit { begun.add() }
+            if future.cancel() { cancelled += 1 }
+        }
+        executor.shutdown()
+        #expect(begun.value + cancelled == total)
+    }
+
     @Test func `a shutdown cancels what is not begun, and finishes what is`() throws {
         let executors: [any WorkExecutor] = [
             try ThreadPoolExecutor(workers: 1), try ProcessPoolExecutor(workers: 1),

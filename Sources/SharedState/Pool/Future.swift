@@ -71,9 +71,13 @@ public final class Future<Value: Sendable>: Sendable {
     }
 
     /// The first outcome counts.
-    internal func finish(_ outcome: Result<Value, any Error>) {
+    ///
+    /// - Parameters:
+    ///   - outcome: What came of it.
+    ///   - unlessBegun: Whether that counts only if no thread has begun the work.
+    internal func finish(_ outcome: Result<Value, any Error>, unlessBegun: Bool = false) {
         let callbacks = contents.withLock { contents -> [@Sendable (Future<Value>) -> Void] in
-            guard contents.outcome == nil else { return [] }
+            guard contents.outcome == nil, !unlessBegun || !contents.isRunning else { return [] }
             var outcome = outcome
             if contents.isCancelling, case .failure(let error as SharedStateError) = outcome,
                 error.code == .closed
@@ -229,9 +233,9 @@ public final class Future<Value: Sendable>: Sendable {
     @discardableResult
     public func cancel(running: Bool = true) -> Bool {
         guard remote == nil else { return state == .cancelled }
-        let (outcome, isRunning, steering) = contents.withLock { contents in
+        let (outcome, steering) = contents.withLock { contents in
             contents.isCancelling = true
-            return (contents.outcome, contents.isRunning, contents.steering)
+            return (contents.outcome, contents.steering)
         }
         if let outcome {
             if case .failure(is CancellationError) = outcome { return true }
@@ -242,8 +246,7 @@ public final class Future<Value: Sendable>: Sendable {
             finish(.failure(CancellationError()))
             return state == .cancelled
         }
-        if isRunning { return false }
-        finish(.failure(CancellationError()))
+        finish(.failure(CancellationError()), unlessBegun: true)
         return state == .cancelled
     }
 }

@@ -74,8 +74,9 @@ test-tsan: ## run the Swift tests under ThreadSanitizer
 	    swift test --sanitize=thread --scratch-path .build-tsan \
 	    --disable-xctest $(UNSANITIZED)
 
-soak: build/cshm-tests ## crowds of 64 processes for a minute each; then kill and stop for MINUTES=10
+soak: build/cshm-tests ## crowds of 64 processes for a minute each; KILLS=10000 in a pool; then kill and stop for MINUTES=10
 	CSHM_TEST_SECONDS=60 CSHM_TEST_FILTER=starves_nobody build/cshm-tests
+	SHAREDSTATE_KILLS=$(or $(KILLS),10000) swift test --filter 'after random kills'
 	end=$$(($$(date +%s) + 60 * $(or $(MINUTES),10))); \
 	while :; do \
 	    for tests in crash kill history; do \

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import EarlyThread
 import Glibc
 import SharedState
 import Testing
@@ -144,6 +145,16 @@ struct PoolDeathTests {
                 return 1
             }
         }
+        // Threads that tasks run on have most signals blocked.
+        if harm != .signal {
+            try check(pool, harm) {
+                _ = try pool.submit(harm) { (harm: Harm) async throws -> Int in
+                    await Task.yield()
+                    try harm.happen()
+                    return 1
+                }.value(timeout: .seconds(20))
+            }
+        }
         // The result, in the worker.
         try check(pool, harm) {
             _ = try pool.apply(harm) { HarmsOnEncode(harm: $0) }
@@ -158,6 +169,8 @@ struct PoolDeathTests {
         for _ in 0..<20 {
             #expect(throws: Unfit.self) { _ = try pool.apply { FailsOnReturn() } }
         }
+        let outcomes = try pool.imap(0..<4, chunkSize: 2) { _ in FailsOnReturn() }
+        #expect(outcomes.elements.map { (try? $0.get()) == nil } == [true, true, true, true])
         let pid = try pool.apply { getpid() }
         #expect(pool.workerPIDs == [pid])
     }
@@ -203,6 +216,39 @@ struct PoolDeathTests {
         #expect(try pool.map(0..<1000, chunkSize: 1) { $0 } == Array(0..<1000))
         for pid in pids { kill(pid, SIGCONT) }
         #expect(try stopped.value(timeout: .seconds(20)) == 0)
+    }
+
+    @Test func `a worker that forks takes what it forked along`() throws {
+        let pool = try Pool(workers: 1)
+        let forked = try pool.apply { () -> pid_t in
+            let forked = fork_here()
+            while forked == 0 { pause() }
+            return forked
+        }
+        let family = [ProcessTree.entry(of: forked)].compactMap(\.self)
+        #expect(family.count == 1)
+        kill(pool.workerPIDs[0], SIGKILL)
+        try eventually { ProcessTree.remaining(of: family).isEmpty }
+        #expect(try pool.map(0..<4) { $0 } == [0, 1, 2, 3])
+    }
+
+    @Test func `a worker that closes every descriptor works on, and is replaced when it dies`()
+        throws
+    {
+        let pool = try Pool(workers: 1)
+        let pid = try pool.apply { () -> pid_t in
+            close_all()
+            return getpid()
+        }
+        #expect(
+            try pool.map(0..<100, chunkSize: 1) { _ in getpid() }
+                == Array(repeating: pid, count: 100))
+        #expect(try pool.map(0..<100) { "\($0)" }.last == "99")
+        let error = #expect(throws: SharedStateError.self) {
+            try pool.apply { kill(getpid(), SIGKILL) }
+        }
+        #expect(error?.task?.exit?.status == .signalled(SIGKILL))
+        #expect(try pool.apply { getpid() } != pid)
     }
 
     @Test func `while a worker cannot be replaced, others work, and the pool can be ended`() async {

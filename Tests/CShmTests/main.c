@@ -65,6 +65,7 @@
     X(lock_history)    \
     X(state_history)   \
     X(glibc)           \
+    X(value_crash)     \
     X(crash)
 
 #define DECLARE(noun) extern const struct test noun##_tests[];

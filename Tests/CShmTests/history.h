@@ -40,6 +40,7 @@ struct operation {
 
 struct history_log {
     _Atomic uint32_t count;
+    _Atomic uint32_t halts; /* its process, in the middle of an operation */
     struct operation operation[HISTORY_LENGTH];
 };
 

@@ -6,6 +6,8 @@
 #include "history_actors.h"
 
 #include <sched.h>
+#include <sys/time.h>
+#include <time.h>
 
 struct history *make_history(void)
 {
@@ -24,13 +26,101 @@ void wait_for_the_end(void)
     }
 }
 
-/* Waits for the next few operations of an actor. */
-static void watch(const struct history_log *log, uint64_t operations)
+/* ---- an actor that halts ---- */
+
+enum {
+    HALTS = 4,      /* one actor of so many */
+    HALT_US = 1000, /* at most between two looks */
+    PATIENCE = 100, /* ms that it halts: the director itself may have to wait for it */
+};
+
+static struct history_log *own_log;
+
+static void look_later(uint64_t microseconds)
 {
-    uint32_t start = atomic_load(&log->count);
-    while (atomic_load(&log->count) - start < operations && !history_is_full(log)) {
+    struct itimerval timer = {.it_value.tv_usec = (suseconds_t)microseconds};
+    CHECK_EQ(setitimer(ITIMER_REAL, &timer, NULL), 0);
+}
+
+static bool is_in_an_operation(void)
+{
+    uint32_t count = atomic_load(&own_log->count);
+    return count != 0 && atomic_load(&own_log->operation[count - 1].returned) == 0;
+}
+
+static void halt_in_an_operation(int number)
+{
+    int error = errno;
+    (void)number;
+    if (is_in_an_operation()) {
+        atomic_store(&own_log->halts, 1);
+        for (int i = 0; i < PATIENCE; i++) {
+            nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+        }
+        atomic_store(&own_log->halts, 0);
+    }
+    if (!history_is_full(own_log)) {
+        look_later(HALT_US / 10);
+    }
+    errno = error;
+}
+
+static void begin_to_act(cshm_region *region, void *context)
+{
+    struct scene *scene = context;
+    if (next_random(&scene->seed) % HALTS == 0) {
+        struct sigaction action = {.sa_handler = halt_in_an_operation, .sa_flags = SA_RESTART};
+        own_log = &scene->history->log[scene->turn];
+        CHECK_EQ(sigaction(SIGALRM, &action, NULL), 0);
+        look_later(1 + next_random(&scene->seed) % HALT_US);
+    }
+    scene->act(region, scene);
+}
+
+/* ---- the director ---- */
+
+/* The next actor to be put into a log of its own. */
+static pid_t put_on_stage(cshm_region *region, struct scene *scene, uint32_t *log, uint64_t *random)
+{
+    *log = atomic_fetch_add(&scene->history->logs, 1);
+    scene->turn = (int32_t)*log;
+    scene->seed = next_random(random);
+    return spawn(region, begin_to_act, scene);
+}
+
+/* @returns one that halts, or ACTORS. */
+static uint32_t one_that_halts(const struct history *history, const uint32_t log[ACTORS])
+{
+    uint32_t i = 0;
+    while (i < ACTORS && atomic_load(&history->log[log[i]].halts) == 0) {
+        i++;
+    }
+    return i;
+}
+
+/* @returns one at random, at work if any is. */
+static uint32_t one_at_work(const struct history *history, const uint32_t log[ACTORS],
+                            uint64_t *random)
+{
+    uint32_t victim = (uint32_t)(next_random(random) % ACTORS);
+    for (uint32_t i = 0; i < ACTORS && history_is_full(&history->log[log[victim]]); i++) {
+        victim = (victim + 1) % ACTORS;
+    }
+    return victim;
+}
+
+/* Waits for the next few operations of an actor. @returns whom to kill: that one, or one that halts. */
+static uint32_t watch(const struct history *history, const uint32_t log[ACTORS], uint32_t victim,
+                      uint64_t operations)
+{
+    const struct history_log *watched = &history->log[log[victim]];
+    uint32_t start = atomic_load(&watched->count);
+    uint32_t halted = ACTORS;
+    while ((halted = one_that_halts(history, log)) == ACTORS &&
+           atomic_load(&watched->count) - start < operations && !history_is_full(watched)) {
         sched_yield();
     }
+    return halted == ACTORS ? victim : halted;
 }
 
 /* Its death is an operation, where the object has an effect for it. */
@@ -59,19 +149,15 @@ void direct(cshm_region *region, struct scene *scene, void (*act)(cshm_region *r
     pid_t child[ACTORS];
     uint32_t log[ACTORS];
     uint32_t deaths = 0;
+    scene->act = act;
     for (uint32_t i = 0; i < ACTORS; i++) {
-        log[i] = atomic_fetch_add(&history->logs, 1);
-        scene->turn = (int32_t)log[i];
-        scene->seed = next_random(random);
-        child[i] = spawn(region, act, scene);
+        child[i] = put_on_stage(region, scene, &log[i], random);
     }
     while (deaths < DEATHS) {
-        uint32_t victim = (uint32_t)(next_random(random) % ACTORS);
-        for (uint32_t i = 0; i < ACTORS && history_is_full(&history->log[log[victim]]); i++) {
-            victim = (victim + 1) % ACTORS;
-        }
-        watch(&history->log[log[victim]], next_random(random) % 400);
-        if (next_random(random) % 3 == 0) {
+        uint32_t victim = one_at_work(history, log, random);
+        victim = watch(history, log, victim, next_random(random) % 400);
+        bool halts = atomic_load(&history->log[log[victim]].halts) != 0;
+        if (!halts && next_random(random) % 3 == 0) {
             stop_child(child[victim]);
             usleep((useconds_t)(next_random(random) % 300));
             kill(child[victim], SIGCONT);
@@ -79,10 +165,7 @@ void direct(cshm_region *region, struct scene *scene, void (*act)(cshm_region *r
         }
         reap(region, scene, &history->log[log[victim]], child[victim]);
         deaths++;
-        log[victim] = atomic_fetch_add(&history->logs, 1);
-        scene->turn = (int32_t)log[victim];
-        scene->seed = next_random(random);
-        child[victim] = spawn(region, act, scene);
+        child[victim] = put_on_stage(region, scene, &log[victim], random);
     }
     for (uint32_t i = 0; i < ACTORS; i++) {
         reap(region, scene, &history->log[log[i]], child[i]);

@@ -26,6 +26,7 @@ struct scene {
     uint64_t offset; /* of the object */
     uint64_t seed;
     int32_t turn; /* the next actor's log, from which its values follow */
+    void (*act)(cshm_region *region, void *scene);
     /* Or NULL: what the director does when it has reaped one, after which what that one had begun has
      * taken effect or never will. */
     void (*settle)(cshm_region *region, const struct scene *scene);
@@ -47,7 +48,8 @@ void forget(struct history *history);
 _Noreturn void wait_for_the_end(void);
 
 /* Kills, stops and continues actors at random, those at work first, and replaces the killed; in the
- * end kills all. */
+ * end kills all. Some halt by themselves in the middle of an operation, and are killed there: the
+ * director of a busy machine may look so seldom that it finds nobody at work. */
 void direct(cshm_region *region, struct scene *scene, void (*act)(cshm_region *region, void *scene),
             uint64_t *random);
 

@@ -3,7 +3,7 @@
  *
  * Tests of cshm/condition.h.
  */
-#include "support.h"
+#include "handover.h"
 
 #include <pthread.h>
 
@@ -13,7 +13,7 @@
 
 extern const struct test condition_tests[];
 
-enum { WAITERS = 6, HANDOVERS = 20000, PLACES = 16 };
+enum { WAITERS = 6, PLACES = 16 };
 
 struct scene {
     cshm_region *region;
@@ -236,26 +236,12 @@ static void refusals(void)
 
 /* ---- handing over ---- */
 
+enum { YOURS = 0, MINE = 1, THE_LAST = 2 };
+
 static int is_mine(void *context)
 {
     const _Atomic uint32_t *turn = context;
-    return atomic_load(&turn[0]) == 1;
-}
-
-static void take_turns(cshm_region *region, void *context)
-{
-    struct scene *scene = context;
-    CHECK_EQ(cshm_condition_open(region, scene->offset, &scene->condition), 0);
-    for (uint32_t i = 0; i < HANDOVERS; i++) {
-        acquire(scene);
-        CHECK_EQ(cshm_condition_await_until(scene->condition, scene->mutex, is_mine, scene->count,
-                                            after(30 * SECOND)),
-                 0);
-        atomic_store(&scene->count[0], 0);
-        CHECK(cshm_condition_notify(scene->condition, scene->mutex, 1) >= 0);
-        release(scene);
-    }
-    _exit(0);
+    return atomic_load(turn) != YOURS;
 }
 
 static int is_yours(void *context)
@@ -263,23 +249,39 @@ static int is_yours(void *context)
     return !is_mine(context);
 }
 
+/* Waits for its turn, and gives it to the other. @returns what turn it was. */
+static uint32_t take_turn(const struct scene *scene, int (*holds)(void *context), uint32_t next)
+{
+    acquire(scene);
+    CHECK_EQ(cshm_condition_await_until(scene->condition, scene->mutex, holds, scene->count,
+                                        after(30 * SECOND)),
+             0);
+    uint32_t turn = atomic_exchange(&scene->count[0], next);
+    CHECK(cshm_condition_notify(scene->condition, scene->mutex, 1) >= 0);
+    release(scene);
+    return turn;
+}
+
+static void take_turns(cshm_region *region, void *context)
+{
+    struct scene *scene = context;
+    CHECK_EQ(cshm_condition_open(region, scene->offset, &scene->condition), 0);
+    while (take_turn(scene, is_mine, YOURS) != THE_LAST) {
+    }
+    _exit(0);
+}
+
 static void hand_over(void)
 {
     struct scene scene = make_scene(0);
-    int64_t start = cshm_now_ns();
+    struct handover handover = begin_handover();
     pid_t child = spawn(scene.region, take_turns, &scene);
-    for (uint32_t i = 0; i < HANDOVERS; i++) {
-        acquire(&scene);
-        CHECK_EQ(cshm_condition_await_until(scene.condition, scene.mutex, is_yours, scene.count,
-                                            after(30 * SECOND)),
-                 0);
-        atomic_store(&scene.count[0], 1);
-        CHECK(cshm_condition_notify(scene.condition, scene.mutex, 1) >= 0);
-        release(&scene);
-    }
-    expect_success(child);
-    /* Every lost wake-up would cost a slice of 25 ms: 1 in 30 would be seen. */
-    CHECK(cshm_now_ns() - start < 15 * SECOND);
+    bool again;
+    do {
+        again = hand_over_again(&handover);
+        (void)take_turn(&scene, is_yours, again ? MINE : THE_LAST);
+    } while (again);
+    expect_awake_with(&handover, child);
     end_scene(&scene);
 }
 

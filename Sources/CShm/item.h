@@ -50,10 +50,12 @@
 
 /* Of cshm_item.generation, below its number. */
 enum {
-    CSHM__ITEM_WORD =
-        1, /* the value is a word: the item is {generation, value, key's length, key} */
-    CSHM__ITEM_HELD = 2, /* only who has the lock changes it; readers do not mind */
-    CSHM__ITEM_SHIFT = 2,
+    CSHM__ITEM_WORD = 1,       /* the value is a word, and lies beside the generation */
+    CSHM__ITEM_HELD = 2,       /* only who has the lock changes it; readers do not mind */
+    CSHM__ITEM_KEY_SHIFT = 2,  /* of the key's length, if the value is a word: 5 bits */
+    CSHM__ITEM_KEY_SHORT = 16, /* bytes of a key whose length is there */
+    CSHM__ITEM_KEY_LONG = 31,  /* instead of a length: it lies before the key */
+    CSHM__ITEM_SHIFT = 7,
 };
 
 /* An item as checked: what its lengths cover is committed memory. */
@@ -72,10 +74,30 @@ static inline uint64_t cshm__words_for(uint64_t bytes)
     return (bytes + 7) / 8;
 }
 
+/* Whether a value is a word, and a key short enough for a nest. */
+static inline bool cshm__item_is_small(uint64_t key_length, uint64_t length)
+{
+    return length == 8 && key_length <= CSHM__ITEM_KEY_SHORT;
+}
+
+static inline bool cshm__is_small(const struct item *item)
+{
+    return cshm__item_is_small(item->key_length, item->length);
+}
+
 static inline uint64_t cshm__item_size(uint64_t key_length, uint64_t length)
 {
-    return sizeof(struct cshm_item) + (cshm__words_for(key_length) + cshm__words_for(length)) * 8;
+    uint64_t beside = cshm__item_is_small(key_length, length) ? 0 : cshm__words_for(length);
+    return sizeof(struct cshm_item) + (cshm__words_for(key_length) + beside) * 8;
 }
+
+/* What a state says of a small item with such a key; other bits than CSHM__ITEM_KIND are not looked at. */
+static inline uint64_t cshm__item_kind(uint64_t key_length)
+{
+    return key_length << CSHM__ITEM_KEY_SHIFT | CSHM__ITEM_WORD;
+}
+
+#define CSHM__ITEM_KIND ((uint64_t)31 << CSHM__ITEM_KEY_SHIFT | CSHM__ITEM_WORD)
 
 /* @returns where committed memory is, or NULL if [place, place + size) is not all within it. */
 static inline void *cshm__committed_pointer(const cshm_region *region, uint64_t place,
@@ -142,12 +164,15 @@ static inline bool cshm__equals(const _Atomic uint64_t *words, const void *key, 
 static inline bool cshm__item_load_word(const cshm_region *region, uint64_t place,
                                         struct cshm_item *item, uint64_t state, struct item *out)
 {
-    if (cshm__committed_pointer(region, place, sizeof *item + sizeof item->bytes[0]) == NULL) {
-        return false;
+    uint64_t key_length = (state & CSHM__ITEM_KIND) >> CSHM__ITEM_KEY_SHIFT;
+    _Atomic uint64_t *key = item->bytes;
+    if (key_length > CSHM__ITEM_KEY_SHORT) {
+        if (cshm__committed_pointer(region, place, sizeof *item + sizeof *key) == NULL) {
+            return false;
+        }
+        key_length = atomic_load_explicit(key++, memory_order_acquire); /* [check] */
     }
-    uint64_t key_length = atomic_load_explicit(&item->bytes[0], memory_order_acquire); /* [check] */
-    *out = (struct item){
-        item, state, state >> CSHM__ITEM_SHIFT, key_length, 8, item->bytes + 1, &item->word};
+    *out = (struct item){item, state, state >> CSHM__ITEM_SHIFT, key_length, 8, key, &item->word};
     return key_length <= CSHM__ITEM_MAX &&
            cshm__committed_pointer(region, place, cshm__item_size(key_length, 8)) != NULL;
 }
@@ -190,14 +215,19 @@ static inline bool cshm__item_is_current(const struct item *item)
 static inline void cshm__item_fill(struct cshm_item *item, uint64_t generation, const void *key,
                                    uint64_t key_length, const void *value, uint64_t length)
 {
-    bool is_word = length == 8;
-    atomic_store_explicit(&item->generation,
-                          generation << CSHM__ITEM_SHIFT | (is_word ? CSHM__ITEM_WORD : 0),
+    bool is_small = cshm__item_is_small(key_length, length);
+    uint64_t kind = is_small      ? cshm__item_kind(key_length)
+                    : length == 8 ? cshm__item_kind(CSHM__ITEM_KEY_LONG)
+                                  : 0;
+    atomic_store_explicit(&item->generation, generation << CSHM__ITEM_SHIFT | kind,
                           memory_order_release); /* [check] */
-    if (is_word) {
+    if (length == 8) {
+        _Atomic uint64_t *words = item->bytes;
         atomic_store_explicit(&item->word, cshm__word_of(value, 8), memory_order_release);
-        atomic_store_explicit(&item->bytes[0], key_length, memory_order_release);
-        cshm__copy_in(item->bytes + 1, key, key_length);
+        if (!is_small) {
+            atomic_store_explicit(words++, key_length, memory_order_release);
+        }
+        cshm__copy_in(words, key, key_length);
         return;
     }
     atomic_store_explicit(&item->word, key_length << 32 | length, memory_order_release);
@@ -209,7 +239,7 @@ static inline void cshm__item_fill(struct cshm_item *item, uint64_t generation, 
 static inline void cshm__item_renew(struct cshm_item *item, uint64_t generation)
 {
     uint64_t flags = atomic_load_explicit(&item->generation, memory_order_relaxed) &
-                     (CSHM__ITEM_WORD | CSHM__ITEM_HELD);
+                     (CSHM__ITEM_KIND | CSHM__ITEM_HELD);
     atomic_store_explicit(&item->generation, generation << CSHM__ITEM_SHIFT | flags,
                           memory_order_release); /* [check] */
 }

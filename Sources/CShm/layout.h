@@ -621,9 +621,11 @@ struct cshm_outcome_page {
 
 /* ---- an item, in maps and lists ---- */
 struct cshm_item {
-    _Atomic uint64_t generation; /* {number:62, held:1, value is a word:1} */
+    _Atomic uint64_t generation; /* {number:57, key's length if the value is a word:5, or 31;
+                                  * held:1, value is a word:1} */
     _Atomic uint64_t word;       /* {key's length:32, value's:32}, or the value */
-    _Atomic uint64_t bytes[];    /* key, padded to 8; value, padded to 8; or key's length; key */
+    _Atomic uint64_t bytes[];    /* key, padded to 8; value, padded to 8; or key alone, after its
+                                  * length if that is more than 16 */
 };
 
 /* ---- map ---- */
@@ -632,7 +634,8 @@ struct cshm_item {
 #define CSHM_MAP_STRIPES    8u
 
 struct cshm_map_shard {
-    _Atomic uint64_t table; /* {generation:26, log2 of the buckets:5, place / 128: 33}, or 0 */
+    _Atomic uint64_t
+        table; /* {generation:25, nests:1, log2 of the buckets:5, place / 128: 33}, or 0 */
     uint8_t pad0[CSHM_LINE - 8];
     struct cshm_guard guard;
     _Atomic uint64_t count;
@@ -670,10 +673,22 @@ struct cshm_map_bucket {
     _Atomic uint64_t entry[CSHM_MAP_ENTRIES];
 };
 
+/* A small item in its table: a cshm_item with a word as value, and a key of up to 16 bytes. */
+struct cshm_map_nest {
+    _Atomic uint64_t word[4];
+};
+
+/* A bucket of a table that has nests. */
+struct cshm_map_group {
+    struct cshm_map_bucket bucket;
+    struct cshm_map_nest nest[CSHM_MAP_ENTRIES]; /* of the entry with the same number */
+    uint8_t pad[32];
+};
+
+/* Before its buckets, primary ones, then overflow; or groups. */
 struct cshm_map_table {
     _Atomic uint64_t overflow_used;
     uint8_t pad[64 - 8];
-    struct cshm_map_bucket bucket[]; /* primary, then overflow */
 };
 
 /* What a transaction changes; only what is atomic changes once the log is named. */
@@ -784,6 +799,8 @@ _Static_assert(sizeof(struct cshm_map_shared) == 10 * CSHM_LINE, "map: size");
 _Static_assert(sizeof(struct cshm_list_shared) == 4 * CSHM_LINE, "list: size");
 _Static_assert(sizeof(struct cshm_list_body) == 64, "body: size");
 _Static_assert(sizeof(struct cshm_map_bucket) == 64, "bucket: size");
+_Static_assert(sizeof(struct cshm_map_nest) == 32, "nest: size");
+_Static_assert(sizeof(struct cshm_map_group) == 320, "group: size");
 _Static_assert(sizeof(struct cshm_map_table) == 64, "table: size");
 _Static_assert(sizeof(struct cshm_map_change) == 40, "change: size");
 _Static_assert(sizeof(struct cshm_map_log) == 16, "log: size");
@@ -846,6 +863,7 @@ _Static_assert(ATOMIC_LLONG_LOCK_FREE == 2, "a lock-based atomic cannot cross pr
     X(cshm_map_stripe)        \
     X(cshm_map_shared)        \
     X(cshm_map_bucket)        \
+    X(cshm_map_group)         \
     X(cshm_map_table)         \
     X(cshm_map_change)        \
     X(cshm_map_log)           \

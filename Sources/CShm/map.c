@@ -14,6 +14,10 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#if defined(__SSE2__)
+#include <emmintrin.h>
+#endif
+
 #include "map_view.h"
 
 enum {
@@ -31,7 +35,8 @@ static uint64_t fold(uint64_t a, uint64_t b)
     return (uint64_t)product ^ (uint64_t)(product >> 64);
 }
 
-uint64_t cshm__map_hash(const struct cshm_map *map, const void *key, uint64_t length)
+__attribute__((always_inline)) static inline uint64_t hash_of(const struct cshm_map *map,
+                                                              const void *key, uint64_t length)
 {
     const uint8_t *bytes = key;
     uint64_t state = map->seed[0] ^ (length * 0x9e3779b97f4a7c15ull);
@@ -54,9 +59,32 @@ uint64_t cshm__map_hash(const struct cshm_map *map, const void *key, uint64_t le
     return fold(state ^ map->seed[0], 0xa0761d6478bd642full ^ map->seed[1]);
 }
 
+uint64_t cshm__map_hash(const struct cshm_map *map, const void *key, uint64_t length)
+{
+    return hash_of(map, key, length);
+}
+
 /* ---- looking ---- */
 
-/* Of a bucket's entries, a bit for each with that tag. */
+/* Of a bucket's entries, a bit for each with that tag. What is found is a hint: whoever follows it loads the
+ * entry anew. So four loads of two words each will do, of which the CPU splits none. */
+#if defined(__SSE2__) && CSHM__HAS_EXCHANGE
+__attribute__((always_inline)) static inline uint32_t
+candidates(const struct cshm_map_bucket *bucket, uint64_t tag)
+{
+    const __m128i *pair = (const void *)bucket;
+    const __m128i pattern = _mm_set1_epi32((int)tag);
+    __m128 first = _mm_shuffle_ps(_mm_castsi128_ps(_mm_load_si128(pair)),
+                                  _mm_castsi128_ps(_mm_load_si128(pair + 1)), 0xdd);
+    __m128 second = _mm_shuffle_ps(_mm_castsi128_ps(_mm_load_si128(pair + 2)),
+                                   _mm_castsi128_ps(_mm_load_si128(pair + 3)), 0xdd);
+    __m128i low = _mm_cmpeq_epi32(_mm_srli_epi32(_mm_castps_si128(first), 20), pattern);
+    __m128i high = _mm_cmpeq_epi32(_mm_srli_epi32(_mm_castps_si128(second), 20), pattern);
+    uint32_t mask = (uint32_t)_mm_movemask_ps(_mm_castsi128_ps(low)) |
+                    (uint32_t)_mm_movemask_ps(_mm_castsi128_ps(high)) << 4;
+    return mask >> 1; /* the first word is no entry */
+}
+#else
 static inline uint32_t candidates(const struct cshm_map_bucket *bucket, uint64_t tag)
 {
     uint32_t mask = 0;
@@ -65,6 +93,53 @@ static inline uint32_t candidates(const struct cshm_map_bucket *bucket, uint64_t
         mask |= (uint32_t)(cshm__entry_tag(word) == tag) << i;
     }
     return mask;
+}
+#endif
+
+/* Whether an item in a nest, which is as long as that, has the key: it is small, and so is the key. */
+__attribute__((always_inline)) static inline bool nest_has(const struct cshm_item *nest,
+                                                           const void *key, uint64_t key_length)
+{
+    const uint8_t *bytes = key;
+    if (key_length == 16) {
+        return atomic_load_explicit(&nest->bytes[0], memory_order_acquire) == /* [check] */
+                   cshm__word_of(bytes, 8) &&
+               atomic_load_explicit(&nest->bytes[1], memory_order_acquire) ==
+                   cshm__word_of(bytes + 8, 8);
+    }
+    return cshm__equals(nest->bytes, key, key_length);
+}
+
+/* Looks at the first entry alone that may have the key, if its item is in its nest. @returns whether it has;
+ * the key may be elsewhere otherwise. */
+__attribute__((always_inline)) static inline bool
+find_in_nest(const struct cshm_map *map, const struct table *table, uint64_t hash, const void *key,
+             uint64_t key_length, struct found *out)
+{
+    struct cshm_map_bucket *bucket = cshm__bucket(table, cshm__home_of(table, hash));
+    __builtin_prefetch(cshm__nest_of(bucket, cshm__favourite_of(hash)));
+    uint32_t mask = candidates(bucket, cshm__tag_of(hash));
+    if (mask == 0) {
+        return false;
+    }
+    uint32_t number = (uint32_t)__builtin_ctz(mask);
+    _Atomic uint64_t *entry = &bucket->entry[number];
+    struct cshm_item *nest = cshm__nest_of(bucket, number);
+    uint64_t place = (uint64_t)((uint8_t *)nest - map->region->base);
+    uint64_t word = atomic_load_explicit(entry, memory_order_acquire); /* [item] */
+    if (!cshm__entry_names(word, cshm__tag_of(hash), place)) {
+        return false;
+    }
+    uint64_t state = atomic_load_explicit(&nest->generation, memory_order_acquire);
+    if ((state & CSHM__ITEM_KIND) != cshm__item_kind(key_length) ||
+        !nest_has(nest, key, key_length)) {
+        return false;
+    }
+    *out = (struct found){
+        entry,
+        word,
+        {nest, state, state >> CSHM__ITEM_SHIFT, key_length, 8, nest->bytes, &nest->word}};
+    return true;
 }
 
 /* @returns 1 if the entry has the key, 0 if not, -EPROTO if it names no item. */
@@ -94,7 +169,11 @@ static inline int find(const struct cshm_map *map, const struct table *table, ui
 {
     uint64_t tag = cshm__tag_of(hash);
     uint32_t steps = 0;
-    struct cshm_map_bucket *bucket = &table->shared->bucket[cshm__home_of(table, hash)];
+    if (table->has_nests && key_length <= CSHM__ITEM_KEY_SHORT &&
+        find_in_nest(map, table, hash, key, key_length, out)) {
+        return 1;
+    }
+    struct cshm_map_bucket *bucket = cshm__bucket(table, cshm__home_of(table, hash));
     for (; bucket != NULL; bucket = cshm__next_bucket(table, bucket, &steps)) {
         for (uint32_t mask = candidates(bucket, tag); mask != 0; mask &= mask - 1) {
             int status =
@@ -113,6 +192,16 @@ int cshm__map_find(const struct cshm_map *map, const struct table *table, uint64
     return find(map, table, hash, key, key_length, out);
 }
 
+/* That a table's word was checked. */
+static inline void remember(const struct cshm_map *map, const struct cshm_map_shard *shard,
+                            uint64_t word)
+{
+    _Atomic uint64_t *checked = &map->checked[shard - map->shared->shard];
+    if (atomic_load_explicit(checked, memory_order_relaxed) != word) {
+        atomic_store_explicit(checked, word, memory_order_relaxed);
+    }
+}
+
 /* Finds a key without a lock. @returns 1, 0 or -EPROTO; a found item is to be looked at again. */
 static inline int look(const struct cshm_map *map, const struct cshm_map_shard *shard,
                        uint64_t hash, const void *key, uint64_t key_length, uint64_t *word,
@@ -124,9 +213,11 @@ static inline int look(const struct cshm_map *map, const struct cshm_map_shard *
         if (*word == 0) {
             return 0;
         }
-        int status = cshm__table_view(map, *word, &table)
-                         ? find(map, &table, hash, key, key_length, found)
-                         : -EPROTO;
+        bool whole = cshm__table_view(map, *word, &table);
+        int status = whole ? find(map, &table, hash, key, key_length, found) : -EPROTO;
+        if (whole) {
+            remember(map, shard, *word);
+        }
         if (status == 1 || cshm__table_is_current(shard, *word)) {
             return status;
         }
@@ -141,10 +232,33 @@ int cshm__map_look(const struct cshm_map *map, uint64_t hash, const void *key, u
                 out);
 }
 
-int cshm_map_get(const cshm_map *map, const void *key, uint64_t key_length, void *buffer,
-                 uint64_t capacity, uint64_t *length)
+/* The usual case of cshm_map_get(), at one look; false if it has to look again, for whatever reason. */
+__attribute__((always_inline)) static inline bool get_from_nest(const struct cshm_map *map,
+                                                                uint64_t hash, const void *key,
+                                                                uint64_t key_length, void *buffer)
 {
-    uint64_t hash = cshm__map_hash(map, key, key_length);
+    uint32_t number = cshm__shard_of(map, hash);
+    const struct cshm_map_shard *shard = &map->shared->shard[number];
+    uint64_t word = atomic_load_explicit(&shard->table, memory_order_acquire); /* [table] */
+    struct table table = cshm__table_at(map, word);
+    struct found found;
+    if (!cshm__table_has_nests(word) ||
+        word != atomic_load_explicit(&map->checked[number], memory_order_relaxed) ||
+        !find_in_nest(map, &table, hash, key, key_length, &found)) {
+        return false;
+    }
+    uint64_t value = atomic_load_explicit(found.item.value, memory_order_acquire); /* [check] */
+    if (!cshm__found_is_current(&found) || !cshm__table_is_current(shard, word)) {
+        return false;
+    }
+    memcpy(buffer, &value, 8);
+    return true;
+}
+
+__attribute__((noinline)) static int get(const struct cshm_map *map, uint64_t hash, const void *key,
+                                         uint64_t key_length, void *buffer, uint64_t capacity,
+                                         uint64_t *length)
+{
     const struct cshm_map_shard *shard = &map->shared->shard[cshm__shard_of(map, hash)];
     for (;;) {
         uint64_t word;
@@ -162,6 +276,18 @@ int cshm_map_get(const cshm_map *map, const void *key, uint64_t key_length, void
             return fits ? 0 : -EMSGSIZE;
         }
     }
+}
+
+int cshm_map_get(const cshm_map *map, const void *key, uint64_t key_length, void *buffer,
+                 uint64_t capacity, uint64_t *length)
+{
+    uint64_t hash = hash_of(map, key, key_length);
+    if (key_length <= CSHM__ITEM_KEY_SHORT && capacity >= 8 &&
+        get_from_nest(map, hash, key, key_length, buffer)) {
+        *length = 8;
+        return 0;
+    }
+    return get(map, hash, key, key_length, buffer, capacity, length);
 }
 
 int cshm_map_version(const cshm_map *map, const void *key, uint64_t key_length, uint64_t *version)
@@ -259,7 +385,7 @@ int cshm_map_create(cshm_region *region, const struct cshm_map_options *options,
     }
     for (uint32_t i = 0; i < shards; i++) {
         /* Far from every other shard's, of whatever map: see map_word.c. */
-        shared->shard[i].generation = fold(shared->seed[0] ^ i, shared->seed[1] | 1) >> 4;
+        shared->shard[i].generation = fold(shared->seed[0] ^ i, shared->seed[1] | 1) >> 8;
     }
     shared->shards = shards;
     shared->type_tag = options == NULL ? 0 : options->type_tag;
@@ -281,16 +407,18 @@ int cshm_map_open(cshm_region *region, uint64_t offset, uint64_t type_tag, cshm_
                           sizeof *shared + shards * sizeof(struct cshm_map_shard)) == NULL) {
         return -EPROTO;
     }
-    cshm_map *map = calloc(1, sizeof *map);
+    cshm_map *map = calloc(1, sizeof *map + shards * sizeof map->checked[0]);
     if (map == NULL) {
         return -ENOMEM;
     }
-    *map = (struct cshm_map){region,
-                             shared,
-                             {shared->seed[0], shared->seed[1]},
-                             shards,
-                             32 - (uint32_t)__builtin_ctz(shards),
-                             cshm__can_exchange()};
+    map->region = region;
+    map->shared = shared;
+    map->seed[0] = shared->seed[0];
+    map->seed[1] = shared->seed[1];
+    map->shards = shards;
+    map->shift = 32 - (uint32_t)__builtin_ctz(shards);
+    map->can_exchange = cshm__can_exchange();
+    map->checked = (void *)(map + 1);
     *out = map;
     return 0;
 }

@@ -87,7 +87,10 @@ static void set_in_place(struct cshm_map *map, struct cshm_map_entry *entry, con
     cshm__item_renew(item, entry->version);
 }
 
-/* An item that no entry names: the spare, or a new one. @returns 1, 0, or an error. */
+/* Where an item comes from. */
+enum { BLOCK, SPARE, NEST };
+
+/* An item that no entry names: the spare, or a new one. @returns which, or an error. */
 static int obtain(struct cshm_map *map, struct cshm_map_shard *shard, uint64_t size,
                   uint64_t *place, struct cshm_item **item)
 {
@@ -97,12 +100,28 @@ static int obtain(struct cshm_map *map, struct cshm_map_shard *shard, uint64_t s
         *place = cshm__spare_place(spare);
         *item = cshm__committed_pointer(map->region, *place, size);
         if (*item != NULL) {
-            return 1;
+            return SPARE;
         }
     }
     int status = cshm__pending_allocate(map->region, &shard->pending_new, size, place, &made);
     *item = made;
-    return status;
+    return status == 0 ? BLOCK : status;
+}
+
+/* The nest beside an entry, if the item fits and the nest is free; or NULL. */
+static struct cshm_item *free_nest(const struct cshm_map *map, const struct cshm_map_shard *shard,
+                                   const struct cshm_map_entry *entry,
+                                   const _Atomic uint64_t *where, uint64_t length)
+{
+    struct table table;
+    uint64_t word = atomic_load_explicit(&shard->table, memory_order_relaxed);
+    if (!cshm__item_is_small(entry->key_length, length) || !cshm__table_has_nests(word) ||
+        !cshm__table_view(map, word, &table)) {
+        return NULL;
+    }
+    struct cshm_item *nest = cshm__nest_beside(&table, where);
+    uint64_t old = cshm__entry_place(entry->word);
+    return old == 0 || old != cshm_heap_offset(map->region, nest) ? nest : NULL;
 }
 
 static int set(struct cshm_map *map, struct cshm_map_entry *entry, const void *value,
@@ -110,8 +129,6 @@ static int set(struct cshm_map *map, struct cshm_map_entry *entry, const void *v
 {
     struct cshm_map_shard *shard = shard_of(map, entry);
     _Atomic uint64_t *where = entry->where;
-    struct cshm_item *item;
-    uint64_t place = 0;
     if (entry->key_length > CSHM__ITEM_MAX || length > CSHM__ITEM_MAX) {
         return -EINVAL;
     }
@@ -120,13 +137,20 @@ static int set(struct cshm_map *map, struct cshm_map_entry *entry, const void *v
         cshm__map_changed(map, shard);
         return 0;
     }
-    int status = where != NULL ? 0 : cshm__map_make_room(map, shard, entry->hash, NULL, &where);
+    struct newcomer newcomer = {.hash = entry->hash,
+                                .is_small = cshm__item_is_small(entry->key_length, length)};
+    int status = where != NULL ? 0 : cshm__map_make_room(map, shard, &newcomer, &where);
     if (status != 0) {
         return status;
     }
-    int spare = obtain(map, shard, cshm__item_size(entry->key_length, length), &place, &item);
-    if (spare < 0) {
-        return spare;
+    struct cshm_item *item = free_nest(map, shard, entry, where, length);
+    uint64_t place = item == NULL ? 0 : cshm_heap_offset(map->region, item);
+    int source = NEST;
+    if (item == NULL) {
+        source = obtain(map, shard, cshm__item_size(entry->key_length, length), &place, &item);
+    }
+    if (source < 0) {
+        return source;
     }
     uint64_t old = cshm__entry_place(entry->word);
     uint64_t generation = cshm__map_next_generation(shard);
@@ -136,9 +160,9 @@ static int set(struct cshm_map *map, struct cshm_map_entry *entry, const void *v
         atomic_store_explicit(&shard->pending_old, old, memory_order_release);
     }
     atomic_store_explicit(where, word, memory_order_release); /* [item]: the commit */
-    if (spare == 1) {
+    if (source == SPARE) {
         atomic_store_explicit(&shard->spare, 0, memory_order_release);
-    } else {
+    } else if (source == BLOCK) {
         atomic_store_explicit(&shard->pending_new, 0, memory_order_release);
     }
     if (old != 0) {

@@ -19,9 +19,16 @@
  * Stored in place: pending_old = item, its value, its generation. If they end between, the item's
  * generation is raised.
  *
- * Growing, shrinking: pending_new = table; pending_table = the old word; the shard's word; old table
- * freed; pending_table = 0. A transaction: see map_transaction.c. Emptying: the same with 0 in place of the new word, and then the old
- * table's items are freed before it.
+ * An item in a *nest* of the table is filled, then named: no block is made or freed, and nothing is
+ * pending. It is found again where its entry is, or not at all.
+ *
+ * Growing, shrinking: pending_new = table; filled; pending_table = the old word; the shard's word; old table
+ * freed; pending_table = 0. If the new table has nests, all items that are words are held before, so that
+ * what is moved to a nest is what it was when the shard's word changes; and what was moved from blocks
+ * is freed before the old table. If they end before the shard's word, items are still held, and each's
+ * next writer lets go of it.
+ * A transaction: see map_transaction.c. Emptying: the same with 0 in place of the new word, and then the
+ * old table's items are freed before it.
  */
 #include <errno.h>
 
@@ -47,17 +54,14 @@ static struct census count_entries(const struct cshm_map *map, const struct cshm
     census.has_new = cshm__table_place(word) == new;
     census.has_old = cshm__table_place(word) == old;
     census.has_spare = cshm__table_place(word) == spare;
-    for (uint32_t i = 0; i < table.buckets; i++) {
-        for (uint32_t k = 0; k < CSHM_MAP_ENTRIES; k++) {
-            uint64_t entry =
-                atomic_load_explicit(&table.shared->bucket[i].entry[k], memory_order_relaxed);
-            if (entry != 0) {
-                uint64_t place = cshm__entry_place(entry);
-                census.count++;
-                census.has_new |= place == new;
-                census.has_old |= place == old;
-                census.has_spare |= place == spare;
-            }
+    for (uint64_t i = 0; i < cshm__entries_of(&table); i++) {
+        uint64_t entry = atomic_load_explicit(cshm__entry_at(&table, i), memory_order_relaxed);
+        if (entry != 0) {
+            uint64_t place = cshm__entry_place(entry);
+            census.count++;
+            census.has_new |= place == new;
+            census.has_old |= place == old;
+            census.has_spare |= place == spare;
         }
     }
     return census;
@@ -68,28 +72,34 @@ void cshm__map_free(struct cshm_map *map, struct cshm_map_shard *shard, uint64_t
     cshm__heap_free_from(map->region, place, &shard->pending_new);
 }
 
-/* Frees a table that the shard does not name, with its items unless they live on in the new one. */
+/* Whether an item of a table that the shard no longer names is in nothing else: all of them if there is no
+ * table now, or those that were moved to the new one's nests. */
+static bool is_left(const struct cshm_map *map, const struct table *table, uint64_t now,
+                    uint64_t place)
+{
+    struct item item;
+    return !cshm__table_holds(map, table, place) &&
+           (now == 0 || (cshm__table_has_nests(now) && cshm__item_load(map->region, place, &item) &&
+                         cshm__is_small(&item)));
+}
+
 static void drop_table(struct cshm_map *map, struct cshm_map_shard *shard, uint64_t word)
 {
     struct table table;
     uint64_t place = cshm__table_place(word);
-    bool with_items = atomic_load_explicit(&shard->table, memory_order_relaxed) == 0;
-    if (with_items && cshm__heap_is_held(map->region, place, &shard->pending_new) &&
-        cshm__table_view(map, word, &table)) {
-        for (uint32_t i = 0; i < table.buckets; i++) {
-            for (uint32_t k = 0; k < CSHM_MAP_ENTRIES; k++) {
-                uint64_t entry =
-                    atomic_load_explicit(&table.shared->bucket[i].entry[k], memory_order_relaxed);
-                if (entry != 0) {
-                    cshm__map_free(map, shard, cshm__entry_place(entry));
-                }
-            }
+    uint64_t now = atomic_load_explicit(&shard->table, memory_order_relaxed);
+    bool whole = cshm__heap_is_held(map->region, place, &shard->pending_new) &&
+                 cshm__table_view(map, word, &table);
+    for (uint64_t i = 0; whole && i < cshm__entries_of(&table); i++) {
+        uint64_t entry = atomic_load_explicit(cshm__entry_at(&table, i), memory_order_relaxed);
+        if (entry != 0 && is_left(map, &table, now, cshm__entry_place(entry))) {
+            cshm__map_free(map, shard, cshm__entry_place(entry));
         }
     }
     cshm__map_free(map, shard, place);
 }
 
-static void settle_table(struct cshm_map *map, struct cshm_map_shard *shard)
+void cshm__map_settle_table(struct cshm_map *map, struct cshm_map_shard *shard)
 {
     uint64_t word = atomic_load_explicit(&shard->pending_table, memory_order_relaxed);
     if (word != 0 && word != atomic_load_explicit(&shard->table, memory_order_relaxed)) {
@@ -124,7 +134,7 @@ void cshm__map_recover(struct cshm_map *map, struct cshm_map_shard *shard)
         cshm__heap_link(map->region, new);
     }
     atomic_store_explicit(&shard->pending_new, 0, memory_order_release);
-    settle_table(map, shard);
+    cshm__map_settle_table(map, shard);
     uint64_t table = atomic_load_explicit(&shard->table, memory_order_relaxed);
     if (old != 0 && census.has_old && cshm__table_place(table) != old) {
         renew(map, shard, old);
@@ -157,6 +167,11 @@ void cshm__map_changed(struct cshm_map *map, struct cshm_map_shard *shard)
 void cshm__map_retire(struct cshm_map *map, struct cshm_map_shard *shard, uint64_t place)
 {
     struct item item;
+    struct table table;
+    uint64_t word = atomic_load_explicit(&shard->table, memory_order_relaxed);
+    if (cshm__table_view(map, word, &table) && cshm__table_holds(map, &table, place)) {
+        return;
+    }
     if (atomic_load_explicit(&shard->spare, memory_order_relaxed) == 0 &&
         cshm__item_load(map->region, place, &item)) {
         uint32_t class = cshm__heap_class(cshm__item_size(item.key_length, item.length));
@@ -177,7 +192,7 @@ void cshm__map_empty(struct cshm_map *map, struct cshm_map_shard *shard)
         cshm__map_hold_all(map, shard);
         atomic_store_explicit(&shard->pending_table, word, memory_order_release);
         atomic_store_explicit(&shard->table, 0, memory_order_release); /* [table]: the commit */
-        settle_table(map, shard);
+        cshm__map_settle_table(map, shard);
     }
     if (spare != 0) {
         atomic_store_explicit(&shard->pending_old, cshm__spare_place(spare), memory_order_release);

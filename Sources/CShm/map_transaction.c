@@ -58,9 +58,10 @@ static _Atomic uint64_t *find_entry(const struct cshm_map *map, const struct csh
     struct table table;
     uint64_t word = atomic_load_explicit(&shard->table, memory_order_relaxed);
     uint64_t first = cshm__table_place(word) + sizeof(struct cshm_map_table);
+    uint64_t size = cshm__bucket_size(cshm__table_has_nests(word));
     if (word == 0 || !cshm__table_view(map, word, &table) || place < first || place % 8 != 0 ||
-        place - first >= (uint64_t)table.buckets * sizeof(struct cshm_map_bucket) ||
-        (place - first) % sizeof(struct cshm_map_bucket) == 0) {
+        place - first >= table.buckets * size || (place - first) % size == 0 ||
+        (place - first) % size >= sizeof(struct cshm_map_bucket)) {
         return NULL;
     }
     return cshm__committed_pointer(map->region, place, sizeof(uint64_t));
@@ -264,9 +265,13 @@ static int find_rooms(struct cshm_map *map, struct cshm_map_step *steps, uint32_
         uint64_t table = atomic_load_explicit(&shard->table, memory_order_relaxed);
         int status = look(map, &steps[i]);
         if (status == 0 && changes(&steps[i]) && steps[i].where == NULL) {
-            struct taken taken = {steps, i};
+            struct newcomer newcomer = {
+                .hash = steps[i].hash,
+                .is_small = cshm__item_is_small(steps[i].key_length, steps[i].new_length),
+                .steps = steps,
+                .count = i};
             _Atomic uint64_t *where = NULL;
-            status = cshm__map_make_room(map, shard, steps[i].hash, &taken, &where);
+            status = cshm__map_make_room(map, shard, &newcomer, &where);
             steps[i].where = where;
         }
         if (status != 0) {
@@ -331,11 +336,22 @@ static int make_item(struct cshm_map *map, const struct cshm_map_step *step,
     atomic_store_explicit(&change->item, place, memory_order_release);
     atomic_store_explicit(&shard->pending_new, 0, memory_order_release);
     uint64_t generation = cshm__map_next_generation(shard);
-    cshm__item_fill(made, generation, step->key, step->key_length, step->new_value,
-                    step->new_length);
+    const void *value = step->new_length <= sizeof step->kept ? &step->kept : step->new_value;
+    cshm__item_fill(made, generation, step->key, step->key_length, value, step->new_length);
     atomic_store_explicit(&change->word, cshm__entry_word(step->hash, generation, place),
                           memory_order_release);
     return 0;
+}
+
+/* A new value may be a step's current one, which moves if its table grows and it lies in a nest; no longer one
+ * does. */
+static void keep_short_values(struct cshm_map_step *steps, uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        if (steps[i].action == CSHM_MAP_SET && steps[i].new_length <= sizeof steps[i].kept) {
+            steps[i].kept = cshm__word_of(steps[i].new_value, steps[i].new_length);
+        }
+    }
 }
 
 static int fill_log(struct cshm_map *map, struct cshm_map_step *steps, uint32_t count,
@@ -343,6 +359,7 @@ static int fill_log(struct cshm_map *map, struct cshm_map_step *steps, uint32_t 
 {
     uint32_t next = 0;
     int status;
+    keep_short_values(steps, count);
     while ((status = find_rooms(map, steps, count)) == 1) {
     }
     for (uint32_t i = 0; i < count && status == 0; i++) {

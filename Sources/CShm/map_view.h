@@ -21,6 +21,8 @@ struct cshm_map {
     uint32_t shards;
     uint32_t shift;    /* from a hash's upper half to its shard */
     bool can_exchange; /* words need no lock to be changed */
+    /* For each shard the word of a table that was checked: it stays within mapped memory. */
+    _Atomic uint64_t *checked;
 };
 
 /* A table as checked: nothing read through it leaves committed memory. */
@@ -28,6 +30,7 @@ struct table {
     struct cshm_map_table *shared;
     uint32_t mask;
     uint32_t buckets;
+    bool has_nests;
 };
 
 /* Where a key was found. */
@@ -37,8 +40,11 @@ struct found {
     struct item item;
 };
 
-/* Free entries that a transaction has chosen for some of its steps. */
-struct taken {
+/* A key that needs an entry. */
+struct newcomer {
+    uint64_t hash;
+    bool is_small;
+    /* Free entries that a transaction has chosen for some of its steps: none of these. */
     const struct cshm_map_step *steps;
     uint32_t count;
 };
@@ -47,9 +53,15 @@ enum { CSHM__MAP_LOG2_MAX = 26 };
 
 /* ---- words ---- */
 
-static inline uint64_t cshm__table_word(uint64_t generation, uint32_t log2, uint64_t place)
+static inline uint64_t cshm__table_word(uint64_t generation, bool has_nests, uint32_t log2,
+                                        uint64_t place)
 {
-    return generation << 38 | (uint64_t)log2 << 33 | place >> 7;
+    return generation << 39 | (uint64_t)has_nests << 38 | (uint64_t)log2 << 33 | place >> 7;
+}
+
+static inline bool cshm__table_has_nests(uint64_t word)
+{
+    return (word >> 38 & 1) != 0;
 }
 
 static inline uint64_t cshm__table_place(uint64_t word)
@@ -78,9 +90,21 @@ static inline uint64_t cshm__entry_place(uint64_t word)
     return (word & ((1ull << 36) - 1)) << 4;
 }
 
+/* The same of an item that is elsewhere. */
+static inline uint64_t cshm__entry_moved(uint64_t word, uint64_t place)
+{
+    return (word & ~((1ull << 36) - 1)) | place >> 4;
+}
+
 static inline uint64_t cshm__entry_tag(uint64_t word)
 {
     return word >> 52;
+}
+
+/* Whether an entry, whatever its generation, is of that tag and place. */
+static inline bool cshm__entry_names(uint64_t word, uint64_t tag, uint64_t place)
+{
+    return ((word ^ (tag << 52 | place >> 4)) & ~(0xffffull << 36)) == 0;
 }
 
 static inline uint32_t cshm__shard_of(const struct cshm_map *map, uint64_t hash)
@@ -99,20 +123,83 @@ static inline uint32_t cshm__buckets_for(uint32_t log2)
     return (1u << log2) + (1u << log2) / 8 + 2;
 }
 
-static inline uint64_t cshm__table_size(uint32_t log2)
+/* From a bucket to the next one. */
+static inline uint64_t cshm__bucket_size(bool has_nests)
 {
-    return sizeof(struct cshm_map_table) +
-           (uint64_t)cshm__buckets_for(log2) * sizeof(struct cshm_map_bucket);
+    return has_nests ? sizeof(struct cshm_map_group) : sizeof(struct cshm_map_bucket);
 }
 
-/* The table that a word names, which is not 0. */
+static inline uint64_t cshm__table_size(uint32_t log2, bool has_nests)
+{
+    return sizeof(struct cshm_map_table) + cshm__buckets_for(log2) * cshm__bucket_size(has_nests);
+}
+
+/* The table that a word names, which was checked. */
+static inline struct table cshm__table_at(const struct cshm_map *map, uint64_t word)
+{
+    uint32_t log2 = cshm__table_log2(word);
+    return (struct table){(void *)(map->region->base + cshm__table_place(word)), (1u << log2) - 1,
+                          cshm__buckets_for(log2), cshm__table_has_nests(word)};
+}
+
+/* The same, and whether it can be. The word is not 0. */
 static inline bool cshm__table_view(const struct cshm_map *map, uint64_t word, struct table *out)
 {
     uint32_t log2 = cshm__table_log2(word);
-    struct cshm_map_table *table =
-        cshm__committed_pointer(map->region, cshm__table_place(word), cshm__table_size(log2));
-    *out = (struct table){table, (1u << log2) - 1, cshm__buckets_for(log2)};
-    return table != NULL && log2 <= CSHM__MAP_LOG2_MAX;
+    *out = cshm__table_at(map, word);
+    return log2 <= CSHM__MAP_LOG2_MAX &&
+           cshm__committed_pointer(map->region, cshm__table_place(word),
+                                   cshm__table_size(log2, out->has_nests)) != NULL;
+}
+
+static inline struct cshm_map_bucket *cshm__bucket(const struct table *table, uint32_t number)
+{
+    char *first = (char *)(table->shared + 1);
+    return (void *)(first + number * cshm__bucket_size(table->has_nests));
+}
+
+static inline uint64_t cshm__entries_of(const struct table *table)
+{
+    return (uint64_t)table->buckets * CSHM_MAP_ENTRIES;
+}
+
+static inline _Atomic uint64_t *cshm__entry_at(const struct table *table, uint64_t number)
+{
+    return &cshm__bucket(table, (uint32_t)(number / CSHM_MAP_ENTRIES))
+                ->entry[number % CSHM_MAP_ENTRIES];
+}
+
+/* ---- nests ---- */
+
+/* The entry that a key has in its bucket, if that was free: a reader who guesses it has the entry and the
+ * nest on their way at the same time. */
+static inline uint32_t cshm__favourite_of(uint64_t hash)
+{
+    return (uint32_t)((hash >> 26 & 0x3fff) * CSHM_MAP_ENTRIES >> 14);
+}
+
+static inline struct cshm_item *cshm__nest_of(struct cshm_map_bucket *bucket, uint32_t entry)
+{
+    return (void *)&((struct cshm_map_group *)(void *)bucket)->nest[entry];
+}
+
+/* The nest beside an entry of a table that has nests. */
+static inline struct cshm_item *cshm__nest_beside(const struct table *table,
+                                                  const _Atomic uint64_t *entry)
+{
+    uint64_t offset = (uint64_t)((const char *)entry - (const char *)(table->shared + 1));
+    uint64_t size = sizeof(struct cshm_map_group);
+    return cshm__nest_of(cshm__bucket(table, (uint32_t)(offset / size)),
+                         (uint32_t)(offset % size / 8 - 1));
+}
+
+/* Whether an item lies in a table. */
+static inline bool cshm__table_holds(const struct cshm_map *map, const struct table *table,
+                                     uint64_t place)
+{
+    uint64_t first = (uint64_t)((const uint8_t *)table->shared - map->region->base);
+    return place - first < (uint64_t)table->buckets * cshm__bucket_size(table->has_nests) +
+                               sizeof(struct cshm_map_table);
 }
 
 /* Whether the shard still names the table: the second look. */
@@ -135,7 +222,7 @@ cshm__next_bucket(const struct table *table, struct cshm_map_bucket *bucket, uin
     if (next == 0 || next >= table->buckets || ++*steps > table->buckets) {
         return NULL;
     }
-    return &table->shared->bucket[next];
+    return cshm__bucket(table, (uint32_t)next);
 }
 
 /* ---- map.c ---- */
@@ -171,9 +258,13 @@ int cshm__map_lock_shard(struct cshm_map *map, struct cshm_map_shard *shard);
 void cshm__map_recover(struct cshm_map *map, struct cshm_map_shard *shard);
 /* Tells those who watch. */
 void cshm__map_changed(struct cshm_map *map, struct cshm_map_shard *shard);
-/* Gives up an item that pending_old names and that no entry names any more. */
+/* Gives up an item that pending_old names and that no entry names any more, unless it lies in the
+ * table. */
 void cshm__map_retire(struct cshm_map *map, struct cshm_map_shard *shard, uint64_t place);
-/* Frees an item, or a table, of the shard's. */
+/* Frees the table that the shard's word no longer names, with those of its items that the new one does not
+ * name. */
+void cshm__map_settle_table(struct cshm_map *map, struct cshm_map_shard *shard);
+/* Frees an item, or a table, of the shard's; not what lies in a table. */
 void cshm__map_free(struct cshm_map *map, struct cshm_map_shard *shard, uint64_t place);
 /* Takes the shard's table away with all that is in it, and its spare. */
 void cshm__map_empty(struct cshm_map *map, struct cshm_map_shard *shard);
@@ -196,10 +287,9 @@ static inline uint64_t cshm__spare_place(uint64_t word)
 }
 
 /* ---- map_table.c ---- */
-/* A free entry for a hash that is none of `taken` (or NULL), in a table that grows for it if need
- * be. */
-int cshm__map_make_room(struct cshm_map *map, struct cshm_map_shard *shard, uint64_t hash,
-                        const struct taken *taken, _Atomic uint64_t **out);
+/* A free entry for a key, in a table that grows for it if need be. */
+int cshm__map_make_room(struct cshm_map *map, struct cshm_map_shard *shard,
+                        const struct newcomer *newcomer, _Atomic uint64_t **out);
 /* Halves the table if it is nearly empty. What hinders that does not matter. */
 void cshm__map_shrink(struct cshm_map *map, struct cshm_map_shard *shard);
 

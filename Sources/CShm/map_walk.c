@@ -48,7 +48,8 @@ static int next_of_shard(const struct cshm_map *map, struct cshm_map_cursor *cur
         return -EPROTO;
     }
     while (cursor->position < (uint64_t)table.buckets * CSHM_MAP_ENTRIES) {
-        struct cshm_map_bucket *bucket = &table.shared->bucket[cursor->position / CSHM_MAP_ENTRIES];
+        struct cshm_map_bucket *bucket =
+            cshm__bucket(&table, (uint32_t)(cursor->position / CSHM_MAP_ENTRIES));
         int status = copy_entry(map, &bucket->entry[cursor->position % CSHM_MAP_ENTRIES], buffer,
                                 capacity, item);
         if (!cshm__table_is_current(shard, word)) {

@@ -6,7 +6,7 @@
  * of it, and a death leaves nothing half done.
  *
  * The item may be somebody else's memory by then. But a number is given once: a shard counts upwards,
- * from a number of its own that is drawn from 60 bits, and a change without the lock adds 1 to its
+ * from a number of its own that is drawn from 56 bits, and a change without the lock adds 1 to its
  * item's, below which the shard gives none once that item is held. So whoever finds the number that it
  * read beside the key has the item that it found, which is still named: who is about to unname an
  * item holds it first. Pairs:
@@ -58,17 +58,12 @@ void cshm__map_hold_all(struct cshm_map *map, struct cshm_map_shard *shard)
 {
     struct table table;
     struct item item;
-    uint64_t word = atomic_load_explicit(&shard->table, memory_order_relaxed);
-    if (!cshm__table_view(map, word, &table)) {
-        return;
-    }
-    for (uint32_t i = 0; i < table.buckets; i++) {
-        for (uint32_t k = 0; k < CSHM_MAP_ENTRIES; k++) {
-            uint64_t entry =
-                atomic_load_explicit(&table.shared->bucket[i].entry[k], memory_order_relaxed);
-            if (entry != 0 && cshm__item_load(map->region, cshm__entry_place(entry), &item)) {
-                cshm__map_hold(shard, &item);
-            }
+    bool whole =
+        cshm__table_view(map, atomic_load_explicit(&shard->table, memory_order_relaxed), &table);
+    for (uint64_t i = 0; whole && i < cshm__entries_of(&table); i++) {
+        uint64_t entry = atomic_load_explicit(cshm__entry_at(&table, i), memory_order_relaxed);
+        if (entry != 0 && cshm__item_load(map->region, cshm__entry_place(entry), &item)) {
+            cshm__map_hold(shard, &item);
         }
     }
 }

@@ -48,6 +48,7 @@
     X(board_look)  \
     X(slot)        \
     X(map)         \
+    X(map_nest)    \
     X(transaction) \
     X(list)
 

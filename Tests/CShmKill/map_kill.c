@@ -54,16 +54,17 @@ static uint64_t get(const cshm_map *map, uint64_t key)
     return value.number;
 }
 
-static void choose_keys(cshm_map *map)
+/* `count` keys of one bucket of a table of eight, and one of another shard. */
+void choose_map_keys(cshm_map *map, uint64_t *chosen, uint32_t count, uint64_t *other)
 {
-    uint32_t found = 0;
-    for (uint64_t key = 1; found < KEYS; key++) {
+    for (uint64_t key = 1; count > 0; key++) {
         struct cshm_map_entry entry;
         CHECK_EQ(cshm_map_lock(map, &key, sizeof key, &entry), 0);
         if (entry.shard == 5 && entry.hash % 8 == 3) {
-            keys[found++] = key;
+            *chosen++ = key;
+            count--;
         } else if (entry.shard != 5) {
-            other_key = key;
+            *other = key;
         }
         cshm_map_unlock(map, &entry);
     }
@@ -78,7 +79,7 @@ static void make_map(struct world *world)
     CHECK_EQ(cshm_map_open(world->region, world->place[0], TAG, &map), 0);
     world->handle = map;
     if (keys[0] == 0) {
-        choose_keys(map);
+        choose_map_keys(map, keys, KEYS, &other_key);
     }
     CHECK_EQ(put(map, other_key, 7), 0);
 }

@@ -466,6 +466,97 @@ static void crash_map(void)
     cshm_region_close(region);
 }
 
+/* ---- a map of words, whose table grows and shrinks under those who add ---- */
+
+enum { COMERS = 300 };
+
+static void come_or_go(cshm_map *map, uint64_t key, uint64_t random)
+{
+    uint64_t words[3] = {key, key, key};
+    int status = 0;
+    switch (random % 3) {
+    case 0:
+        status = cshm_map_put(map, &key, 8, words, 8);
+        break;
+    case 1:
+        status = cshm_map_put(map, &key, 8, words, sizeof words);
+        break;
+    default:
+        status = cshm_map_remove(map, &key, 8);
+    }
+    REQUIRE(status >= 0 || status == -ENOENT);
+}
+
+static void change_words(cshm_region *region, void *context)
+{
+    struct job *job = context;
+    cshm_map *map = NULL;
+    uint64_t random = job->seed;
+    REQUIRE(cshm_map_open(region, job->offset, 9, &map) == 0);
+    while (atomic_load(&job->shared->stop) == 0) {
+        uint64_t key = next_random(&random) % KEYS;
+        if (next_random(&random) % 2 == 0) {
+            REQUIRE(cshm_map_fetch_add(map, &key, 8, 1, NULL) == 0);
+            atomic_fetch_add(&job->shared->next, 1);
+        } else {
+            /* Many come, then many go. */
+            uint64_t phase = atomic_load(&job->shared->done) / 1000 % 2;
+            key = KEYS + next_random(&random) % COMERS;
+            come_or_go(map, key, phase == 0 ? next_random(&random) % 2 : 2);
+        }
+        atomic_fetch_add(&job->shared->done, 1);
+    }
+    cshm_map_close(map);
+    cshm_region_close(region);
+}
+
+/* @returns the sum of all counters. */
+static uint64_t check_words(const cshm_map *map)
+{
+    struct cshm_map_cursor cursor = {0};
+    uint8_t seen[KEYS + COMERS] = {0};
+    uint64_t item[4];
+    uint64_t sum = 0;
+    uint64_t key_length = 0;
+    uint64_t length = 0;
+    int status;
+    while ((status = cshm_map_next(map, &cursor, item, sizeof item, &key_length, &length)) == 0) {
+        CHECK(key_length == 8 && (length == 8 || length == 24));
+        CHECK(item[0] < KEYS + COMERS && seen[item[0]]++ == 0);
+        CHECK(item[0] < KEYS ? length == 8 : item[1] == item[0]);
+        CHECK(length == 8 || (item[2] == item[0] && item[3] == item[0]));
+        sum += item[0] < KEYS ? item[1] : 0;
+    }
+    CHECK_EQ(status, -ENOENT);
+    return sum;
+}
+
+static void crash_words(void)
+{
+    static void (*const bodies[WORKERS])(cshm_region *, void *) = {
+        change_words, change_words, change_words, change_words, change_words, change_words};
+    struct job job = {.shared = shared_memory(sizeof(struct shared)), .seed = make_seed()};
+    cshm_region *region = make_region(16u << 20);
+    uint64_t before = blocks_in_use(region);
+    cshm_map *map = NULL;
+    CHECK_EQ(cshm_map_create(region, &(struct cshm_map_options){.type_tag = 9, .shards = 1},
+                             &job.offset),
+             0);
+    CHECK_EQ(cshm_heap_share(region, job.offset), 0);
+    CHECK_EQ(cshm_map_open(region, job.offset, 9, &map), 0);
+    uint64_t kills = massacre(region, &job, bodies);
+    (void)cshm_region_reap(region);
+    CHECK_EQ(cshm_map_remove(map, &(uint64_t){100000}, 8), -ENOENT); /* heals the shard */
+    uint64_t sum = check_words(map);
+    CHECK(sum >= atomic_load(&job.shared->next));
+    CHECK(sum <= atomic_load(&job.shared->next) + kills);
+    CHECK_EQ(cshm_map_clear(map), 0);
+    CHECK_EQ(blocks_in_use(region), before + 1);
+    cshm_map_destroy(map);
+    CHECK_EQ(blocks_in_use(region), before);
+    cshm_region_close(region);
+}
+
 /* ---- list ---- */
 
 enum { LIST_SHORT = 20, LIST_LONG = 60 };
@@ -592,6 +683,7 @@ const struct test crash_tests[] = {
     {"crash_queue_of_killed_and_stopped_peers_drains_to_the_last_element", crash_queue_and_stop},
     {"crash_mutex_of_killed_holders_protects_a_counter", crash_mutex},
     {"crash_map_of_killed_writers_stays_whole_and_leaks_nothing", crash_map},
+    {"crash_map_of_words_that_move_loses_none_of_what_was_added", crash_words},
     {"crash_list_of_killed_writers_stays_whole_and_leaks_nothing", crash_list},
     {"crash_queue_delivers_every_element_of_killed_lease_holders", crash_leases},
     {"crash_queue_delivers_what_killed_and_stopped_lease_holders_had", crash_leases_and_stop},

@@ -56,6 +56,7 @@
     X(broadcast_crowd) \
     X(byte_limit)      \
     X(map)             \
+    X(map_nest)        \
     X(transaction)     \
     X(list)            \
     X(behaviour)       \

@@ -12,7 +12,9 @@
  * one store of one word, and a reader needs no lock: it copies the item out and takes the copy only
  * if the entry, the item's own generation and the shard's table are still what they were. Readers
  * write nothing and wait for nobody. A value of 8 bytes that is replaced by another of 8 is stored
- * in place: that is one word, too. Where the CPU exchanges 16 bytes at once (x86-64), putting such a
+ * in place: that is one word, too. Where most values are of 8 bytes and keys of 16 at most, an item
+ * lies in the table, in a *nest* beside its entry: a reader then has both on their way at once, and
+ * need not follow one to the other. When the table grows or shrinks, what is in nests moves. Where the CPU exchanges 16 bytes at once (x86-64), putting such a
  * value and adding to it take no lock: value and version change by one instruction, unless somebody
  * has the shard's lock, for which they then wait as everybody does.
  *
@@ -27,7 +29,8 @@
  * ---------------
  *   items, before an entry names them    the writer that made them
  *   an item's generation and word        whoever exchanges both at once
- *   all else                             the holder of the shard's lock
+ *   all else                             the holder of the shard's lock, who holds an item back
+ *                                        from all others before it is unnamed or moved
  *
  * Ordering
  * --------
@@ -38,7 +41,8 @@
  * -----------------
  * A writer names what it is about to link, to unlink or to free in the shard's pending words first.
  * Whoever waits for a dead writer's lock takes it over, asks the table whether it names what is
- * pending, keeps or frees it accordingly, recounts, wakes those who watch, and goes on; what a
+ * pending, keeps or frees it accordingly, recounts, wakes those who watch, and goes on; a table that was
+ * being filled is dropped, and the old one is whole; what a
  * committed transaction left to do it does, and what one that was not committed prepared it frees. The
  * log is freed with the first of the transaction's shards, when all others are done. Readers are not
  * held up by a dead nor by a stopped writer; other writers of the same shard wait for a stopped
@@ -284,6 +288,8 @@ struct cshm_map_step {
     uint64_t hash;
     /** Private to the library. */
     uint64_t word;
+    /** Private to the library. */
+    uint64_t kept;
     /** Private to the library. */
     uint32_t shard;
 };

@@ -31,7 +31,7 @@ private func isReadable(_ descriptors: [Int32], within milliseconds: Int32) -> [
 struct ChildProcessTests {
     @Test func `it is alive and active until it has ended`() throws {
         let gate = try Queue<Int>()
-        let child = try ChildProcess.start(gate) { _ = try $0.get() }
+        let child = try ChildProcess.start(gate) { _ = try $0.get(timeout: long) }
         #expect(child.isAlive && child.exitStatus == nil && child.exitReport == nil)
         #expect(ChildProcess.activeChildren.contains { $0 === child })
         try gate.put(1)
@@ -79,7 +79,7 @@ struct ChildProcessTests {
         try child.close()
         #expect(child.descriptor == -1)
         #expect(code { try child.kill() } == .closed)
-        #expect(code { try child.join() } == .closed)
+        #expect(code { try child.join(timeout: long) } == .closed)
         #expect(child.exitStatus == .signalled(SIGKILL))
     }
 
@@ -119,12 +119,12 @@ struct ChildProcessTests {
             let inheriting = try ChildProcess.start(answers) {
                 try $0.put(ChildProcess.current.isDaemon)
             }
-            try inheriting.join()
+            try inheriting.join(timeout: long)
             var other = ChildProcess.Options()
             other.isDaemon = false
             try ChildProcess.start(answers, options: other) {
                 try $0.put(ChildProcess.current.isDaemon)
-            }.join()
+            }.join(timeout: long)
         }
         #expect(child.isDaemon)
         #expect(try child.join(timeout: long).isSuccess)
@@ -142,7 +142,7 @@ struct ChildProcessTests {
     @Test func `its descriptor is readable when it has ended`() throws {
         let gate = try Queue<Int>()
         let first = try ChildProcess.start { () in _ = pause() }
-        let second = try ChildProcess.start(gate) { _ = try $0.get() }
+        let second = try ChildProcess.start(gate) { _ = try $0.get(timeout: long) }
         let both = [first.descriptor, second.descriptor]
         #expect(isReadable(both, within: 0) == [false, false])
         try first.kill()
@@ -172,7 +172,7 @@ struct ChildProcessTests {
             let cargo = Cargo(weight: 7)
             remembered = cargo
             child = try ChildProcess.start(gate, cargo) { gate, cargo in
-                _ = try gate.get()
+                _ = try gate.get(timeout: long)
                 exit(cargo.weight)
             }
         }
@@ -194,7 +194,7 @@ struct ChildProcessTests {
         let alone = try count(capturing)
         let gate = try Queue<Int>()
         let others = try (0..<5).map { _ in
-            try ChildProcess.start(gate, options: capturing) { _ = try $0.get() }
+            try ChildProcess.start(gate, options: capturing) { _ = try $0.get(timeout: long) }
         }
         let leak = unsafe open("/dev/null", O_RDONLY)
         defer { close(leak) }
@@ -367,7 +367,7 @@ struct ChildProcessTests {
             let grandchild = try ChildProcess.start(options: options) { () in
                 print(unsafe String(cString: getenv("FLAVOUR")))
             }
-            try grandchild.join()
+            try grandchild.join(timeout: long)
             print(String(decoding: grandchild.output, as: UTF8.self), terminator: "")
             print(unsafe access("status", F_OK))
         }
@@ -415,13 +415,13 @@ struct ChildProcessTests {
             try await child.join(timeout: .milliseconds(5))
         }
         #expect(refused?.code == .timedOut)
-        let waiting = Task { try await child.join() }
+        let waiting = Task { try await child.join(timeout: long) }
         waiting.cancel()
         await #expect(throws: CancellationError.self) { try await waiting.value }
         let others = (0..<10).map { _ in Task { try await child.join(timeout: long) } }
         try child.kill()
         for other in others { #expect(try await other.value == .signalled(SIGKILL)) }
-        #expect(try await child.join() == .signalled(SIGKILL))
+        #expect(try await child.join(timeout: long) == .signalled(SIGKILL))
     }
 
     @Test func `its closure may wait, on the main actor too, and throw`() async throws {
@@ -510,7 +510,7 @@ private func descend(_ queue: Queue<Int>, _ depth: Int) throws {
     try queue.put(depth)
     guard depth > 0 else { return }
     let child = try ChildProcess.start(queue, depth - 1) { try descend($0, $1) }
-    guard try child.join().isSuccess else { exit(1) }
+    guard try child.join(timeout: long).isSuccess else { exit(1) }
 }
 
 /// The numbers of this process's open descriptors.

@@ -4,6 +4,8 @@ import Glibc
 import SharedState
 import Testing
 
+private let long = Duration.seconds(60)
+
 @Suite("Managers, sets and values", .serialized)
 struct ManagerTests {
     @Test func `a set does as a set of Swift does`() throws {
@@ -51,7 +53,7 @@ struct ManagerTests {
             try settings.set(\.width, 120)
             try settings.update { $0.title = "w\($0.width)" }
         }
-        #expect(try child.join(timeout: .seconds(60)) == .exited(code: 0))
+        #expect(try child.join(timeout: long) == .exited(code: 0))
         #expect(try settings.width == 120 && settings.title == "w120")
         #expect(try settings.value == Settings(width: 120, title: "w120"))
     }
@@ -66,7 +68,7 @@ struct ManagerTests {
         }
         #expect(try await changes.next()?.isEmpty == false)
         for child in children {
-            #expect(try await child.join(timeout: .seconds(60)) == .exited(code: 0))
+            #expect(try await child.join(timeout: long) == .exited(code: 0))
         }
         #expect(try words.value.count == 600)
         #expect(try words.exchange(["new"]).count == 600)
@@ -93,7 +95,7 @@ struct ManagerTests {
             #expect(try other.value("title", "second").value == "first")
             #expect(try manager.namespace("settings", Settings()).width == 80)
             try manager.queue("jobs", of: Int.self).put(1)
-            #expect(try other.queue("jobs", of: Int.self).get() == 1)
+            #expect(try other.queue("jobs", of: Int.self).get(timeout: long) == 1)
             #expect(
                 try Set(other.names()) == ["stock", "log", "seen", "title", "settings", "jobs"])
             try other.removeName("log")
@@ -107,17 +109,17 @@ struct ManagerTests {
         try withManager(named: name, capacity: 64 << 20) { here in
             let there = try Manager(opening: name)
             try here.queue("queue", of: Int.self).put(1)
-            #expect(try there.queue("queue", of: Int.self).get() == 1)
+            #expect(try there.queue("queue", of: Int.self).get(timeout: long) == 1)
             try here.joinableQueue("jobs", of: String.self).put("saw")
             let jobs = try there.joinableQueue("jobs", of: String.self)
-            #expect(try jobs.get() == "saw")
+            #expect(try jobs.get(timeout: long) == "saw")
             try jobs.taskDone()
-            try here.joinableQueue("jobs", of: String.self).join()
+            try here.joinableQueue("jobs", of: String.self).join(timeout: long)
             let subscriber = try here.broadcast("news", of: Int.self).subscriber()
             try there.broadcast("news", of: Int.self).publisher().put(5)
-            #expect(try subscriber.get() == 5)
+            #expect(try subscriber.get(timeout: long) == 5)
             try here.lanes("lanes", of: Int.self).lane().put(6)
-            #expect(try there.lanes("lanes", of: Int.self).get() == 6)
+            #expect(try there.lanes("lanes", of: Int.self).get(timeout: long) == 6)
             let lock = try there.lock("lock")
             try here.lock("lock").withLock { _ in
                 #expect(lock.owner?.processIdentifier == getpid())
@@ -132,7 +134,7 @@ struct ManagerTests {
             #expect(try there.latch("parts", count: 9).count == 0)
             #expect(try here.barrier("meet", parties: 3).parties == 3)
             #expect(try there.barrier("meet", parties: 9).parties == 3)
-            try here.once("setUp").run { _ in }
+            try here.once("setUp").run(timeout: long) { _ in }
             #expect(try there.once("setUp").isDone)
             try here.counter("count", 3).increment()
             #expect(try there.counter("count").value == 4)
@@ -176,10 +178,10 @@ struct ManagerTests {
                 for _ in 0..<5000 { counter.increment() }
             }
         }
-        #expect(try await counter.wait { $0 >= 5000 } >= 5000)
-        #expect(try await counter.wait { $0 == 10_000 } == 10_000)
+        #expect(try await counter.wait(timeout: long) { $0 >= 5000 } >= 5000)
+        #expect(try await counter.wait(timeout: long) { $0 == 10_000 } == 10_000)
         for child in children {
-            #expect(try await child.join(timeout: .seconds(60)) == .exited(code: 0))
+            #expect(try await child.join(timeout: long) == .exited(code: 0))
         }
         #expect(counter.add(-9_000) == 1000)
         #expect(counter.exchange(1) == 1000 && counter.decrement() == 0)
@@ -197,7 +199,7 @@ struct ManagerTests {
                 for _ in 0..<100 { try counts.add(1, forKey: "n") }
             }
         }
-        for child in children { #expect(try child.join(timeout: .seconds(60)) == .exited(code: 0)) }
+        for child in children { #expect(try child.join(timeout: long) == .exited(code: 0)) }
         #expect(try manager.dictionary(name, String.self, Int.self)["n"] == 400)
         try manager.removeName(name)
     }

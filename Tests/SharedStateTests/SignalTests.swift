@@ -27,7 +27,7 @@ struct SignalTests {
         #expect(try !event.wait(timeout: .milliseconds(-1)))
         event.set()
         event.set()
-        #expect(try event.isSet && event.wait() && event.wait(timeout: .zero))
+        #expect(try event.isSet && event.wait(timeout: long) && event.wait(timeout: .zero))
         event.clear()
         #expect(!event.isSet)
     }
@@ -37,8 +37,8 @@ struct SignalTests {
         let passed = try Queue<Int>()
         let children = try (0..<4).map { n in
             try ChildProcess.start(event, passed, n) { event, passed, n in
-                try event.wait()
-                try passed.put(n)
+                guard try event.wait(timeout: long) else { throw NeverCame(limit: long) }
+                try passed.put(n, timeout: long)
             }
         }
         var seen: Set<Int> = []
@@ -61,7 +61,7 @@ struct SignalTests {
                     return try await event.wait(timeout: long)
                 }
             }
-            try await ready.wait()
+            #expect(try await ready.wait(timeout: long))
             let child = try ChildProcess.start(event) { event in event.set() }
             let count = try await group.reduce(0) { $0 + ($1 ? 1 : 0) }
             try await child.join(timeout: long)
@@ -72,7 +72,7 @@ struct SignalTests {
 
     @Test func `a cancelled wait does not go through`() async throws {
         let event = try Event(automatic: true)
-        let task = Task { try await event.wait() }
+        let task = Task { try await event.wait(timeout: long) }
         task.cancel()
         await #expect(throws: CancellationError.self) { try await task.value }
         event.set()
@@ -88,7 +88,7 @@ struct SignalTests {
         let children = try (0..<3).map { _ in
             try ChildProcess.start(latch) { latch in
                 latch.countDown()
-                try latch.wait()
+                guard try latch.wait(timeout: long) else { throw NeverCame(limit: long) }
             }
         }
         #expect(try await latch.wait(timeout: long))
@@ -104,23 +104,23 @@ struct SignalTests {
         let runs = try SharedValue(0)
         let children = try (0..<4).map { _ in
             try ChildProcess.start(once, runs) { once, runs in
-                try once.run { _ in runs.value += 1 }
+                try once.run(timeout: long) { _ in runs.value += 1 }
                 guard once.isDone, runs.value == 1 else { throw Interruption() }
             }
         }
         for child in children { #expect(try await child.join(timeout: long) == .exited(code: 0)) }
-        #expect(try await !once.run { _ in } && runs.value == 1)
+        #expect(try await !once.run(timeout: long) { _ in } && runs.value == 1)
     }
 
     @Test func `what was thrown out of is not done, nor what its runner died in`() async throws {
         let once = try Once()
         #expect(throws: Interruption.self) {
-            try blocking { try once.run { _ in throw Interruption() } }
+            try blocking { try once.run(timeout: long) { _ in throw Interruption() } }
         }
         #expect(!once.isDone)
         let began = try Queue<Bool>()
         let child = try ChildProcess.start(once, began) { once, began in
-            try once.run { _ in
+            try once.run(timeout: long) { _ in
                 try began.put(true)
                 pause()
             }
@@ -150,7 +150,7 @@ struct SignalTests {
             }
         }
         for child in children { #expect(try child.join(timeout: long) == .exited(code: 0)) }
-        let all = try indices.get(upTo: 150)
+        let all = try indices.get(upTo: 150, timeout: long)
         for index in 0..<3 { #expect(all.count { $0 == index } == 50) }
         #expect(!barrier.isBroken && barrier.parties == 3 && barrier.waiting == 0)
     }
@@ -169,7 +169,7 @@ struct SignalTests {
             return try await group.reduce(into: []) { $0.append($1) }
         }
         #expect(indices.sorted() == [0, 1, 2, 3])
-        #expect(try blocking { try Barrier(parties: 1).wait { acts.add(1) } } == 0)
+        #expect(try blocking { try Barrier(parties: 1).wait(timeout: long) { acts.add(1) } } == 0)
         #expect(acts.load() == 2)
     }
 
@@ -179,34 +179,34 @@ struct SignalTests {
         let barrier = try Barrier(parties: 2)
         #expect(
             code { _ = try blocking { try barrier.wait(timeout: .milliseconds(20)) } } == .timedOut)
-        #expect(await code { _ = try await barrier.wait() } == .broken)
+        #expect(await code { _ = try await barrier.wait(timeout: long) } == .broken)
         #expect(barrier.isBroken && barrier.repair() == 0 && barrier.repair() == 0)
-        async let waiting = code { _ = try await barrier.wait() }
+        async let waiting = code { _ = try await barrier.wait(timeout: long) }
         try await eventually { barrier.waiting > 0 }
         #expect(throws: Interruption.self) {
-            try blocking { try barrier.wait { throw Interruption() } }
+            try blocking { try barrier.wait(timeout: long) { throw Interruption() } }
         }
         #expect(await waiting == .broken)
         barrier.reset()
-        let cancelled = Task { try await barrier.wait() }
+        let cancelled = Task { try await barrier.wait(timeout: long) }
         try await eventually { barrier.waiting > 0 }
         cancelled.cancel()
         await #expect(throws: CancellationError.self) { try await cancelled.value }
         #expect(barrier.isBroken)
         barrier.reset()
         barrier.abort()
-        #expect(code { _ = try blocking { try barrier.wait() } } == .broken)
+        #expect(code { _ = try blocking { try barrier.wait(timeout: long) } } == .broken)
         #expect(code { _ = try Barrier(parties: 0) } == .invalidArgument)
     }
 
     @Test func `the death of a party breaks a barrier`() async throws {
         let barrier = try Barrier(parties: 2)
         let child = try ChildProcess.start(barrier) { barrier in
-            try barrier.wait()
+            try barrier.wait(timeout: long)
             pause()
         }
         try await barrier.wait(timeout: long)
-        async let waiting = code { _ = try await barrier.wait() }
+        async let waiting = code { _ = try await barrier.wait(timeout: long) }
         try await eventually { barrier.waiting > 0 }
         try child.kill()
         #expect(await waiting == .broken)
@@ -216,7 +216,9 @@ struct SignalTests {
     @Test func `a process that ends is a party no longer`() async throws {
         let barrier = try Barrier(parties: 2)
         for _ in 0..<3 {
-            let child = try ChildProcess.start(barrier) { barrier in try barrier.wait() }
+            let child = try ChildProcess.start(barrier) { barrier in
+                try barrier.wait(timeout: long)
+            }
             try await barrier.wait(timeout: long)
             #expect(try await child.join(timeout: long) == .exited(code: 0))
         }
@@ -317,7 +319,7 @@ struct SignalTests {
             }
         }
         let killer = try ChildProcess.start(held, child.pid) { held, pid in
-            try held.wait()
+            guard try held.wait(timeout: long) else { throw NeverCame(limit: long) }
             kill(pid, SIGKILL)
         }
         try condition.withLock { holder in
@@ -363,7 +365,7 @@ struct SignalTests {
                 }
             } == .timedOut)
         let task = Task {
-            try await condition.withLock { _ in
+            try await condition.withLock(timeout: long) { _ in
                 false
             } _: { _ in
             }
@@ -420,7 +422,7 @@ struct SignalTests {
         unsafe #expect(cshm_barrier_open(other, find("barrier", CSHM_KIND_BARRIER), &meeting) == 0)
         unsafe #expect(cshm_barrier_wait_until(meeting, nil, nil, 0, nil) == 0)
         unsafe cshm_barrier_close(meeting)
-        #expect(try barrier.wait() == 0)
+        #expect(try barrier.wait(timeout: long) == 0)
         let mutex = unsafe at(find("condition.lock", CSHM_KIND_MUTEX), as: cshm_mutex.self)
         unsafe #expect(cshm_mutex_try_acquire(mutex) == 0)
         #expect(code { try condition.withLock { _ in } } == .deadlock)

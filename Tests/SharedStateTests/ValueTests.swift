@@ -25,8 +25,9 @@ struct ValueTests {
         let child = try ChildProcess.start(value) { value in
             for n in 1...20_000 { try value.store(Pair(a: Int64(n), b: Int64(n))) }
         }
+        let end = ContinuousClock.now + long
         var last: Int64 = 0
-        while last < 20_000 {
+        while last < 20_000, ContinuousClock.now < end {
             let now = try value.load()
             guard now.a == now.b, now.a >= last, now.c == 1 else {
                 Issue.record("torn: \(now)")
@@ -34,6 +35,7 @@ struct ValueTests {
             }
             last = now.a
         }
+        #expect(last == 20_000)
         #expect(try child.join(timeout: long) == .exited(code: 0))
     }
 
@@ -72,7 +74,7 @@ struct ValueTests {
                 pause()
             }
         }
-        try began.wait()
+        #expect(try began.wait(timeout: long))
         #expect(value.value == 1)
         #expect(code { try value.store(3, timeout: .milliseconds(20)) } == .timedOut)
         try child.kill()
@@ -94,8 +96,8 @@ struct ValueTests {
         try await withThrowingTaskGroup(of: Void.self) { group in
             for _ in 0..<100 {
                 group.addTask {
-                    try await value.withLock { $0 += 1 }
-                    try await array.withLock { span in
+                    try await value.withLock(timeout: long) { $0 += 1 }
+                    try await array.withLock(timeout: long) { span in
                         for n in span.indices { span[n] += 1 }
                     }
                 }
@@ -116,13 +118,13 @@ struct ValueTests {
                 pause()
             }
         }
-        try await began.wait(timeout: long)
+        #expect(try await began.wait(timeout: long))
         let started = ContinuousClock.now
         #expect(
             await code { try await value.withLock(timeout: .milliseconds(30)) { $0 = 3 } }
                 == .timedOut)
         #expect(ContinuousClock.now - started >= .milliseconds(30))
-        let task = Task { try await value.withLock { $0 = 4 } }
+        let task = Task { try await value.withLock(timeout: long) { $0 = 4 } }
         task.cancel()
         await #expect(throws: CancellationError.self) { try await task.value }
         await #expect(throws: Interruption.self) {
@@ -148,11 +150,11 @@ struct ValueTests {
                 pause()
             }
         }
-        try await began.wait(timeout: long)
+        #expect(try await began.wait(timeout: long))
         #expect(
             await code { try await array.withLock(timeout: .milliseconds(30)) { $0[1] = 3 } }
                 == .timedOut)
-        let task = Task { try await array.withLock { $0[1] = 4 } }
+        let task = Task { try await array.withLock(timeout: long) { $0[1] = 4 } }
         task.cancel()
         await #expect(throws: CancellationError.self) { try await task.value }
         try child.kill()
@@ -210,8 +212,8 @@ struct ValueTests {
         }
         while number.load() < 30_000 {
             let now = number.load()
-            if now == 30_000 { break }
-            try await number.wait(while: now, timeout: long)
+            guard now < 30_000 else { break }
+            try #require(try await number.wait(while: now, timeout: long))
         }
         for child in children { #expect(try await child.join(timeout: long) == .exited(code: 0)) }
         #expect(number.load() == 30_000)
@@ -271,7 +273,7 @@ struct ValueTests {
                 pause()
             }
         }
-        try began.wait()
+        #expect(try began.wait(timeout: long))
         #expect(array[0] == 1)
         try child.kill()
         var repairs = 0
@@ -354,7 +356,7 @@ struct ValueTests {
         unsafe #expect(cshm_value_load(theirs, &pair) == 0)
         #expect(pair == Pair(a: 1, b: 2))
         pair.a = 11
-        unsafe #expect(cshm_value_store_until(theirs, &pair, .max) == 0)
+        unsafe #expect(cshm_value_store_until(theirs, &pair, cshm_now_ns() + 30_000_000_000) == 0)
         unsafe cshm_value_close(theirs)
         #expect(value.value.a == 11)
         unsafe #expect(cshm_directory_find(other, "array", &entry) == 0)

@@ -15,13 +15,12 @@
 #include <cshm/bell.h>
 
 #include <errno.h>
-#include <sched.h>
 #include <stdlib.h>
 
 #include "internal.h"
 
 enum {
-    LOOKS = 16, /* with a sched_yield() between them, before cshm_wait_any() sleeps */
+    LOOKS = 16, /* with a yield between them, before cshm_wait_any() sleeps */
     ENDS_AT_ONCE = 64,
     TICK_NS = 25000000, /* between two rings, while there is a peer that cannot be watched */
 };
@@ -482,6 +481,22 @@ static bool are_private(const struct cshm_waitable *waitables, uint32_t count)
     return true;
 }
 
+/* @returns the first that is ready, -EAGAIN when none has been for some looks. */
+static int look_awake(const struct cshm_waitable *waitables, uint32_t count)
+{
+    int found = first_ready(waitables, count);
+    if (found >= 0 || !cshm__yield_pays()) {
+        return found;
+    }
+    int64_t now = cshm_now_ns();
+    bool again = true;
+    for (uint32_t look = 1; again && found < 0 && look < LOOKS; look++) {
+        again = cshm__yield(&now);
+        found = first_ready(waitables, count);
+    }
+    return found;
+}
+
 int cshm_wait_any(const struct cshm_waitable *waitables, uint32_t count, int64_t deadline_ns)
 {
     uint32_t *words[CSHM_WAIT_MAX];
@@ -489,12 +504,9 @@ int cshm_wait_any(const struct cshm_waitable *waitables, uint32_t count, int64_t
     if (count == 0 || count > CSHM_WAIT_MAX) {
         return -EINVAL;
     }
-    for (uint32_t look = 0; look < LOOKS; look++) {
-        int found = first_ready(waitables, count);
-        if (found >= 0) {
-            return found;
-        }
-        sched_yield();
+    int found = look_awake(waitables, count);
+    if (found >= 0) {
+        return found;
     }
     for (;;) {
         for (uint32_t i = 0; i < count; i++) {
@@ -505,7 +517,7 @@ int cshm_wait_any(const struct cshm_waitable *waitables, uint32_t count, int64_t
         if (are_private(waitables, count) && !cshm__park_is_unseen()) {
             slice = INT64_MAX;
         }
-        int found = first_ready(waitables, count);
+        found = first_ready(waitables, count);
         int64_t now = cshm_now_ns();
         if (found < 0 && now >= deadline_ns) {
             return -ETIMEDOUT;

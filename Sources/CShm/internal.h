@@ -219,6 +219,12 @@ int cshm__await_watched(struct cshm_park *park, int (*attempt)(void *context),
 int cshm__await_awake(struct cshm_park *park, int (*attempt)(void *context), void *context);
 /* How long cshm__await() spins and yields at most, in this process; 0 parks at once. */
 extern _Atomic int64_t cshm__patience_ns;
+/* Whether a wait of this thread's that begins should yield before it sleeps: not where that lately took
+ * long. Then it does so again now and then. */
+bool cshm__yield_pays(void);
+/* Gives the CPU to whoever wants it. `now` becomes the time after that.
+ * @returns whether it pays to do so again. */
+bool cshm__yield(int64_t *now);
 
 /* ---- participant.c ---- */
 enum {

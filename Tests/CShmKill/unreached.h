@@ -38,6 +38,8 @@ static const struct unreached unreached[] = {
     {"kernel.c", "cshm__read_ticker", "", "private"},
     {"kernel.c", "cshm__has_one_cpu", "", "private"},
     {"park.c", "cshm__park_interrupt", "&is_unseen", "private"},
+    {"park.c", "cshm__yield", "crowd", "private"},
+    {"park.c", "cshm__yield_pays", "crowd", "private"},
     {"item.h", "cshm__copy_out", "", "private"},
     {"atomic.c", "cshm_atomic_wait_watched", "struct wait wait", "private"},
     {"rwlock_write.c", "cshm_rwlock_writable", "out[0]", "private"},

@@ -5,7 +5,7 @@ public enum Suites {
     /// All of them.
     public static let all: [Row] = [
         floors, ring, queue, messages, swiftQueue, lanes, broadcast, sync, locks, values,
-        holderDeaths, map, swiftMap, actors, pool, process, idle, memory,
+        deaths, map, swiftMap, actors, pool, process, idle, memory,
     ].flatMap { $0 }
 
     /// Those whose name contains one of some words.

@@ -30,36 +30,6 @@ extension Suites {
             time("array-read"), against: [time("plain-array")]),
     ]
 
-    /// What a killed process of 64 MiB costs the next one.
-    internal static let holderDeaths: [Row] = [
-        death("lock", BENCH_DEATH_LOCK, against: [("robust-mutex", BENCH_DEATH_ROBUST)]),
-        death("baton", BENCH_DEATH_BATON).asMore,
-        death("permits", BENCH_DEATH_PERMITS).asMore,
-        death("rwlock", BENCH_DEATH_WRITER).asMore,
-        death("rwlock-read", BENCH_DEATH_READER).asMore,
-        death("once", BENCH_DEATH_ONCE).asMore,
-        death("condition", BENCH_DEATH_CONDITION).asMore,
-        death("condition", BENCH_DEATH_NOTIFIED, isWoken: true).asMore,
-        death("semaphore", BENCH_DEATH_SEMAPHORE, isWoken: true).asMore,
-        death("event", BENCH_DEATH_EVENT, isWoken: true).asMore,
-        death("barrier", BENCH_DEATH_BARRIER).asMore,
-    ]
-
-    private static func death(
-        _ name: String, _ kind: bench_death, isWoken: Bool = false,
-        against peers: [(String, bench_death)] = []
-    ) -> Row {
-        let resident = 64 << 20
-        let all = peers + [("waitid", BENCH_DEATH_SEEN)]
-        return Row(
-            "sync/\(name)/dead-\(isWoken ? "woken" : "holder")/64", .nanoseconds,
-            isWoken
-                ? "the next waiter goes on, from the SIGKILL of a woken one of 64 MiB"
-                : "the next waiter has it, from the SIGKILL of a holder of 64 MiB",
-            HolderDeathProbe(name: name, kind: kind, resident: resident),
-            against: all.map { HolderDeathProbe(name: $0.0, kind: $0.1, resident: resident) })
-    }
-
     private static func turns(_ name: String, _ processes: UInt32) -> ChannelProbe {
         ChannelProbe(name).with {
             $0.mode = .work

@@ -146,45 +146,72 @@ int bench_count_system_calls(const char *program, const char *operation, uint32_
 /** Whether the kernel knows a system call that this library, or a peer, can use; for an unknown name, no. */
 bool bench_kernel_has(const char *call);
 
-/** What a process was killed with. */
-enum bench_death {
-    /** The one of cshm/mutex.h. */
-    BENCH_DEATH_LOCK,
+/** What a process was killed with, or for. */
+enum bench_noun {
+    /** The lock of cshm/mutex.h. */
+    BENCH_MUTEX,
     /** A robust process-shared pthread mutex. */
-    BENCH_DEATH_ROBUST,
+    BENCH_ROBUST,
     /** The one of cshm/baton.h. */
-    BENCH_DEATH_BATON,
-    /** The one of cshm/permits.h. */
-    BENCH_DEATH_PERMITS,
-    /** It read; the next one writes. */
-    BENCH_DEATH_READER,
-    /** It wrote; so does the next one. */
-    BENCH_DEATH_WRITER,
-    /** It ran what is done once. */
-    BENCH_DEATH_ONCE,
-    /** It had arrived at a barrier; another that waits is told. */
-    BENCH_DEATH_BARRIER,
-    /** It was woken for the unit of a semaphore. */
-    BENCH_DEATH_SEMAPHORE,
-    /** It was woken by an automatic event. */
-    BENCH_DEATH_EVENT,
-    /** It was notified at a condition. */
-    BENCH_DEATH_NOTIFIED,
-    /** It held the mutex of a condition at which another waits. */
-    BENCH_DEATH_CONDITION,
+    BENCH_BATON,
+    /** All permits of a pool. */
+    BENCH_PERMITS,
+    /** Reading; the next one writes. */
+    BENCH_READER,
+    /** Writing; so does the next one. */
+    BENCH_WRITER,
+    /** Running what is done once. */
+    BENCH_ONCE,
+    /** Changing a value. */
+    BENCH_VALUE,
+    /** Changing an array's elements, with its lock. */
+    BENCH_ARRAY,
+    /** The unit of a semaphore. */
+    BENCH_SEMAPHORE,
+    /** An automatic event. */
+    BENCH_EVENT,
+    /** A latch. */
+    BENCH_LATCH,
+    /** A condition's notification. */
+    BENCH_CONDITION,
+    /** The mutex of a condition at which the next one waits. */
+    BENCH_CONDITION_MUTEX,
+    /** A barrier, at which all meet. */
+    BENCH_BARRIER,
+    /** A barrier, at which one never comes; the others are told. */
+    BENCH_BROKEN_BARRIER,
     /** Nothing: waitid() sees that it has ended. */
-    BENCH_DEATH_SEEN,
+    BENCH_NOTHING,
+};
+
+/** When it was killed. */
+enum bench_moment {
+    /** It had what the next one waits for. */
+    BENCH_HOLDING,
+    /** It was woken for it, and had not run since. */
+    BENCH_WOKEN,
+    /** It was asleep, and was woken when it was dying. */
+    BENCH_ASLEEP,
+};
+
+/** A kind of death. */
+struct bench_death {
+    enum bench_noun noun;
+    enum bench_moment moment;
+    /** Whether the processes wait as their tasks do, by tries between which a thread sleeps. */
+    bool in_tasks;
 };
 
 /**
- * Kills a process while another one waits for what it has, again and again.
+ * Kills a process while another one waits for what it has, or waits for, again and again.
  *
  * @param resident  Bytes of memory that the victim has touched, besides what every process has.
  * @param times     Receives the nanoseconds from the SIGKILL until the other one goes on.
  * @param room      How many times fit.
- * @returns how many times, at least 1, or a negated errno.
+ * @returns how many times, at least 1, or a negated errno: -EIO if a process failed, or if afterwards
+ *          what is owned and counted was not as before.
  */
-int bench_deaths(enum bench_death kind, size_t resident, uint64_t duration_ns, uint64_t *times,
+int bench_deaths(struct bench_death death, size_t resident, uint64_t duration_ns, uint64_t *times,
                  uint32_t room);
 
 /** Whether the calling thread may run on that CPU. */

@@ -209,7 +209,8 @@ static bool may_take(const cshm_queue *queue)
 static int has_item(const void *object)
 {
     cshm_queue *queue = (cshm_queue *)(uintptr_t)object;
-    return may_take(queue) || cshm__queue_look_for_dead(queue) || may_take(queue);
+    return may_take(queue) || cshm_participant_self(queue->region) == 0 ||
+           cshm__queue_look_for_dead(queue) || may_take(queue);
 }
 
 static int has_room(const void *object)

@@ -272,28 +272,53 @@ struct put {
     bool singly; /* a pack did not fit, though the numbers said so */
 };
 
+static uint32_t smaller(uint32_t count, uint64_t room)
+{
+    return room < count ? (uint32_t)room : count;
+}
+
+/* How many elements a pack may have by the byte limit, which counts no bytes that lie in the slot. */
+static uint32_t within_bytes(const struct put *put, uint32_t count)
+{
+    const cshm_queue *queue = put->queue;
+    if (queue->byte_limit == 0 || put->length == 0) {
+        return count;
+    }
+    uint64_t used = atomic_load_explicit(&queue->shared->bytes, memory_order_relaxed);
+    uint64_t room = used < queue->byte_limit ? queue->byte_limit - used : 0;
+    room = room < queue->slot_size ? queue->slot_size : room;
+    return room < sizeof(struct cshm_pack)
+               ? 1
+               : smaller(count, (room - sizeof(struct cshm_pack)) / put->length);
+}
+
 /* How many to try next: what fits a pack, and the queue as it is now. */
 static uint32_t next_count(const struct put *put)
 {
     const cshm_queue *queue = put->queue;
-    uint32_t count = put->count - put->done < queue->pack ? put->count - put->done : queue->pack;
-    uint64_t bytes = put->length * count + sizeof(struct cshm_pack);
-    if (count == 1 || put->singly || put->length > queue->slot_size ||
-        (queue->byte_limit != 0 && bytes > queue->byte_limit)) {
+    uint32_t count = smaller(put->count - put->done, queue->pack);
+    if (count == 1 || put->singly || put->length > queue->slot_size) {
         return 1;
     }
-    uint64_t room = queue->capacity - cshm__queue_count(queue);
-    return room < count ? (room == 0 ? 1 : (uint32_t)room) : count;
+    uint32_t room = smaller(within_bytes(put, count), queue->capacity - cshm__queue_count(queue));
+    return room == 0 ? 1 : room;
 }
 
-/* @returns what the commit did, or 1: a pack did not fit, so try again with one element. */
+/* A pack did not fit. @returns 1 where one element, which needs neither bytes nor memory, may. */
+static int put_singly(struct put *put, int status)
+{
+    put->singly = true;
+    return status == -EAGAIN || status == -ENOSPC ? 1 : status;
+}
+
+/* @returns what the claim or commit did, or 1: a pack did not fit, so try again with one element. */
 static int attempt_one(struct put *put)
 {
     if (!put->claimed) {
         uint32_t count = next_count(put);
         int status = cshm_queue_claim_many(put->queue, put->length, count, &put->message);
         if (status != 0) {
-            return status;
+            return count > 1 ? put_singly(put, status) : status;
         }
         memcpy(put->message.data, put->data + (uint64_t)put->done * put->length,
                put->length * count);
@@ -307,8 +332,7 @@ static int attempt_one(struct put *put)
     } else if (put->message.count > 1) {
         cshm_queue_abort(put->queue, &put->message);
         put->claimed = false;
-        put->singly = true;
-        status = status == -EAGAIN ? 1 : status;
+        status = put_singly(put, status);
     }
     return status;
 }

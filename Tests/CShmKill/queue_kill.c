@@ -120,6 +120,13 @@ static const struct cshm_queue_options PACKED = {
 static const struct cshm_queue_options UNEVEN = {
     .capacity = 5, .slot_size = ELEMENT, .ports = PORTS, .pack = 2, .type_tag = TAG};
 
+static const struct cshm_queue_options PACKED_LIMITED = {.capacity = 12,
+                                                         .slot_size = ELEMENT,
+                                                         .ports = PORTS,
+                                                         .pack = 4,
+                                                         .type_tag = TAG,
+                                                         .byte_limit = 160};
+
 static void make_shared(struct world *world, const struct cshm_queue_options *options)
 {
     make(world, options);
@@ -177,6 +184,14 @@ static void make_packs(struct world *world)
     CHECK_EQ(put_pack(scene_of(world)->queue, 1, 4), 4);
     CHECK_EQ(put_pack(scene_of(world)->queue, 5, 2), 2);
     scene_of(world)->put = 6;
+}
+
+/* A pack of four is beyond the limit, one of three is not. */
+static void make_limited_packs(struct world *world)
+{
+    make_shared(world, &PACKED_LIMITED);
+    CHECK_EQ(put_pack(scene_of(world)->queue, 1, 2), 2);
+    scene_of(world)->put = 2;
 }
 
 static void make_uneven(struct world *world)
@@ -813,6 +828,7 @@ const struct scenario queue_scenarios[] = {
      .check = check_none_put},
     {ROW("put_a_pack", make_packs, NULL, put_four, check_four_put), .pairs = 3},
     {ROW("put_parts_of_a_pack", make_uneven, NULL, put_three, check_three_put)},
+    {ROW("put_parts_of_a_pack_within_a_limit", make_limited_packs, NULL, put_four, check_four_put)},
     {ROW("put_many_waiting", make_uneven, NULL, put_three_until, check_three_put)},
     {ROW("claim_and_abort", make_two, NULL, claim_and_abort, check_nothing)},
     {ROW("claim_and_commit", make_two, NULL, commit, check_one_put)},

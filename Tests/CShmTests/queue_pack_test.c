@@ -241,6 +241,60 @@ static void byte_limit(void)
     cshm_region_close(region);
 }
 
+/* Of a batch, as much is put in packs as the limit lets in, and the rest in slots, one each. */
+static void batch_at_byte_limit(void)
+{
+    cshm_region *region = make_region(64u << 20);
+    uint64_t offset = 0;
+    struct cshm_queue_options options = {
+        .capacity = 64, .slot_size = 16, .ports = 4, .pack = 8, .byte_limit = 4 * 16 + 16};
+    cshm_queue *queue = make_queue(region, options, &offset);
+    uint64_t values[32][2];
+    struct cshm_message message;
+    struct cshm_queue_info info;
+    for (uint64_t i = 0; i < 32; i++) {
+        values[i][0] = values[i][1] = i;
+    }
+    CHECK_EQ(cshm_queue_try_put_many(queue, values, 16, 8), 8);
+    cshm_queue_describe(queue, &info);
+    CHECK(info.bytes == 4 * 16 + 16 && info.count == 8);
+    CHECK_EQ(cshm_queue_try_put_many(queue, values[8], 16, 8), 8);
+    CHECK_EQ(cshm_queue_put_many_until(queue, values[16], 16, 8, INT64_MAX), 8);
+    cshm_queue_describe(queue, &info);
+    CHECK(info.bytes == 4 * 16 + 16 && info.count == 24);
+    CHECK_EQ(cshm_queue_try_take_many(queue, 8, &message), 0);
+    CHECK_EQ(message.count, 4);
+    cshm_queue_release(queue, &message);
+    CHECK_EQ(cshm_queue_try_put_many(queue, values[24], 16, 8), 8);
+    for (uint64_t next = 4; next < 32; next += message.count) {
+        CHECK_EQ(cshm_queue_try_take_many(queue, 8, &message), 0);
+        CHECK_EQ(message.count, next == 24 ? 4 : 1);
+        CHECK_EQ(memcmp(message.data, values[next], 16 * message.count), 0);
+        cshm_queue_release(queue, &message);
+    }
+    cshm_queue_close(queue);
+    cshm_region_close(region);
+}
+
+static void batch_without_memory(void)
+{
+    cshm_region *region = make_region(4u << 20);
+    uint64_t offset = 0;
+    struct cshm_queue_options options = {.capacity = 64, .slot_size = 8, .ports = 4, .pack = 8};
+    cshm_queue *queue = make_queue(region, options, &offset);
+    uint64_t values[8] = {1, 2};
+    uint64_t place = 0;
+    for (uint64_t size = 1u << 20; size >= 64; size /= 2) {
+        while (cshm_heap_allocate(region, size, &place) == 0) {
+        }
+    }
+    CHECK_EQ(cshm_queue_try_put_many(queue, values, 8, 8), 8);
+    CHECK(take_one(queue) == 1 && take_one(queue) == 2);
+    CHECK_EQ(cshm_queue_try_put(queue, values, 64), -ENOSPC);
+    cshm_queue_close(queue);
+    cshm_region_close(region);
+}
+
 static void claim_and_stay(cshm_region *region, void *context)
 {
     cshm_queue *queue = NULL;
@@ -413,6 +467,9 @@ static void use_inherited(cshm_queue *queue, cshm_region *region)
     pid_t child = fork();
     CHECK(child >= 0);
     if (child == 0) {
+        struct cshm_waitable items;
+        cshm_queue_items(queue, &items);
+        CHECK(items.is_ready(items.object) != 0); /* a take would not wait */
         CHECK_EQ(cshm_queue_try_put(queue, "x", 1), -ECHILD);
         CHECK_EQ(cshm_region_join(region), 0);
         for (int i = 0; i < 1000; i++) {
@@ -511,6 +568,8 @@ const struct test queue_pack_tests[] = {
     {"of_one_gib_is_written_in_place_and_read_by_another_process", huge},
     {"goes_on_when_its_turns_wrap", wrap},
     {"holds_no_more_bytes_than_its_limit", byte_limit},
+    {"puts_of_a_batch_what_the_byte_limit_lets_in", batch_at_byte_limit},
+    {"puts_a_batch_one_by_one_without_memory", batch_without_memory},
     {"byte_limit_forgets_a_killed_claimant", byte_limit_after_kill},
     {"delivers_exactly_once_between_processes", load},
     {"inherited_by_a_process_that_forked_has_none_of_its_parents_ports", forked_process},

@@ -295,7 +295,8 @@ CSHM_EXPORT CSHM_MUST_CHECK int cshm_queue_put_until(cshm_queue *queue, const vo
                                                      uint64_t length, int64_t deadline_ns);
 
 /**
- * Puts elements of one length that lie side by side, as many as there is room for now.
+ * Puts elements of one length that lie side by side, as many as there is room for now: in packs, and
+ * one by one where the byte limit, or the memory, has no room for a pack but one goes inline.
  *
  * @param data    The first element.
  * @param length  Bytes of each; the next one is so far on.
@@ -428,7 +429,9 @@ CSHM_EXPORT int cshm_queue_is_full(const cshm_queue *queue);
 CSHM_EXPORT void cshm_queue_items(cshm_queue *queue, struct cshm_waitable *out);
 
 /** For cshm/bell.h: ready when a put of one short message would not wait; and, asked by a thread whose
- *  last put or claim the byte limit refused, when there is room for as much. */
+ *  last put or claim the byte limit refused, when there is room for as much. So whoever waits for
+ *  another thread's put, as an event loop may, is told of a byte limit's room too early: let it try the
+ *  put itself. */
 CSHM_EXPORT void cshm_queue_room(cshm_queue *queue, struct cshm_waitable *out);
 
 /** For cshm/bell.h: ready when a join would not wait. The death of a consumer with a lease rings

@@ -149,6 +149,88 @@ struct SharedPipeTests {
         #expect(code { try numbers.receiver.withNext(timeout: .zero) { _ in } } == .timedOut)
     }
 
+    @Test func `a message is received into a buffer, and stays if that is too short`() throws {
+        let pipe = try SharedPipe.simplex(of: [UInt16].self)
+        let child = try ChildProcess.start(pipe.sender) { sender in
+            try sender.send([1, 2, 3])
+            try sender.send([])
+            try sender.send([UInt16](repeating: 9, count: 50_000))
+        }
+        var buffer = [UInt16](repeating: 7, count: 4)
+        func receive(upTo count: Int) throws -> Int {
+            var room = Array(buffer.prefix(count))
+            defer { buffer.replaceSubrange(..<count, with: room) }
+            var span = room.mutableSpan
+            return try pipe.receiver.receive(into: &span, timeout: long)
+        }
+        let short = #expect(throws: SharedStateError.self) { try receive(upTo: 2) }
+        #expect(short?.code == .tooLarge && short?.byteCount == 6)
+        #expect(short?.description.contains("6 bytes") == true)
+        #expect(buffer == [7, 7, 7, 7])
+        #expect(try receive(upTo: 4) == 3)
+        #expect(buffer == [1, 2, 3, 7])
+        #expect(try receive(upTo: 0) == 0)
+        let longer = #expect(throws: SharedStateError.self) { try receive(upTo: 4) }
+        #expect(longer?.byteCount == 100_000)
+        #expect(try pipe.receiver.receive() == [UInt16](repeating: 9, count: 50_000))
+        #expect(code { _ = try receive(upTo: 4) } == .finished)
+        #expect(try child.join(timeout: long) == .exited(code: 0))
+
+        let numbers = try SharedPipe.simplex(of: [Int32].self)
+        try numbers.sender.send([0x0102_0304])
+        #expect(numbers.receiver.count == 1 && numbers.sender.count == 1)
+        var bytes = [UInt8](repeating: 7, count: 6)
+        var span = bytes.mutableSpan
+        var raw = unsafe span.mutableBytes
+        #expect(try numbers.receiver.receive(into: &raw) == 4)
+        #expect(bytes == [4, 3, 2, 1, 7, 7] && numbers.receiver.count == 0)
+    }
+
+    /// Has an end decoded as another, by a channel that both take for the same.
+    private func passOn<End: Sendable, Other: Sendable>(
+        _ end: End, as other: Other.Type, _ name: String
+    ) throws -> Other {
+        let name = "\(name).\(getpid())"
+        let sent = try Queue<End>(creating: name, in: nil, type: "an end")
+        let received = try Queue<Other>(opening: name, in: nil, type: "an end")
+        try sent.put(end)
+        return try received.get(timeout: long)
+    }
+
+    @Test func `an end of another type is refused, and stays to be had`() throws {
+        struct Point: Codable, BitwiseCopyable, Sendable {
+            var x: Int32
+            var y: Int32
+        }
+        struct Size: Codable, BitwiseCopyable, Sendable {
+            var x: Int32
+            var y: Float
+        }
+        let pipe = try SharedPipe.simplex(of: Point.self)
+        try pipe.sender.send(Point(x: 1, y: 2))
+        typealias Receiver = PipeReceiver
+        #expect(
+            code { _ = try passOn(pipe.receiver, as: Receiver<Size>.self, "pipe.layout") }
+                == .incompatible)
+        #expect(
+            code { _ = try passOn(pipe.receiver, as: Receiver<Int>.self, "pipe.type") }
+                == .incompatible)
+        #expect(
+            code { _ = try passOn(pipe.sender, as: PipeSender<[Point]>.self, "pipe.sender") }
+                == .incompatible)
+        let (mine, _) = try SharedPipe.duplex(of: Point.self)
+        #expect(
+            code { _ = try passOn(mine, as: PipeEnd<Size>.self, "pipe.duplex") }
+                == .incompatible)
+        let same = try passOn(pipe.receiver, as: Receiver<Point>.self, "pipe.same")
+        #expect(try same.receive(timeout: long).y == 2)
+        // What is no pipe at all is no end of one.
+        let queue = try Queue<Point>()
+        #expect(throws: (any Error).self) {
+            try passOn(queue, as: Receiver<Point>.self, "pipe.kind")
+        }
+    }
+
     @Test func `a closed end stays closed, however often it is closed`() throws {
         let (mine, theirs) = try SharedPipe.duplex(of: Int.self)
         try mine.send(1)

@@ -69,6 +69,9 @@ internal final class PipeRing: Sendable {
         return unsafe opened.unsafelyUnwrapped
     }
 
+    /// Messages in it at some instant of the call.
+    var count: Int { Int(clamping: unsafe cshm_ring_count(view)) }
+
     /// Where its receiver waits.
     var items: Reactor.Place {
         unsafe Reactor.Place { unsafe cshm_ring_items(view, $0) }
@@ -248,6 +251,15 @@ extension PipeCore {
         }
         let last = unsafe cshm_ring_try_peek(view.ring, &data, &length)
         return last == Answer.wouldWait ? Answer.finished : last
+    }
+
+    /// Looks for the next message, which stays.
+    func tryLook() -> Int32 {
+        attempt { view in
+            var data: UnsafeRawPointer?
+            var length: UInt64 = 0
+            return unsafe tryPeek(view, &data, &length)
+        }
     }
 
     private func post(_ descriptors: [Int32], _ ticket: UInt64, _ view: View) -> Int32 {

@@ -5,8 +5,7 @@ internal import CShm
 /// The end of a ``SharedPipe`` that receives.
 ///
 /// No message is too long for its receiver: `receive` makes an element of its length, `withNext` lends
-/// it where it lies. There is no call that fills a buffer of the caller's, as `cshm_ring_get_until` of C
-/// does, for which what does not fit stays.
+/// it where it lies. `receive(into:)` fills a buffer of the caller's; what does not fit stays.
 ///
 /// As an `AsyncSequence`, it gives the messages that are still to come.
 public final class PipeReceiver<Element: Sendable>: Sendable, Codable {
@@ -72,12 +71,8 @@ public final class PipeReceiver<Element: Sendable>: Sendable, Codable {
         try Task.checkCancellation()
         if let element = try tryReceive() { return element }
         let until = deadline(after: timeout)
-        let status = try await Reactor.wait(at: core.ring.items, until: until) { [core] in
-            core.attempt { view in
-                var data: UnsafeRawPointer?
-                var length: UInt64 = 0
-                return unsafe core.tryPeek(view, &data, &length)
-            }
+        let status = try await Reactor.wait(at: core.ring.items, until: until) {
+            [core] in core.tryLook()
         }
         if status != 0 { throw core.failure(status, "cshm_ring_try_peek") }
         guard let element = try tryReceive() else { throw core.failure(Answer.busy, "a pipe") }
@@ -101,6 +96,9 @@ public final class PipeReceiver<Element: Sendable>: Sendable, Codable {
             return true
         }
     }
+
+    /// Messages that wait to be received, at some instant of the call.
+    public var count: Int { core.ring.count }
 
     /// Receives no more: the sender's next message throws `closed`.
     ///
@@ -149,6 +147,42 @@ extension PipeReceiver {
     }
 }
 
+extension PipeReceiver {
+    /// Receives the next array of plain bits into a buffer, which may be used again for the one after:
+    /// nothing is allocated.
+    ///
+    ///     var buffer = [UInt8](repeating: 0, count: 65536)
+    ///     var span = buffer.mutableSpan
+    ///     let count = try receiver.receive(into: &span)
+    ///
+    /// - Parameters:
+    ///   - buffer: Where its items go, from the beginning. What is behind them stays as it was.
+    ///   - timeout: The longest wait; `nil` waits without limit.
+    /// - Returns: How many items it has.
+    /// - Throws: As ``receive(timeout:)``, and `tooLarge` (the buffer is too small; the array is still
+    ///   the next one, and ``SharedStateError/byteCount`` says how large it is).
+    @discardableResult
+    public func receive<Item: BitwiseCopyable>(
+        into buffer: inout MutableSpan<Item>, timeout: Duration? = nil
+    ) throws -> Int where Element == [Item] {
+        try unsafe buffer.withUnsafeMutableBytes { room in
+            try unsafe core.receive(into: room, of: Item.self, timeout)
+        } / MemoryLayout<Item>.stride
+    }
+
+    /// As the form for items, for a buffer of bytes, aligned to anything.
+    ///
+    /// - Returns: How many bytes it has: the array's count times its items' stride.
+    @discardableResult
+    public func receive<Item: BitwiseCopyable>(
+        into buffer: inout MutableRawSpan, timeout: Duration? = nil
+    ) throws -> Int where Element == [Item] {
+        try unsafe buffer.withUnsafeMutableBytes { room in
+            try unsafe core.receive(into: room, of: Item.self, timeout)
+        }
+    }
+}
+
 extension PipeReceiver: AsyncSequence {
     /// Receives messages as they come, holding no thread while it waits.
     public struct AsyncIterator: AsyncIteratorProtocol {
@@ -190,6 +224,26 @@ extension PipeCore {
         } catch {
             if releasingAlways { unsafe cshm_ring_release(view.ring) }
             throw error
+        }
+    }
+
+    /// Copies the next array out if it fits, and else leaves it.
+    fileprivate func receive<Item: BitwiseCopyable>(
+        into room: UnsafeMutableRawBufferPointer, of _: Item.Type, _ timeout: Duration?
+    ) throws -> Int {
+        let until = SharedState.deadline(after: timeout)
+        return try use { view in
+            unsafe try read(view, until: until, releasingAlways: false) { bytes in
+                guard bytes.count.isMultiple(of: MemoryLayout<Item>.stride) else {
+                    throw SharedStateError.truncated
+                }
+                guard bytes.count <= room.count else {
+                    throw SharedStateError(
+                        messageOf: bytes.count, tooLongFor: room.count, ring.name)
+                }
+                unsafe room.copyMemory(from: bytes)
+                return bytes.count
+            }
         }
     }
 

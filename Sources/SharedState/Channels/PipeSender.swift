@@ -85,6 +85,9 @@ public final class PipeSender<Element: Sendable>: Sendable, Codable {
         message.departure.isSent()
     }
 
+    /// Messages that wait to be received, at some instant of the call.
+    public var count: Int { core.ring.count }
+
     /// Ends the stream: the receiver is given what was sent, and then throws `finished`.
     ///
     /// Happens by itself when the last reference goes, if the end is this process's. Idempotent.

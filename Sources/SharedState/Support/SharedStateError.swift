@@ -73,18 +73,29 @@ public struct SharedStateError: Error, Hashable, Sendable, CustomStringConvertib
     public let description: String
     /// Of `taskFailed` and `workerDied`: which task it was, where it ran, and what it threw.
     public var task: TaskFailure? { details?.task }
+    /// Of `tooLarge`, where a caller's buffer is too small for a message: the message's bytes.
+    public var byteCount: Int? { details?.byteCount }
 
     /// Boxed, so that the error stays small.
     private let details: Details?
 
     private final class Details: Hashable, Sendable {
-        let task: TaskFailure
+        let task: TaskFailure?
+        let byteCount: Int?
 
-        init(_ task: TaskFailure) { self.task = task }
+        init(_ task: TaskFailure?, _ byteCount: Int?) {
+            self.task = task
+            self.byteCount = byteCount
+        }
 
-        static func == (left: Details, right: Details) -> Bool { left.task == right.task }
+        static func == (left: Details, right: Details) -> Bool {
+            left.task == right.task && left.byteCount == right.byteCount
+        }
 
-        func hash(into hasher: inout Hasher) { hasher.combine(task) }
+        func hash(into hasher: inout Hasher) {
+            hasher.combine(task)
+            hasher.combine(byteCount)
+        }
     }
 
     package init(
@@ -93,7 +104,17 @@ public struct SharedStateError: Error, Hashable, Sendable, CustomStringConvertib
         self.code = code
         self.errno = errno
         self.description = description
-        details = task.map(Details.init)
+        details = task.map { Details($0, nil) }
+    }
+
+    /// A message of so many bytes, which stays, is too long for the caller's buffer.
+    internal init(messageOf byteCount: Int, tooLongFor room: Int, _ object: String) {
+        code = .tooLarge
+        errno = EMSGSIZE
+        description =
+            "the next message of \(object) has \(byteCount) bytes, and the buffer \(room); "
+            + "it is still the next one: receive it into a larger buffer"
+        details = Details(nil, byteCount)
     }
 
     /// Wraps a negative return value of a C function.

@@ -635,6 +635,34 @@ struct QueueTests {
         try queue.put(3)
     }
 
+    @Test func `a named queue that is joined is refused as one that is not is`() throws {
+        let name = "sharedstate.joined.\(getpid())"
+        let region = try Region(creating: name, capacity: 16 << 20)
+        defer { try? Region.remove(name) }
+        let queue = try JoinableQueue<Int>(creating: "jobs", in: region, capacity: 3)
+        typealias Joined = JoinableQueue
+        #expect(code { _ = try Joined<Int>(creating: "jobs", in: region) } == .alreadyExists)
+        #expect(code { _ = try Joined<Int>(opening: "none", in: region) } == .notFound)
+        #expect(code { _ = try Joined<UInt>(opening: "jobs", in: region) } == .incompatible)
+        #expect(code { _ = try Lanes<Int>(opening: "jobs", in: region) } == .incompatible)
+        let lanes = try Lanes<Int>(creating: "lanes", in: region)
+        #expect(code { _ = try Joined<Int>(opening: "lanes", in: region) } == .incompatible)
+        #expect(code { _ = try Joined<Int>(creating: "lanes", in: region) } == .alreadyExists)
+        #expect(
+            code { _ = try Joined<Int>(creating: "none", in: region, capacity: 0) }
+                == .invalidArgument)
+        let child = try ChildProcess.start(name) { name in
+            let queue = try JoinableQueue<Int>(opening: "jobs", in: try Region(opening: name))
+            try queue.put(7)
+            guard try queue.get() == 7 else { throw Interruption() }
+            try queue.taskDone()
+        }
+        #expect(try child.join(timeout: long) == .exited(code: 0))
+        try queue.join(timeout: long)
+        #expect(try queue.queue.capacity == 3 && region.names().sorted() == ["jobs", "lanes"])
+        withExtendedLifetime(lanes) {}
+    }
+
     @Test func `a type of the user's own is the same for two Swift types`() throws {
         let queue = try Queue<UInt32>(creating: "user.\(getpid())", in: nil, type: "pixel 1")
         let same = try Queue<Int32>(opening: "user.\(getpid())", in: nil, type: "pixel 1")

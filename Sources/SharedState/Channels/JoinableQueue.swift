@@ -27,13 +27,14 @@ public final class JoinableQueue<Element: Sendable>: Sendable, Codable {
     ///
     /// - Parameters:
     ///   - capacity: As for ``Queue``.
+    ///   - byteLimit: As for ``Queue``.
     ///   - ports: As for ``Queue``; each task not yet done occupies one.
     ///   - region: Where it lives; `nil` is the family's region.
     /// - Throws: As `Queue.init`.
     public init(
-        capacity: Int = 1024, ports: Int = 128, in region: Region? = nil
+        capacity: Int = 1024, byteLimit: Int? = nil, ports: Int = 128, in region: Region? = nil
     ) throws(SharedStateError) {
-        queue = try Queue(capacity: capacity, ports: ports, in: region)
+        queue = try Queue(capacity: capacity, byteLimit: byteLimit, ports: ports, in: region)
     }
 
     /// Makes a queue to be joined and gives it a name, by which any program that opens the region
@@ -43,12 +44,15 @@ public final class JoinableQueue<Element: Sendable>: Sendable, Codable {
     ///   - name: 1 to 200 bytes.
     ///   - region: Where it lives; `nil` is the family's region.
     ///   - capacity: As for ``Queue``.
-    ///   - ports: As for ``init(capacity:ports:in:)``.
+    ///   - byteLimit: As for ``Queue``.
+    ///   - ports: As for ``init(capacity:byteLimit:ports:in:)``.
     /// - Throws: As `Queue.init(creating:in:type:capacity:byteLimit:ports:)`.
     public init(
-        creating name: String, in region: Region?, capacity: Int = 1024, ports: Int = 128
+        creating name: String, in region: Region?, capacity: Int = 1024, byteLimit: Int? = nil,
+        ports: Int = 128
     ) throws(SharedStateError) {
-        queue = try Queue(creating: name, in: region, capacity: capacity, ports: ports)
+        queue = try Queue(
+            creating: name, in: region, capacity: capacity, byteLimit: byteLimit, ports: ports)
     }
 
     /// Opens the queue of that name.

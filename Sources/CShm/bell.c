@@ -191,6 +191,17 @@ void cshm_bell_disarm(cshm_bell *bell, const struct cshm_waitable *waitable)
     }
 }
 
+int cshm_bell_ring(const cshm_bell *bell)
+{
+    int sender = cshm__bell_sender();
+    if (sender < 0) {
+        return sender;
+    }
+    int status = cshm__bell_send(sender, bell->number);
+    cshm__close(sender);
+    return status;
+}
+
 /* ---- who is attached ---- */
 
 static struct cshm_participant_entry *entry_of(const cshm_region *region, uint64_t stamp)
@@ -342,17 +353,6 @@ void cshm_bell_clear(cshm_bell *bell)
     }
 }
 
-static int ring_oneself(const cshm_bell *bell)
-{
-    int sender = cshm__bell_sender();
-    if (sender < 0) {
-        return sender;
-    }
-    int status = cshm__bell_send(sender, bell->number);
-    cshm__close(sender);
-    return status;
-}
-
 static int make_ticker(cshm_bell *bell)
 {
     if (bell->ticker >= 0) {
@@ -396,7 +396,7 @@ int cshm_bell_watch(cshm_bell *bell, cshm_region *region)
         atomic_load_explicit(&region->live->turnover, memory_order_seq_cst); /* [turnover] */
     *watch = (struct watch){region, self, turnover - 1, bell->watches};
     bell->watches = watch;
-    status = ring_oneself(bell);
+    status = cshm_bell_ring(bell);
     if (status != 0) {
         cshm_bell_unwatch(bell, region);
     }

@@ -63,6 +63,12 @@ static void rings_once(void)
             CHECK_EQ(cshm_ring_try_get(ring, &value, 8, &length), 0);
         }
     }
+    for (int i = 0; i < 1000; i++) { /* more than its socket holds */
+        CHECK_EQ(cshm_bell_ring(bell), 0);
+    }
+    CHECK(is_rung(bell, 0));
+    cshm_bell_clear(bell);
+    CHECK(!is_rung(bell, 0));
     CHECK_EQ(cshm_bell_arm(bell, &items), 0);
     CHECK_EQ(cshm_ring_finish(ring), 0);
     CHECK(is_rung(bell, 0));

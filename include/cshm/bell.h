@@ -118,6 +118,10 @@ CSHM_EXPORT void cshm_bell_disarm(cshm_bell *bell, const struct cshm_waitable *w
  */
 CSHM_EXPORT void cshm_bell_clear(cshm_bell *bell);
 
+/** Rings the bell oneself, as when what was armed is left ready on purpose. Any thread.
+ * @returns 0, or the kernel's. */
+CSHM_EXPORT CSHM_MUST_CHECK int cshm_bell_ring(const cshm_bell *bell);
+
 /**
  * Has the bell rung also when a process attaches to the region, leaves it or dies, and once now.
  * Whoever then tries what was armed finds what the dead had put without ringing, and the end of

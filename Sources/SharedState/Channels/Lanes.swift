@@ -356,6 +356,14 @@ internal final class LanesCore: Sendable {
         return result
     }
 
+    /// Looks for the next message, which stays.
+    func tryLook() -> Int32 {
+        guard turn.take() else { return Answer.busy }
+        defer { turn.giveBack() }
+        var message = unsafe cshm_lanes_message()
+        return unsafe peek(&message, until: nil)
+    }
+
     private func peek(_ message: inout cshm_lanes_message, until deadline: Int64?) -> Int32 {
         consume {
             if let deadline {

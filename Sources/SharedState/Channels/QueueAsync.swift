@@ -204,6 +204,13 @@ private final class Leased: Sendable {
 }
 
 extension QueueCore {
+    /// Whether a take would not wait, as the answer of an attempt.
+    internal func tryLook() -> Int32 {
+        var waitable = unsafe cshm_waitable()
+        unsafe cshm_queue_items(pointer, &waitable)
+        return unsafe waitable.is_ready(waitable.object) != 0 ? 0 : Answer.wouldWait
+    }
+
     /// Where those wait who take.
     internal var items: Reactor.Place {
         unsafe Reactor.Place { unsafe cshm_queue_items(pointer, $0) }

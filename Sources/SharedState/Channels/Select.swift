@@ -2,27 +2,6 @@
 
 internal import CShm
 
-/// A channel that can be waited for together with others, by ``Select``.
-///
-/// ``Queue``, ``Lanes``, ``Subscriber`` and ``PipeReceiver`` are.
-public protocol Selectable<Element>: Sendable {
-    /// What the channel gives.
-    associatedtype Element: Sendable
-
-    /// Takes the next element if there is one now.
-    ///
-    /// - Returns: The element, or `nil` if there is none and the stream goes on.
-    func tryNext() throws -> Element?
-
-    /// Where those wait who take.
-    var selectionPlace: SelectionPlace { get }
-}
-
-/// Where those wait who take from a channel; of use to this library only.
-public struct SelectionPlace: Sendable {
-    internal let place: Reactor.Place
-}
-
 /// The next element of several channels, whichever has one first.
 ///
 ///     let (job, order) = try Select.first(of: jobs, orders)     // one of them is not nil
@@ -30,11 +9,20 @@ public struct SelectionPlace: Sendable {
 ///
 /// Exactly one element is taken, of one channel. If several have one, which of them is first changes
 /// from call to call, so that none is passed over for ever. A channel that has ended is waited for no
-/// more; when all have, the call throws `finished`. Nothing says which channels are ready without
-/// taking from one: `isEmpty` and `poll` do, one by one.
+/// more; when all have, the call throws `finished`.
 ///
-/// What is no channel, such as a socket or the descriptor of a ``ChildProcess``, cannot be among them.
-/// Wait for it in a task of its own, or in C for all together by a bell (`cshm/bell.h`) in an event loop.
+/// Which are ready, of channels, children and file descriptors together, is said by
+/// ``ready(of:timeout:)-(_,_)``, which takes nothing:
+///
+///     for source in try Select.ready(of: [jobs, child, Select.Descriptor(0)], timeout: .seconds(1)) {
+///         switch source {                                       // none, if the time was up
+///         case let jobs as Queue<Int>: handle(try jobs.tryGet())
+///         case let child as ChildProcess: print(try child.join())
+///         default: print(readLine() ?? "")
+///         }
+///     }
+///
+/// An event loop that sleeps in `epoll` or `poll` watches the descriptor of a ``Bell`` for channels.
 ///
 /// In `async` code the same names are `async`: they hold no thread while they wait, and have taken
 /// nothing when their task is cancelled. Elements are then decoded on a thread of the library's.
@@ -50,7 +38,7 @@ public enum Select {
     public static func first<each Channel: Selectable>(
         of channels: repeat each Channel, timeout: Duration? = nil
     ) throws -> (repeat (each Channel).Element?) {
-        let choice = Choice(branches(repeat each channels))
+        let choice = try Choice(branches(repeat each channels))
         let chosen = try choice.wait(until: deadline(after: timeout))
         var number = 0
         return (repeat place(chosen, of: each channels, &number))
@@ -62,7 +50,7 @@ public enum Select {
     public static func first<each Channel: Selectable>(
         of channels: repeat each Channel, timeout: Duration? = nil
     ) async throws -> (repeat (each Channel).Element?) {
-        let choice = Choice(branches(repeat each channels))
+        let choice = try Choice(branches(repeat each channels))
         let chosen = try await choice.wait(until: deadline(after: timeout))
         var number = 0
         return (repeat place(chosen, of: each channels, &number))
@@ -78,7 +66,7 @@ public enum Select {
     public static func first<Channel: Selectable>(
         of channels: [Channel], timeout: Duration? = nil
     ) throws -> (index: Int, element: Channel.Element) {
-        let chosen = try Choice(channels.map(Branch.init)).wait(until: deadline(after: timeout))
+        let chosen = try Choice(channels.map { Branch($0) }).wait(until: deadline(after: timeout))
         return try unpack(chosen)
     }
 
@@ -88,7 +76,7 @@ public enum Select {
     public static func first<Channel: Selectable>(
         of channels: [Channel], timeout: Duration? = nil
     ) async throws -> (index: Int, element: Channel.Element) {
-        let choice = Choice(channels.map(Branch.init))
+        let choice = try Choice(channels.map { Branch($0) })
         return try unpack(try await choice.wait(until: deadline(after: timeout)))
     }
 
@@ -117,11 +105,11 @@ public enum Select {
 
 /// One of the channels, whatever its elements are.
 private struct Branch: Sendable {
-    let place: Reactor.Place
+    let readiness: Readiness
     let tryNext: @Sendable () throws -> (any Sendable)?
 
     init(_ channel: some Selectable) {
-        place = channel.selectionPlace.place
+        readiness = channel.readiness
         tryNext = { try channel.tryNext() }
     }
 }
@@ -139,44 +127,30 @@ private final class Choice: Sendable {
     }
 
     private let branches: [Branch]
+    private let together: Together
     private let state = Mutex(State())
 
-    init(_ branches: [Branch]) {
+    init(_ branches: [Branch]) throws(SharedStateError) {
         self.branches = branches
+        together = try Together(branches.map(\.readiness))
     }
 
     func wait(until deadline: Int64) throws -> Chosen {
-        try checkCount()
         let start = Int.random(in: branches.indices)
         var status = tryAll(from: start)
         if status == Answer.wouldWait {
-            status = blockingWait(at: branches.map(\.place), until: deadline) {
-                tryAll(from: start)
-            }
-            // What this thread was woken for may be in another channel than the one it took from.
-            for branch in branches { branch.place.handOn() }
+            status = try together.wait(until: deadline) { tryAll(from: start) }
         }
         return try result(status)
     }
 
     func wait(until deadline: Int64) async throws -> Chosen {
-        try checkCount()
         try Task.checkCancellation()
         var status = tryAll(from: Int.random(in: branches.indices))
         if status == Answer.wouldWait {
-            let waits = branches.enumerated().map { index, branch in
-                (branch.place, { @Sendable in self.tryOne(index) })
-            }
-            status = try await Reactor.wait(at: waits, until: deadline)
+            status = try await together.wait(until: deadline) { self.tryOne($0) }
         }
         return try result(status)
-    }
-
-    private func checkCount() throws(SharedStateError) {
-        guard (1...Int(CSHM_WAIT_MAX)).contains(branches.count) else {
-            throw SharedStateError(
-                .invalidArgument, "select from 1 to 128 channels, not \(branches.count)")
-        }
     }
 
     private func tryAll(from start: Int) -> Int32 {
@@ -209,38 +183,4 @@ private final class Choice: Sendable {
         guard let result = state.withLock({ $0.result }) else { throw SharedStateError.truncated }
         return try result.get()
     }
-}
-
-// MARK: Channels
-
-extension Queue: Selectable {
-    /// As ``tryGet()``.
-    public func tryNext() throws -> Element? { try tryGet() }
-
-    /// Where those wait who get.
-    public var selectionPlace: SelectionPlace { SelectionPlace(place: core.items.forAnyone) }
-}
-
-extension Lanes: Selectable {
-    /// As ``tryGet()``.
-    public func tryNext() throws -> Element? { try tryGet() }
-
-    /// Where the consumer waits.
-    public var selectionPlace: SelectionPlace { SelectionPlace(place: core.items.forAnyone) }
-}
-
-extension Subscriber: Selectable {
-    /// As ``tryGet()``.
-    public func tryNext() throws -> Element? { try tryGet() }
-
-    /// Where it waits.
-    public var selectionPlace: SelectionPlace { SelectionPlace(place: core.items.forAnyone) }
-}
-
-extension PipeReceiver: Selectable {
-    /// As ``tryReceive()``.
-    public func tryNext() throws -> Element? { try tryReceive() }
-
-    /// Where it waits.
-    public var selectionPlace: SelectionPlace { SelectionPlace(place: core.ring.items.forAnyone) }
 }

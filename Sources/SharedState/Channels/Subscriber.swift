@@ -167,6 +167,17 @@ internal final class SubscriberCore: Sendable {
         return (0, try unsafe body(bytes))
     }
 
+    /// Whether a peek would not wait, as the answer of an attempt; it holds nothing.
+    func tryLook() -> Int32 {
+        guard turn.take() else { return Answer.busy }
+        defer { turn.giveBack() }
+        var waitable = unsafe cshm_waitable()
+        unsafe cshm_subscriber_items(pointer, &waitable)
+        return unsafe waitable.is_ready(waitable.object) != 0 ? 0 : Answer.wouldWait
+    }
+
+    var region: Region { broadcast.object.region }
+
     /// Runs `body` as the only one that uses it.
     func alone<Result>(_ body: (OpaquePointer) throws -> Result) throws -> Result {
         guard turn.take() else { throw failure(Answer.busy, "cshm_subscriber") }

@@ -16,7 +16,7 @@ public final class ChildProcess: Sendable {
     /// Whether this process ends without waiting for it; see ``Options/isDaemon``.
     public let isDaemon: Bool
     private let child: SpawnedChild
-    private let exit: ExitBox
+    internal let exit: ExitBox
     /// Its pidfd, until it is closed.
     private let held: Mutex<OwnedDescriptor?>
     private let isClosed = Atomic(false)

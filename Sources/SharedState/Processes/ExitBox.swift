@@ -18,6 +18,11 @@ internal final class ExitBox: Sendable {
 
     var report: ExitReport? { state.withLock { $0.report } }
 
+    /// Ready when there is a report.
+    var readiness: Readiness {
+        Readiness(bell.place, in: nil) { [self] in report == nil ? Answer.wouldWait : 0 }
+    }
+
     func finish(_ report: ExitReport) {
         let (callbacks, tasks) = state.withLock { state in
             state.report = report

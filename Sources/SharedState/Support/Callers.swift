@@ -21,7 +21,7 @@ internal import Synchronization
 /// What one was called for may have woken it alone, of all who wait in any process: the try has to see
 /// to them, as `cshm_mutex_try_acquire_woken()` does.
 internal final class Callers: Sendable {
-    private let waitables: [Waitable]
+    private let waitables: [NativeWaitable]
     /// When the one was called who has not tried yet, by `cshm_now_ns()`; 0 if there is none.
     private let called = Atomic<Int64>(0)
     /// So long he may take; less than passes between two looks of the reactor's.
@@ -36,7 +36,7 @@ internal final class Callers: Sendable {
         unsafe waitables.withUnsafeMutableBufferPointer { waitables in
             if let first = waitables.baseAddress { unsafe fill(first) }
         }
-        self.waitables = unsafe waitables.map { unsafe Waitable(native: $0) }
+        self.waitables = unsafe waitables.map { unsafe NativeWaitable(native: $0) }
     }
 
     /// Tries until there is another answer than that it would have to wait, and uses what it has then.
@@ -92,7 +92,7 @@ internal final class Callers: Sendable {
         }
     }
 
-    private func mayCall(_ waitable: Waitable) -> Bool {
+    private func mayCall(_ waitable: NativeWaitable) -> Bool {
         guard waitable.isReady else { return false }
         let last = called.load(ordering: .sequentiallyConsistent)
         let now = cshm_now_ns()
@@ -105,7 +105,7 @@ internal final class Callers: Sendable {
 
 /// What C waits for, to be asked by any thread.
 @safe
-internal struct Waitable: Sendable {
+internal struct NativeWaitable: Sendable {
     nonisolated(unsafe) let native: cshm_waitable
 
     var isReady: Bool { unsafe native.is_ready(native.object) != 0 }

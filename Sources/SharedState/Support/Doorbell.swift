@@ -17,6 +17,9 @@ internal final class Doorbell: Sendable {
         unsafe park.deallocate()
     }
 
+    /// For those who wait here beside other things, and keep this object.
+    var place: Reactor.Place { unsafe Reactor.Place(park, .anyone) }
+
     /// Announces a waiter; look at the condition once more, then ``wait(_:until:)``.
     func prepare() -> UInt32 {
         unsafe cshm_park_prepare(park)
@@ -37,7 +40,6 @@ internal final class Doorbell: Sendable {
     func wait(
         until deadline: Int64, for condition: @escaping @Sendable () -> Bool
     ) async throws -> Bool {
-        let place = unsafe Reactor.Place(park, .anyone)
         let status = try await Reactor.wait(at: place, until: deadline) { [self] in
             withExtendedLifetime(self) { condition() ? 0 : Answer.wouldWait }
         }

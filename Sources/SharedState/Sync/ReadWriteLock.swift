@@ -162,7 +162,7 @@ public final class ReadWriteLock: Sendable, Codable {
             // Waits until it looks as if it could be had, and then tries where the caller runs.
             var native = unsafe cshm_waitable()
             unsafe cshm_rwlock_readable(lock, &native)
-            let waitable = unsafe Waitable(native: native)
+            let waitable = unsafe NativeWaitable(native: native)
             let place = unsafe Reactor.Place(native, .anyone)
             let called = try await Reactor.wait(at: place, until: until) { [self] in
                 withExtendedLifetime(self) { waitable.isReady ? 0 : Answer.wouldWait }

@@ -235,6 +235,18 @@ static inline void cshm__item_fill(struct cshm_item *item, uint64_t generation, 
     cshm__copy_in(item->bytes + cshm__words_for(key_length), value, length);
 }
 
+/* Fills a nest with a small item that is somewhere else, too. */
+static inline void cshm__item_fill_held(struct cshm_item *nest, uint64_t generation,
+                                        const void *key, uint64_t key_length, uint64_t word)
+{
+    atomic_store_explicit(&nest->generation,
+                          generation << CSHM__ITEM_SHIFT | cshm__item_kind(key_length) |
+                              CSHM__ITEM_HELD,
+                          memory_order_release); /* [check] */
+    atomic_store_explicit(&nest->word, word, memory_order_release);
+    cshm__copy_in(nest->bytes, key, key_length);
+}
+
 /* Gives an item another generation; what the word says beside it stays. */
 static inline void cshm__item_renew(struct cshm_item *item, uint64_t generation)
 {

@@ -4,7 +4,8 @@
  * A shard's table, under its lock: rooms for new entries, and another size. What is to lie in a nest of
  * the new table is held first (map_word.c), so nobody changes it without the lock; copied, generation and
  * all; and the copy counts when the shard's word names the new table, as what it was copied from
- * never does again.
+ * never does again. The copy is held, too, until then: who still looks at an earlier table in that
+ * memory finds it under its number, and must not change it if the new table comes to nothing.
  */
 #include <errno.h>
 
@@ -77,7 +78,7 @@ static uint64_t move_to_nest(const struct cshm_map *map, const struct table *to,
 {
     struct cshm_item *nest = cshm__nest_beside(to, entry);
     uint64_t value = atomic_load_explicit(item->value, memory_order_relaxed);
-    cshm__item_fill(nest, item->generation, (const void *)item->key, item->key_length, &value, 8);
+    cshm__item_fill_held(nest, item->generation, (const void *)item->key, item->key_length, value);
     return cshm__entry_moved(word, cshm_heap_offset(map->region, nest));
 }
 
@@ -151,6 +152,19 @@ static void zero(void *table, uint64_t size)
     }
 }
 
+/* What was moved to a table that is named by now. */
+static void let_go_of_nests(const struct cshm_map *map, const struct table *table)
+{
+    for (uint64_t i = 0; i < cshm__entries_of(table); i++) {
+        _Atomic uint64_t *entry = cshm__entry_at(table, i);
+        struct cshm_item *nest = cshm__nest_beside(table, entry);
+        if (cshm__entry_place(atomic_load_explicit(entry, memory_order_relaxed)) ==
+            cshm_heap_offset(map->region, nest)) {
+            cshm__map_let_go(nest);
+        }
+    }
+}
+
 /* Fills a new table with what the old one names, and makes it the shard's. What is held stays so where it
  * fails: the next writer of each lets go of it. */
 static int replace_table(struct cshm_map *map, struct cshm_map_shard *shard, uint64_t old,
@@ -168,6 +182,9 @@ static int replace_table(struct cshm_map *map, struct cshm_map_shard *shard, uin
         atomic_store_explicit(&shard->pending_old, 0, memory_order_release); /* it may move */
         atomic_store_explicit(&shard->pending_table, old, memory_order_release);
         atomic_store_explicit(&shard->table, word, memory_order_release); /* [table]: the commit */
+        if (to.has_nests) {
+            let_go_of_nests(map, &to);
+        }
     }
     return status;
 }

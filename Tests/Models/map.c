@@ -5,10 +5,10 @@
  * readers without it. A table has one bucket of two entries; an entry is {generation, block}.
  *
  *   A  put key 1   B  put key 2   a  remove key 1   b  remove key 2   G  grow   r  read key 1
- *   C  remove all at once
+ *   C  remove all at once   N  grow into a table that has a nest for key 1, as later ones have
  *   +  add to key 1 without the lock   u  add to it under the lock   W  remove, put and add under it
  *
- * What a replacement frees becomes the spare of the next one; or, in place, a value is one word, which
+ * A nest is the table's own, and lasts as long. What a replacement frees becomes the spare of the next one; or, in place, a value is one word, which
  * is changed without the lock together with its item's generation (map_word.c).
  *
  * Checked: a reader gets a value of its key, whole, that was current at some instant of its call,
@@ -34,6 +34,8 @@ enum mutation {
     NUMBERS_TWICE,
     ONLY_THE_VALUE,
     TABLES_NUMBERED_ANEW,
+    MOVED_STAYS,
+    NEST_IS_LOOSE,
 };
 
 struct config {
@@ -79,6 +81,8 @@ struct thread {
     uint8_t at;
     uint8_t free_at;
     uint8_t from_spare;
+    uint8_t in_nest;
+    uint8_t moves;
     struct word seen;
     struct word table;
     uint8_t generation;
@@ -95,9 +99,11 @@ struct state {
     uint8_t pending_table;
     uint8_t spare;
     uint8_t next_generation;
+    uint8_t nests; /* bits, the tables that have one; in truth a bit of the table's word */
     struct word table;
-    struct block block[BLOCKS + 1]; /* the last one stands for no table, and has no entries */
-    uint8_t value_now;              /* ghost: of key 1, 0 for none */
+    /* The one in the middle stands for no table, and has no entries; the nest of each comes after it. */
+    struct block block[2 * BLOCKS + 1];
+    uint8_t value_now; /* ghost: of key 1, 0 for none */
     uint8_t value_next;
     struct thread thread[MODEL_THREADS];
 };
@@ -111,6 +117,22 @@ static bool same(struct word a, struct word b)
 static uint32_t index_of(struct word table)
 {
     return table.block == 0 || table.block > BLOCKS ? BLOCKS : table.block - 1u;
+}
+
+/* The nest of a table, as an entry names it. */
+static uint8_t nest_of(uint8_t table)
+{
+    return (uint8_t)(BLOCKS + 1 + table);
+}
+
+static bool is_nest(uint8_t block)
+{
+    return block > BLOCKS;
+}
+
+static bool has_nest(const struct state *s, uint8_t table)
+{
+    return table != 0 && (s->nests >> (table - 1) & 1) != 0;
 }
 
 static void becomes(struct state *s, uint8_t key, uint8_t value)
@@ -168,11 +190,23 @@ static bool drop_items(struct state *s, uint32_t self)
     BEGIN;
     for (me->at = 0; me->at < ENTRIES; me->at++) {
         STEP("free what entry %u of the old table names", me->at);
-        if (table->state != FREE && entry->block != 0) {
+        if (table->state != FREE && entry->block != 0 && !is_nest(entry->block)) {
             s->block[entry->block - 1].state = FREE;
         }
     }
     END;
+}
+
+/* Frees what was moved from a block to the new table's nest. */
+static void drop_moved(struct state *s, uint8_t table)
+{
+    for (uint32_t i = 0; i < ENTRIES && config->mutation != MOVED_STAYS; i++) {
+        uint8_t block = s->block[table - 1].entry[i].block;
+        if (s->block[table - 1].state != FREE && block != 0 && !is_nest(block) &&
+            s->block[block - 1].key == 1) {
+            s->block[block - 1].state = FREE;
+        }
+    }
 }
 
 static bool recover(struct state *s, uint32_t self)
@@ -199,6 +233,9 @@ static bool recover(struct state *s, uint32_t self)
     if (s->pending_table != 0) {
         if (s->table.block == 0) {
             CALL(drop_items(s, self));
+        } else if (s->table.block != s->pending_table && has_nest(s, s->table.block)) {
+            STEP("recover: free what was moved");
+            drop_moved(s, s->pending_table);
         }
         STEP("recover: free what pending_table has, if it is not the table");
         if (s->table.block != s->pending_table) {
@@ -213,7 +250,8 @@ static bool recover(struct state *s, uint32_t self)
             if (s->table.block != s->pending_old) {
                 s->block[s->pending_old - 1].generation = ++s->next_generation;
             }
-        } else if (s->pending_old != s->spare || config->mutation == SPARE_IS_FREED) {
+        } else if (!is_nest(s->pending_old) &&
+                   (s->pending_old != s->spare || config->mutation == SPARE_IS_FREED)) {
             s->block[s->pending_old - 1].state = FREE;
         }
         STEP("recover: pending_old = 0");
@@ -238,6 +276,9 @@ static bool lock(struct state *s, uint32_t self)
 static bool drop(struct state *s, uint32_t self, uint8_t block)
 {
     BEGIN;
+    if (is_nest(block)) {
+        RETURN;
+    }
     STEP("free block %u", block - 1);
     CLAIM(s->block[block - 1].state == LINKED, "freed twice");
     s->block[block - 1].state = FREE;
@@ -353,7 +394,10 @@ static bool set_locked(struct state *s, uint32_t self)
         CALL(let_go(s, self));
         RETURN;
     }
-    if (s->spare != 0) {
+    if (me->key == 1 && has_nest(s, s->table.block)) {
+        me->made = nest_of(s->table.block);
+        me->in_nest = 1;
+    } else if (s->spare != 0) {
         me->made = s->spare;
         me->from_spare = 1;
     } else {
@@ -384,7 +428,7 @@ static bool set_locked(struct state *s, uint32_t self)
     if (me->from_spare != 0) {
         STEP("spare = 0");
         s->spare = 0;
-    } else {
+    } else if (me->in_nest == 0) {
         STEP("pending_new = 0");
         s->pending_new = 0;
     }
@@ -420,9 +464,14 @@ static uint8_t new_table_generation(struct state *s)
 
 static bool empty(struct state *s, uint32_t self)
 {
+    struct thread *me = &s->thread[self];
     BEGIN;
     if (s->table.block == 0) {
         RETURN;
+    }
+    for (me->at = 0; me->at < ENTRIES; me->at++) {
+        me->seen = s->block[index_of(s->table)].entry[me->at];
+        CALL(hold(s, self));
     }
     STEP("pending_table = %u", s->table.block - 1);
     s->pending_table = s->table.block;
@@ -445,29 +494,64 @@ static bool empty(struct state *s, uint32_t self)
     END;
 }
 
+/* Puts what me->seen names into the new table's nest. */
+static bool move(struct state *s, uint32_t self)
+{
+    struct thread *me = &s->thread[self];
+    struct block *nest = &s->block[nest_of(me->made) - 1];
+    BEGIN;
+    CALL(hold(s, self));
+    STEP("fill the nest");
+    nest->key = 1;
+    nest->hold = config->mutation == NEST_IS_LOOSE ? LOOSE : HELD;
+    nest->generation = s->block[me->seen.block - 1].generation;
+    STEP("the nest's value");
+    nest->value[0] = nest->value[1] = s->block[me->seen.block - 1].value[0];
+    me->seen.block = nest_of(me->made);
+    END;
+}
+
 static bool grow(struct state *s, uint32_t self)
 {
     struct thread *me = &s->thread[self];
     BEGIN;
     CALL(allocate(s, self));
+    me->moves |= has_nest(s, s->table.block);
     STEP("clear the new table");
     s->block[me->made - 1].hold = NO_ITEM;
     s->block[me->made - 1].entry[0] = s->block[me->made - 1].entry[1] = (struct word){0};
+    s->nests =
+        (uint8_t)((s->nests & ~(1u << (me->made - 1))) | (uint32_t)me->moves << (me->made - 1));
     me->free_at = 0;
     for (me->at = 0; me->at < ENTRIES; me->at++) {
-        if (s->block[index_of(s->table)].entry[me->at].block != 0) {
+        me->seen = s->block[index_of(s->table)].entry[me->at];
+        if (me->seen.block != 0) {
+            if (me->moves != 0 && s->block[me->seen.block - 1].key == 1) {
+                CALL(move(s, self));
+            }
             STEP("copy entry %u", me->at);
-            s->block[me->made - 1].entry[me->free_at++] =
-                s->block[index_of(s->table)].entry[me->at];
+            s->block[me->made - 1].entry[me->free_at++] = me->seen;
         }
     }
+    STEP("pending_old = 0");
+    s->pending_old = 0;
     me->seen = s->table;
     STEP("pending_table = %u", me->seen.block - 1);
     s->pending_table = me->seen.block;
     STEP("[table] table = block %u", me->made - 1);
     s->table = (struct word){new_table_generation(s), me->made};
+    for (me->at = 0; me->at < ENTRIES && me->moves != 0; me->at++) {
+        if (is_nest(s->block[me->made - 1].entry[me->at].block)) {
+            STEP("let go of what was moved");
+            s->block[nest_of(me->made) - 1].hold = LOOSE;
+        }
+    }
     STEP("pending_new = 0");
     s->pending_new = 0;
+    if (me->seen.block != 0 && me->moves != 0) {
+        STEP("free what was moved");
+        drop_moved(s, me->seen.block);
+    }
     if (me->seen.block != 0) {
         CALL(drop(s, self, me->seen.block));
     }
@@ -495,7 +579,7 @@ static bool put_and_add(struct state *s, uint32_t self)
     struct thread *me = &s->thread[self];
     BEGIN;
     CALL(remove_locked(s, self));
-    me->from_spare = 0;
+    me->from_spare = me->in_nest = 0;
     CALL(set_locked(s, self));
     find_locked(s, me);
     CALL(add_locked(s, self));
@@ -508,7 +592,8 @@ static bool write(struct state *s, uint32_t self, char letter)
     BEGIN;
     CALL(lock(s, self));
     me->key = letter == 'B' || letter == 'b' ? 2 : 1;
-    if (letter == 'G') {
+    if (letter == 'G' || letter == 'N') {
+        me->moves = letter == 'N';
         CALL(grow(s, self));
     } else if (letter == 'C') {
         CALL(empty(s, self));
@@ -538,7 +623,8 @@ static bool find(struct state *s, uint32_t self)
         for (;;) {
             STEP("[entry] load entry %u of block %u", me->at, me->table.block - 1);
             me->seen = *entry;
-            if (me->seen.block == 0 || me->seen.block > BLOCKS) {
+            if (me->seen.block == 0 || me->seen.block == BLOCKS + 1 ||
+                me->seen.block > 2 * BLOCKS + 1) {
                 break;
             }
             STEP("is block %u an item of the key?", me->seen.block - 1);
@@ -681,7 +767,9 @@ static void check(const void *state)
     for (uint32_t i = 0; i < ENTRIES; i++) {
         const struct block *item = &s->block[table->entry[i].block - 1];
         if (table->entry[i].block != 0) {
-            CLAIM(item->state == LINKED, "a named item was freed");
+            CLAIM(is_nest(table->entry[i].block) ? table->entry[i].block == nest_of(s->table.block)
+                                                 : item->state == LINKED,
+                  "a named item was freed");
             value = item->key == 1 ? item->value[0] : value;
         }
     }
@@ -758,6 +846,14 @@ static const struct model_case cases[] = {
     CASE("adds, removed and put meanwhile", NULL, true, {"A+aB", "+r", "A"}, .deaths = 1,
          .in_place = true),
     CASE("adds, growing", NULL, true, {"AG+G", "+aA", "u"}, .deaths = 1, .in_place = true),
+    CASE("moved, and read", NULL, false, {"ANAG", "r", "A"}, .deaths = 1, .in_place = true),
+    CASE("adds, moved to a nest", NULL, false, {"AN+", "+r"}, .deaths = 1, .in_place = true),
+    CASE("adds, moved from nest to nest", NULL, false, {"ANG", "+", "u"}, .deaths = 1,
+         .in_place = true),
+    CASE("adds, removed from its nest and put", NULL, false, {"ANW", "+r"}, .deaths = 1,
+         .in_place = true),
+    CASE("adds, moved, all removed", NULL, false, {"ANCA", "+"}, .deaths = 1, .in_place = true),
+    CASE("adds, moved, two deaths", NULL, true, {"ANG", "+a", "uB"}, .deaths = 2, .in_place = true),
     CASE("adds, two deaths", NULL, true, {"A+", "u+", "W+"}, .deaths = 2, .in_place = true),
 
     CASE("a spare that is named stays one", "has not what was put", false, {"AAA", "Ar"},
@@ -779,6 +875,12 @@ static const struct model_case cases[] = {
     CASE("words without generations", "torn", false, {"AAA", "r"}, .mutation = NO_GENERATION),
     CASE("who adds is not held off", "has not what was put", false, {"Au", "+"}, .in_place = true,
          .mutation = NOTHING_IS_HELD),
+    CASE("who adds is not held off what moves", "has not what was put", false, {"AN", "+"},
+         .in_place = true, .mutation = NOTHING_IS_HELD),
+    CASE("a nest is not held before its table is named", "has not what was put", false,
+         {"ANG", "+", "u"}, .deaths = 1, .in_place = true, .mutation = NEST_IS_LOOSE),
+    CASE("what was moved stays", "lost", false, {"AN", "r"}, .in_place = true,
+         .mutation = MOVED_STAYS),
     CASE("the guard is not looked at", "has not what was put", false, {"AW", "+"}, .in_place = true,
          .mutation = NO_GUARD_CHECK),
     CASE("a number is given twice", "has not what was put", false, {"A+aB", "+"}, .in_place = true,

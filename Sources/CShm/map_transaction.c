@@ -349,7 +349,10 @@ static void keep_short_values(struct cshm_map_step *steps, uint32_t count)
 {
     for (uint32_t i = 0; i < count; i++) {
         if (steps[i].action == CSHM_MAP_SET && steps[i].new_length <= sizeof steps[i].kept) {
-            steps[i].kept = cshm__word_of(steps[i].new_value, steps[i].new_length);
+            /* One of no bytes may be nowhere. */
+            steps[i].kept = steps[i].new_length == 0
+                                ? 0
+                                : cshm__word_of(steps[i].new_value, steps[i].new_length);
         }
     }
 }

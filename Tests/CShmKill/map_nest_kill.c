@@ -194,6 +194,32 @@ static int change_three(struct world *world)
     return cshm_map_commit(world->handle, steps, 3);
 }
 
+/* A word whose key is too long for a nest. */
+static const char long_key[] = "a key of more than 16 bytes";
+
+static int put_under_long_key(struct world *world)
+{
+    uint64_t number = 2;
+    return cshm_map_put(world->handle, long_key, sizeof long_key, &number, sizeof number);
+}
+
+static int insert_under_long_key(struct world *world)
+{
+    uint64_t number = 2;
+    return cshm_map_insert(world->handle, long_key, sizeof long_key, &number, sizeof number);
+}
+
+static int commit_under_long_key(struct world *world)
+{
+    uint64_t number = 2;
+    struct cshm_map_step step = {.key = long_key, .key_length = sizeof long_key};
+    CHECK_EQ(cshm_map_begin(world->handle, &step, 1), 0);
+    step.action = CSHM_MAP_SET;
+    step.new_value = &number;
+    step.new_length = sizeof number;
+    return cshm_map_commit(world->handle, &step, 1);
+}
+
 static int clear(struct world *world)
 {
     return cshm_map_clear(world->handle);
@@ -317,6 +343,18 @@ static void check_removed(struct world *world)
     check_map(world, 0, 1, 0);
 }
 
+/* Of its shard the next writer is whoever removes it; before, what was committed may not be there yet. */
+static void check_long_key(struct world *world)
+{
+    uint64_t number = 0;
+    uint64_t length = 0;
+    int got = cshm_map_get(world->handle, long_key, sizeof long_key, &number, 8, &length);
+    int removed = cshm_map_remove(world->handle, long_key, sizeof long_key);
+    CHECK(got == 0 ? number == 2 && length == 8 && removed == 0 : got == -ENOENT);
+    CHECK(removed == 0 || (removed == -ENOENT && !returned(world)));
+    check_map(world, SPARE, 0, 0);
+}
+
 static void check_three(struct world *world)
 {
     bool done = get(world->handle, keys[0]) == 2;
@@ -369,6 +407,9 @@ const struct scenario map_nest_scenarios[] = {
     OF("remove", make_nests, remove_key, check_removed),
     OF("remove_of_long", make_mixed, remove_key, check_removed),
     OF_MANY("remove_that_shrinks", make_sparse, remove_key, check_removed, 9),
+    OF("put_under_a_long_key", make_nests, put_under_long_key, check_long_key),
+    OF("insert_under_a_long_key", make_nests, insert_under_long_key, check_long_key),
+    OF("transaction_under_a_long_key", make_nests, commit_under_long_key, check_long_key),
     OF("transaction", make_nests, change_three, check_three),
     OF_MANY("transaction_that_moves_nests", make_crowded, change_three, check_three, 9),
     {.name = "clear",

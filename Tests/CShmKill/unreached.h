@@ -77,7 +77,7 @@ static const struct unreached unreached[] = {
     {"lane.c", "cshm_lane_put_until", "put = {lane", "private"},
     {"drain.c", "cshm_lanes_get_until", "get = {lanes", "private"},
     {"queue_put.c", "attempt_one", "put->claimed = false", "private"},
-    {"queue_put.c", "attempt_one", "put->singly = true", "private"},
+    {"queue_put.c", "put_singly", "put->singly = true", "private"},
     {"queue_put.c", "cshm_queue_put_many_until", "put = {", "private"},
     {"queue_put.c", "remember_refused", "", "private"},
     {"queue_put.c", "forget_refused", "", "private"},

@@ -64,7 +64,9 @@ uint64_t massacre(cshm_region *region, struct job *job,
     }
     atomic_store(&job->shared->stop, 1);
     for (uint32_t i = 0; i < WORKERS; i++) {
-        kill(children[i], SIGCONT);
+        kill(children[i], SIGCONT); /* all of them first: one may have what another waits for */
+    }
+    for (uint32_t i = 0; i < WORKERS; i++) {
         expect_success(children[i]);
     }
     fprintf(stderr, "%llu kills, %llu operations\n", (unsigned long long)kills,

@@ -149,7 +149,7 @@ static void takes_a_value_from_a_table_that_grows(void)
 
 /* ---- at once ---- */
 
-enum { ADDED = 16, ADDERS = 2, ADDS = 300000, COMERS = 600 };
+enum { ADDED = 16, ADDERS = 2, ADDS = 100000, COMERS = 600 };
 
 struct adder {
     cshm_map *map;

@@ -19,15 +19,6 @@ struct letter {
     uint64_t filler[10]; /* only long letters have it */
 };
 
-/* CHECK for a child, whose output goes the way of the test's. */
-#define REQUIRE(expr)                                                              \
-    do {                                                                           \
-        if (!(expr)) {                                                             \
-            fprintf(stderr, "%s:%d: in a child: %s\n", __FILE__, __LINE__, #expr); \
-            _exit(1);                                                              \
-        }                                                                          \
-    } while (0)
-
 static inline struct letter make_letter(uint64_t incarnation, uint64_t number)
 {
     struct letter letter = {.incarnation = incarnation, .number = number};

@@ -31,14 +31,6 @@ struct job {
     bool stops; /* one of them is stopped nearly all the time, and goes on or is killed then */
 };
 
-#define REQUIRE(expr)                                                              \
-    do {                                                                           \
-        if (!(expr)) {                                                             \
-            fprintf(stderr, "%s:%d: in a child: %s\n", __FILE__, __LINE__, #expr); \
-            _exit(1);                                                              \
-        }                                                                          \
-    } while (0)
-
 /* Runs the workers, killing one about every 0.3 ms and replacing it. @returns how many were killed. */
 uint64_t massacre(cshm_region *region, struct job *job,
                   void (*const bodies[WORKERS])(cshm_region *, void *));

@@ -553,14 +553,6 @@ static uint64_t length_of(uint64_t id)
     return id % 7 == 0 ? sizeof(struct note) : offsetof(struct note, filler);
 }
 
-#define REQUIRE(expr)                                                              \
-    do {                                                                           \
-        if (!(expr)) {                                                             \
-            fprintf(stderr, "%s:%d: in a child: %s\n", __FILE__, __LINE__, #expr); \
-            _exit(1);                                                              \
-        }                                                                          \
-    } while (0)
-
 /* Busy for a moment, if the other newcomer is just taking over the dead one's entry. */
 static bool take_over(cshm_ring *ring, int (*become)(cshm_ring *))
 {

@@ -14,6 +14,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 struct test {
     const char *name;
@@ -27,6 +28,15 @@ struct test {
             fprintf(stderr, "%s:%d: %s: %s\n", __FILE__, __LINE__, __func__, #expr); \
             exit(1);                                                                 \
         }                                                                            \
+    } while (0)
+
+/* CHECK for a child, whose output goes the way of the test's: exit() would be the parent's. */
+#define REQUIRE(expr)                                                              \
+    do {                                                                           \
+        if (!(expr)) {                                                             \
+            fprintf(stderr, "%s:%d: in a child: %s\n", __FILE__, __LINE__, #expr); \
+            _exit(1);                                                              \
+        }                                                                          \
     } while (0)
 
 /* Compares as long long, which holds every count and errno here, and prints both sides. */

@@ -149,7 +149,7 @@ internal final class Crew: Sendable {
             unsafe cshm_atomic_compare_exchange(
                 base + 2, CSHM_UINT64, &none, UInt64(seat) + 1, CSHM_ACQ_REL, CSHM_RELAXED) == 1
         else { return }
-        let bytes = Array("\(error)".utf8.prefix(Self.textRoom))
+        let bytes = Text.bytes(of: "\(error)", upTo: Self.textRoom)
         unsafe text.copyMemory(from: bytes, byteCount: bytes.count)
         unsafe cshm_atomic_store(base + 3, CSHM_UINT64, UInt64(bytes.count), CSHM_RELEASE)
     }

@@ -128,20 +128,11 @@ internal enum FutureOutcome {
     private enum Kind: UInt8 {
         case value = 0
         case cancelled = 1
-        case taskFailed = 2
-        case workerDied = 3
-        case timedOut = 4
-        case closed = 5
-
-        var code: SharedStateError.Code {
-            switch self {
-            case .workerDied: .workerDied
-            case .timedOut: .timedOut
-            case .closed: .closed
-            default: .taskFailed
-            }
-        }
+        case failed = 2
     }
+
+    /// Both sides are of one family, and so of one build.
+    private static let codes = Array(SharedStateError.Code.allCases)
 
     static func encode<Value>(
         _ outcome: Result<Value, any Error>, _ plan: TransferPlan<Value>
@@ -167,14 +158,12 @@ internal enum FutureOutcome {
             return writer.bytes
         }
         let known = error as? SharedStateError
-        let kind: Kind =
-            switch known?.code {
-            case .workerDied: .workerDied
-            case .timedOut: .timedOut
-            case .closed: .closed
-            default: .taskFailed
-            }
-        writer.append(byte: kind.rawValue)
+        writer.append(byte: Kind.failed.rawValue)
+        let code = known?.code ?? .taskFailed
+        writer.append(byte: UInt8(codes.firstIndex(of: code) ?? 0))
+        writer.append(fixed: known?.errno ?? 0)
+        // Of what a thread threw as it is, too.
+        writer.append(byte: known == nil || known?.task != nil ? 1 : 0)
         writer.append(string: known?.description ?? "\(error)")
         writer.append(fixed: UInt64(known?.task?.index ?? 0))
         writer.append(fixed: known?.task?.workerPID ?? 0)
@@ -192,19 +181,27 @@ internal enum FutureOutcome {
         switch kind {
         case .value: return .success(try plan.decode(from: &reader))
         case .cancelled: return .failure(CancellationError())
-        default:
-            let text = try reader.string()
-            let index = Int(truncatingIfNeeded: try reader.fixed(UInt64.self))
-            let pid = try reader.fixed(Int32.self)
-            let rest = unsafe UnsafeRawBufferPointer(
-                rebasing: raw[(raw.count - reader.remaining)...])
-            let (thrown, error) = unsafe RemoteFailure.decode(rest)
-            return .failure(
-                SharedStateError(
-                    kind.code, text,
-                    task: TaskFailure(
-                        index: index, workerPID: pid, text: thrown, error: error, exit: nil)))
+        case .failed: return .failure(unsafe try error(from: &reader, raw))
         }
+    }
+
+    private static func error(
+        from reader: inout ByteReader, _ raw: UnsafeRawBufferPointer
+    ) throws -> SharedStateError {
+        let number = Int(try reader.byte())
+        guard codes.indices.contains(number) else {
+            throw SharedStateError(.incompatible, "a future's outcome is damaged")
+        }
+        let errno = try reader.fixed(Int32.self)
+        let isOfTask = try reader.byte() == 1
+        let text = try reader.string()
+        let index = Int(truncatingIfNeeded: try reader.fixed(UInt64.self))
+        let pid = try reader.fixed(Int32.self)
+        let rest = unsafe UnsafeRawBufferPointer(
+            rebasing: raw[(raw.count - reader.remaining)...])
+        let (thrown, error) = unsafe RemoteFailure.decode(rest)
+        let task = TaskFailure(index: index, workerPID: pid, text: thrown, error: error, exit: nil)
+        return SharedStateError(codes[number], text, errno: errno, task: isOfTask ? task : nil)
     }
 }
 

@@ -59,9 +59,7 @@ internal struct Errand: Sendable {
 
     func setErrorText(_ text: String) throws(SharedStateError) {
         let place = unsafe try address()
-        var bytes = Array(text.utf8.prefix(Self.textRoom))
-        // Not in the middle of a character.
-        while !bytes.isEmpty, String(validating: bytes, as: UTF8.self) == nil { bytes.removeLast() }
+        let bytes = Text.bytes(of: text, upTo: Self.textRoom)
         unsafe (place + 8).copyMemory(from: bytes, byteCount: bytes.count)
         unsafe cshm_word_store(place, UInt64(bytes.count))
     }

@@ -62,7 +62,7 @@ internal func zygotePreload(
         return 0
     } catch {
         let room = unsafe UnsafeMutableRawBufferPointer(start: text, count: room)
-        unsafe room.copyBytes(from: "\(error)".utf8.prefix(room.count - 1))
+        unsafe room.copyBytes(from: Text.bytes(of: "\(error)", upTo: room.count - 1))
         return -1
     }
 }

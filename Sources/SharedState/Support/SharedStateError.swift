@@ -9,7 +9,7 @@ internal import Glibc
 public struct SharedStateError: Error, Hashable, Sendable, CustomStringConvertible {
     /// What to branch on.
     @nonexhaustive
-    public enum Code: Hashable, Sendable {
+    public enum Code: Hashable, Sendable, CaseIterable {
         /// An argument was outside its documented range (`EINVAL`).
         case invalidArgument
         /// No region or object of that name exists (`ENOENT`).

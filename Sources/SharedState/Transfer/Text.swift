@@ -20,4 +20,13 @@ internal enum Text {
         }
         return unsafe unsafeBitCast(text, to: Element.self)
     }
+
+    /// The UTF-8 of as many whole characters, from the first on, as fit in so many bytes.
+    internal static func bytes(of text: String, upTo limit: Int) -> [UInt8] {
+        var bytes = Array(text.utf8.prefix(limit + 1))
+        guard bytes.count > limit else { return bytes }
+        // What follows is the rest of a character as long as it begins with the bits 10.
+        while let next = bytes.popLast(), next & 0xC0 == 0x80 {}
+        return bytes
+    }
 }

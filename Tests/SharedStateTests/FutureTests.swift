@@ -117,7 +117,7 @@ struct FutureTests {
         for try await future in completed { values.insert(try await future.value()) }
         #expect(values == [10, 11])
         let never = Future.asCompleted(
-            [try pool.submit(gates[0]) { try $0.get() }], timeout: .milliseconds(10))
+            [try await pool.submit(gates[0]) { try $0.get() }], timeout: .milliseconds(10))
         let error = #expect(throws: SharedStateError.self) { try never.next() }
         #expect(error?.description == "1 (of 1) futures are not done")
     }
@@ -256,8 +256,8 @@ struct FutureTests {
     @Test func `a future is waited for in another process`() async throws {
         let pool = try Pool(workers: 2)
         let gate = try Queue<String>()
-        let future = try pool.submit(gate) { try $0.get() }
-        let waiting = try pool.submit(future) { try $0.value(timeout: .seconds(20)) + "!" }
+        let future = try await pool.submit(gate) { try $0.get() }
+        let waiting = try await pool.submit(future) { try $0.value(timeout: .seconds(20)) + "!" }
         let child = try ChildProcess.start(future) { future in
             let text = try await future.value()
             guard text == "news", try await future.value() == text else {
@@ -302,6 +302,38 @@ struct FutureTests {
         _ = try looked.get(timeout: .seconds(20))
         cancelled.cancel()
         #expect(try state.value(timeout: .seconds(20)))
+    }
+
+    @Test func `errors of this library are the same in another process`() throws {
+        let pool = try Pool(workers: 1)
+        let threads = try ThreadPoolExecutor(workers: 1)
+        for (number, code) in SharedStateError.Code.allCases.enumerated() {
+            let failed = try threads.submit { () -> Int in
+                throw SharedStateError(code, "it is number \(number)", errno: Int32(number))
+            }
+            let isSame = try pool.apply(failed, number) { failed, number in
+                do {
+                    _ = try failed.value(timeout: .seconds(20))
+                } catch let error as SharedStateError {
+                    return error.code == SharedStateError.Code.allCases[number]
+                        && error.description == "it is number \(number)"
+                        && error.errno == number && error.task == nil
+                }
+                return false
+            }
+            #expect(isSame, "\(code)")
+        }
+    }
+
+    @Test func `what is cut to fit is cut between characters`() {
+        for text in ["", "abc", "aé", "é", "€uro", "a€", "👩‍👩‍👧", "ab😀cd"] {
+            for limit in 0...20 {
+                let bytes = Text.bytes(of: text, upTo: limit)
+                #expect(bytes.count <= limit && text.utf8.starts(with: bytes))
+                #expect(String(validating: bytes, as: UTF8.self) != nil)
+                #expect(bytes.count > limit - 4 || bytes.count == text.utf8.count)
+            }
+        }
     }
 
     /// Outcomes in the family's region, kept ones aside.

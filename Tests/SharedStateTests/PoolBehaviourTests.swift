@@ -35,7 +35,7 @@ struct PoolBehaviourTests {
         let pool = try Pool(workers: 1)
         let none = [Int]()
         #expect(try pool.imapUnordered(none, chunkSize: chunk) { $0 }.next() == nil)
-        #expect(try pool.mapAsync(none, chunkSize: chunk) { $0 }.value(timeout: long) == [])
+        #expect(try await pool.mapAsync(none, chunkSize: chunk) { $0 }.value() == [])
         #expect(try await pool.map(none, chunkSize: chunk) { $0 } == [])
         #expect(try ProcessPoolExecutor(pool).map(none) { $0 }.next() == nil)
     }

@@ -45,7 +45,7 @@ struct PoolCancelTests {
         let pool = try Pool(mode, workers: 1, options: options)
         let started = try Queue<Int32>()
         let noticed = try Queue<Bool>()
-        let future = try pool.submit(started, noticed) { started, noticed in
+        let future = try await pool.submit(started, noticed) { started, noticed in
             try await started.put(getpid())
             do {
                 try await Task.sleep(for: .seconds(1000))

@@ -150,6 +150,35 @@ struct PoolLoadTests {
         #expect(try answers.get() == 0)
     }
 
+    /// `SHAREDSTATE_SUBMITS` is how many; without a bound they would need 4 KiB each.
+    @Test func `submitting without end leaves memory flat`() throws {
+        let wanted = unsafe getenv("SHAREDSTATE_SUBMITS").flatMap {
+            unsafe Int(String(cString: $0))
+        }
+        let answers = try Queue<Int>()
+        let child = try ChildProcess.start(answers, wanted ?? 50_000) { answers, count in
+            let pool = try Pool(workers: 2)
+            let sum = try SharedAtomic(0)
+            func submit(_ count: Int) throws {
+                for n in 0..<count {
+                    try pool.submit([Int](repeating: n, count: 512)) { $0.count }.whenDone {
+                        if case .success(512) = $0.outcome { sum.add(1) }
+                    }
+                }
+                try pool.join()
+            }
+            try submit(10_000)
+            let memory = Ledger.memory
+            try submit(count)
+            try answers.put(Ledger.memory - memory)
+            try answers.put(sum.load() - 10_000 - count)
+        }
+        #expect(try child.join(timeout: long) == .exited(code: 0))
+        let grown = try answers.get()
+        #expect(grown < 32 * 1024 || isSanitized(), "kilobytes")
+        #expect(try answers.get() == 0)
+    }
+
     /// `SHAREDSTATE_KILLS` is how many; `make soak` has 10,000.
     @Test func `after random kills nothing is left of the dead`() throws {
         let wanted = unsafe getenv("SHAREDSTATE_KILLS").flatMap { unsafe Int(String(cString: $0)) }

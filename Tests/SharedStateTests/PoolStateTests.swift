@@ -118,14 +118,14 @@ struct PoolStateTests {
             return connection.name + text
         }
         #expect(texts.elements.map { try? $0.get() } == ["firsta", nil])
-        let future = try pool.submit(state: Connection.self) { connection in
+        let future = try await pool.submit(state: Connection.self) { connection in
             await Task.yield()
             return connection.uses
         }
         #expect(try await future.value() == 5)
         // Cancelled, what the body awaits ends, and the state stays.
         let began = try Queue<Int>()
-        let endless = try pool.submit(began, state: Connection.self) { connection, began in
+        let endless = try await pool.submit(began, state: Connection.self) { connection, began in
             connection.uses = -1
             try await began.put(1)
             try await Task.sleep(for: .seconds(1000))

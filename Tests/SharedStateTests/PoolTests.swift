@@ -316,7 +316,9 @@ struct PoolTests {
     }
 
     @Test func `ten thousand tasks that wait do not hold up the end`() throws {
-        let pool = try Pool(workers: 2)
+        var options = Pool.Options()
+        options.maxTasksInFlight = 10_000
+        let pool = try Pool(workers: 2, options: options)
         let never = try Queue<Int>()
         let futures = try (0..<10_000).map { _ in try pool.submit(never) { try $0.get() } }
         pool.terminate()

@@ -6,25 +6,42 @@ internal import Glibc
 ///
 /// The same code runs on either, if its closures do not capture.
 public protocol WorkExecutor: AnyObject, Sendable {
-    /// Runs `body`, without waiting.
+    /// Runs `body`, without waiting for it.
+    ///
+    /// While as much is in flight as the executor takes, it waits for room, on this thread.
     ///
     /// - Parameters:
     ///   - arguments: Given to `body`.
+    ///   - timeout: The longest wait for room; zero does not wait, `nil` waits without limit.
     ///   - body: What to run.
     /// - Returns: Its result to come.
-    /// - Throws: `closed` after a shutdown; in processes also `capturesValues` and `cannotCross`.
+    /// - Throws: `timedOut` (there was no room in time); `closed` after a shutdown, also one that comes
+    ///   while this waits; in processes also `capturesValues`, `cannotCross` and `full`.
     func submit<each Argument: Sendable, Result: Sendable>(
-        _ arguments: repeat each Argument,
+        _ arguments: repeat each Argument, timeout: Duration?,
         body: @escaping @Sendable (repeat each Argument) throws -> Result
     ) throws -> Future<Result>
 
-    /// Runs `body` on one element, without waiting; what ``map(_:bufferSize:_:)`` is made of.
+    /// The same in a task, which is suspended while there is no room.
+    ///
+    /// - Parameters:
+    ///   - arguments: Given to `body`.
+    ///   - timeout: The longest wait for room; zero does not wait, `nil` waits without limit.
+    ///   - body: What to run.
+    /// - Returns: Its result to come.
+    /// - Throws: As the form that blocks; `CancellationError` if the task is cancelled while it waits.
+    func submit<each Argument: Sendable, Result: Sendable>(
+        _ arguments: repeat each Argument, timeout: Duration?,
+        body: @escaping @Sendable (repeat each Argument) throws -> Result
+    ) async throws -> Future<Result>
+
+    /// Runs `body` on one element, without waiting for it, but for room; what ``map(_:bufferSize:_:)`` is made of.
     ///
     /// - Parameters:
     ///   - element: Given to `body`.
     ///   - body: What to run.
     /// - Returns: Its result to come.
-    /// - Throws: As ``submit(_:body:)``.
+    /// - Throws: As ``submit(_:body:)``, but for `timedOut`.
     func submit<Element: Sendable, Result: Sendable>(
         element: Element, body: @escaping @Sendable (Element) throws -> Result
     ) throws -> Future<Result>
@@ -32,12 +49,40 @@ public protocol WorkExecutor: AnyObject, Sendable {
     /// Takes no more work.
     ///
     /// - Parameters:
-    ///   - wait: Whether to return only when all work is done.
+    ///   - wait: Whether to return only when all work is done, also if it was shut down before.
     ///   - cancelPending: Whether to cancel work that is not begun.
     func shutdown(wait: Bool, cancelPending: Bool)
 }
 
 extension WorkExecutor {
+    /// Runs `body`, without waiting for it; for room it waits without limit.
+    ///
+    /// - Parameters:
+    ///   - arguments: Given to `body`.
+    ///   - body: What to run.
+    /// - Returns: Its result to come.
+    /// - Throws: As the form with a time-out, but for `timedOut`.
+    public func submit<each Argument: Sendable, Result: Sendable>(
+        _ arguments: repeat each Argument,
+        body: @escaping @Sendable (repeat each Argument) throws -> Result
+    ) throws -> Future<Result> {
+        try submit(repeat each arguments, timeout: nil, body: body)
+    }
+
+    /// The same in a task, which is suspended while there is no room.
+    ///
+    /// - Parameters:
+    ///   - arguments: Given to `body`.
+    ///   - body: What to run.
+    /// - Returns: Its result to come.
+    /// - Throws: As the form with a time-out, but for `timedOut`.
+    public func submit<each Argument: Sendable, Result: Sendable>(
+        _ arguments: repeat each Argument,
+        body: @escaping @Sendable (repeat each Argument) throws -> Result
+    ) async throws -> Future<Result> {
+        try await submit(repeat each arguments, timeout: nil, body: body)
+    }
+
     /// Takes no more work, and waits for what there is.
     public func shutdown() { shutdown(wait: true, cancelPending: false) }
 
@@ -135,19 +180,29 @@ public final class ProcessPoolExecutor: WorkExecutor {
         self.pool = pool
     }
 
-    /// Runs `body` in a worker, without waiting; as ``Pool/submit(_:options:body:)``.
+    /// Runs `body` in a worker, without waiting for it; as ``Pool/submit(_:options:timeout:body:)``.
     ///
-    /// - Throws: `capturesValues`, `cannotCross`, `closed`, `full`.
+    /// - Throws: `timedOut`, `capturesValues`, `cannotCross`, `closed`, `full`.
     public func submit<each Argument: Sendable, Result: Sendable>(
-        _ arguments: repeat each Argument,
+        _ arguments: repeat each Argument, timeout: Duration?,
         body: @escaping @Sendable (repeat each Argument) throws -> Result
     ) throws -> Future<Result> {
-        try pool.submit(repeat each arguments, body: body)
+        try pool.submit(repeat each arguments, timeout: timeout, body: body)
     }
 
-    /// Runs `body` on one element in a worker, without waiting.
+    /// The same in a task, which is suspended while there is no room.
     ///
-    /// - Throws: As ``submit(_:body:)``.
+    /// - Throws: As the form that blocks, and `CancellationError`.
+    public func submit<each Argument: Sendable, Result: Sendable>(
+        _ arguments: repeat each Argument, timeout: Duration?,
+        body: @escaping @Sendable (repeat each Argument) throws -> Result
+    ) async throws -> Future<Result> {
+        try await pool.submit(repeat each arguments, timeout: timeout, body: body)
+    }
+
+    /// Runs `body` on one element in a worker, without waiting for it.
+    ///
+    /// - Throws: As ``submit(_:timeout:body:)``, but for `timedOut`.
     public func submit<Element: Sendable, Result: Sendable>(
         element: Element, body: @escaping @Sendable (Element) throws -> Result
     ) throws -> Future<Result> {
@@ -169,148 +224,5 @@ public final class ProcessPoolExecutor: WorkExecutor {
     /// Ends the workers now: what they run fails, and so does all that waits.
     public func killWorkers() {
         pool.terminate()
-    }
-}
-
-/// Runs closures on threads of this process; they may capture.
-public final class ThreadPoolExecutor: WorkExecutor {
-    private let work = WorkQueue()
-    private let threads: Mutex<[pthread_t]>
-
-    /// Starts the threads.
-    ///
-    /// - Parameter workers: How many, 1 to 1024.
-    /// - Throws: `invalidArgument`, `system`.
-    public init(workers: Int) throws(SharedStateError) {
-        guard (1...1024).contains(workers) else {
-            throw SharedStateError(
-                .invalidArgument, "an executor has 1 to 1024 threads, not \(workers)")
-        }
-        var started: [pthread_t] = []
-        for _ in 0..<workers {
-            var thread = pthread_t()
-            let queue = unsafe Unmanaged.passRetained(work)
-            let status = unsafe pthread_create(
-                &thread, nil,
-                { context in
-                    guard let context = unsafe context else { return nil }
-                    unsafe Unmanaged<WorkQueue>.fromOpaque(context).takeRetainedValue().run()
-                    return nil
-                }, queue.toOpaque())
-            guard status == 0 else {
-                unsafe queue.release()
-                work.close()
-                throw SharedStateError(status: -Int32(status), "pthread_create", "")
-            }
-            started.append(thread)
-        }
-        threads = Mutex(started)
-    }
-
-    deinit {
-        work.close()
-        for thread in threads.withLock({ $0 }) { pthread_detach(thread) }
-    }
-
-    /// Runs `body` on a thread, without waiting.
-    ///
-    /// - Parameters:
-    ///   - arguments: Given to `body`.
-    ///   - body: What to run; it may capture.
-    /// - Returns: Its result to come.
-    /// - Throws: `closed`.
-    public func submit<each Argument: Sendable, Result: Sendable>(
-        _ arguments: repeat each Argument,
-        body: @escaping @Sendable (repeat each Argument) throws -> Result
-    ) throws(SharedStateError) -> Future<Result> {
-        let future = Future<Result>(driver: nil)
-        let inputs = (repeat each arguments)
-        try work.add(
-            .init(
-                run: {
-                    guard future.begin() else { return }
-                    future.finish(Swift.Result { try body(repeat each inputs) })
-                }, cancel: { future.cancel() }))
-        return future
-    }
-
-    /// Runs `body` on one element on a thread, without waiting.
-    ///
-    /// - Throws: `closed`.
-    public func submit<Element: Sendable, Result: Sendable>(
-        element: Element, body: @escaping @Sendable (Element) throws -> Result
-    ) throws -> Future<Result> {
-        try submit { try body(element) }
-    }
-
-    /// Takes no more work; the threads end when all of it is done.
-    public func shutdown(wait: Bool, cancelPending: Bool) {
-        for item in work.close(emptying: cancelPending) { item.cancel() }
-        guard wait else { return }
-        for thread in threads.withLock({ threads in
-            defer { threads = [] }
-            return threads
-        }) {
-            pthread_join(thread, nil)
-        }
-    }
-}
-
-/// Work for the threads of one executor.
-private final class WorkQueue: Sendable {
-    struct Item: Sendable {
-        let run: @Sendable () -> Void
-        let cancel: @Sendable () -> Void
-    }
-
-    private struct State {
-        var items: Fifo<Item> = Fifo()
-        var closed = false
-    }
-    private let state = Mutex(State())
-    private let bell = Doorbell()
-
-    func add(_ item: Item) throws(SharedStateError) {
-        try state.withLock { (state) throws(SharedStateError) in
-            guard !state.closed else {
-                throw SharedStateError(.closed, "the executor was shut down; make a new one")
-            }
-            state.items.append(item)
-        }
-        bell.ring()
-    }
-
-    /// Takes no more, and gives what is not begun to the caller, if it wants that.
-    @discardableResult
-    func close(emptying: Bool = false) -> [Item] {
-        let items = state.withLock { state -> [Item] in
-            state.closed = true
-            var items: [Item] = []
-            while emptying, let item = state.items.first {
-                state.items.removeFirst()
-                items.append(item)
-            }
-            return items
-        }
-        bell.ring()
-        return items
-    }
-
-    func run() {
-        while true {
-            let seen = bell.prepare()
-            let (item, closed) = state.withLock { state -> (Item?, Bool) in
-                guard let item = state.items.first else { return (nil, state.closed) }
-                state.items.removeFirst()
-                return (item, false)
-            }
-            if let item {
-                item.run()
-            } else if closed {
-                return
-            } else {
-                try? bell.wait(seen, until: .max)
-            }
-        }
     }
 }

@@ -34,4 +34,9 @@ package struct Fifo<Element> {
         elements.remove(at: index)
         return true
     }
+
+    mutating func removeAll(where matches: (Element) -> Bool) {
+        elements = elements[head...].filter { $0.map { !matches($0) } ?? false }
+        head = 0
+    }
 }

@@ -124,7 +124,7 @@ public final class Pool: Sendable {
     ///   - options: Urgency, retries, deadline.
     ///   - body: A closure without captures.
     /// - Returns: What `body` returns.
-    /// - Throws: As ``submit(_:options:body:)`` and `Future.value(timeout:)`.
+    /// - Throws: As ``submit(_:options:timeout:body:)`` and `Future.value(timeout:)`.
     public func apply<each Argument: Sendable, Result: Sendable>(
         _ arguments: repeat each Argument, options: TaskOptions = TaskOptions(),
         body: @escaping @Sendable (repeat each Argument) throws -> Result
@@ -142,14 +142,14 @@ public final class Pool: Sendable {
     ///   - options: Urgency, retries, deadline.
     ///   - body: A closure without captures.
     /// - Returns: What `body` returns.
-    /// - Throws: As ``submit(_:options:body:)``, and `CancellationError`.
+    /// - Throws: As ``submit(_:options:timeout:body:)``, and `CancellationError`.
     public func apply<each Argument: Sendable, Result: Sendable>(
         _ arguments: repeat each Argument, options: TaskOptions = TaskOptions(),
         body: @escaping @Sendable (repeat each Argument) throws -> Result
     ) async throws -> Result {
         let site = try site(of: body)
-        let input = try site.encode(repeat each arguments)
-        return try await begin(site, input, options, isAwaited: false).value()
+        try await core.enter(until: .max)
+        return try await admit(site, options) { try site.encode(repeat each arguments) }.value()
     }
 
     /// As the others, with a body that may await.
@@ -159,46 +159,59 @@ public final class Pool: Sendable {
     ///   - options: Urgency, retries, deadline.
     ///   - body: A closure without captures.
     /// - Returns: What `body` returns.
-    /// - Throws: As ``submit(_:options:body:)``, and `CancellationError`.
+    /// - Throws: As ``submit(_:options:timeout:body:)``, and `CancellationError`.
     public func apply<each Argument: Sendable, Result: Sendable>(
         _ arguments: repeat each Argument, options: TaskOptions = TaskOptions(),
         body: @escaping @Sendable (repeat each Argument) async throws -> Result
     ) async throws -> Result {
         let site = try site(ofAsync: body)
-        let input = try site.encode(repeat each arguments)
-        return try await begin(site, input, options, isAwaited: false).value()
+        try await core.enter(until: .max)
+        return try await admit(site, options) { try site.encode(repeat each arguments) }.value()
     }
 
-    /// Runs `body` once, in a worker, without waiting.
+    /// Runs `body` once, in a worker, without waiting for it.
+    ///
+    /// If as much is in flight as ``Options/maxTasksInFlight`` and ``Options/maxBytesInFlight`` say, it
+    /// waits for room.
     ///
     /// - Parameters:
     ///   - arguments: Plain bits, strings, `Codable` values and handles.
     ///   - options: Urgency, retries, deadline.
+    ///   - timeout: The longest wait for room; zero does not wait, `nil` waits without limit.
     ///   - body: A closure without captures.
     /// - Returns: Its result to come.
-    /// - Throws: `capturesValues`, `cannotCross`, `closed`, `full`.
+    /// - Throws: `capturesValues`, `cannotCross`; `timedOut` (there was no room in time); `full`; `closed`,
+    ///   `interrupted` or `workerDied`, also of a pool that ends while this waits.
     public func submit<each Argument: Sendable, Result: Sendable>(
         _ arguments: repeat each Argument, options: TaskOptions = TaskOptions(),
+        timeout: Duration? = nil,
         body: @escaping @Sendable (repeat each Argument) throws -> Result
     ) throws -> Future<Result> {
         let site = try site(of: body)
-        let input = try site.encode(repeat each arguments)
-        return try begin(site, input, options, isAwaited: false)
+        try core.enter(until: deadline(after: timeout))
+        return try admit(site, options) { try site.encode(repeat each arguments) }
     }
 
-    /// Runs a task once, in a worker, without waiting.
+    /// Runs a task once, in a worker, without waiting for it.
     ///
     /// - Parameters:
     ///   - task: What to run.
     ///   - options: Urgency, retries, deadline.
+    ///   - timeout: As in ``submit(_:options:timeout:body:)``.
     /// - Returns: Its result to come.
-    /// - Throws: `cannotCross`, `closed`, `full`.
+    /// - Throws: As ``submit(_:options:timeout:body:)``.
     public func submit<Task: PoolTask>(
-        _ task: Task, options: TaskOptions = TaskOptions()
+        _ task: Task, options: TaskOptions = TaskOptions(), timeout: Duration? = nil
     ) throws -> Future<Task.Output> {
-        let site = try CallSite<Task, Task.Output>(
-            core, try FunctionReference(task: Task.self))
-        return try begin(site, try site.encode(task), options, isAwaited: false)
+        let site = try site(of: Task.self)
+        try core.enter(until: deadline(after: timeout))
+        return try admit(site, options) { try site.encode(task) }
+    }
+
+    internal func site<Task: PoolTask>(
+        of _: Task.Type
+    ) throws(SharedStateError) -> CallSite<Task, Task.Output> {
+        try CallSite<Task, Task.Output>(core, try FunctionReference(task: Task.self))
     }
 
     /// As the public one, for a function that generic code has as one of an element.
@@ -210,10 +223,11 @@ public final class Pool: Sendable {
             () throws(SharedStateError) in
             try CallSite<Element, Result>(core, try FunctionReference(body))
         }
-        return try begin(site, try site.encode(element), TaskOptions(), isAwaited: false)
+        try core.enter(until: .max)
+        return try admit(site, TaskOptions()) { try site.encode(element) }
     }
 
-    private func site<each Argument: Sendable, Result: Sendable>(
+    internal func site<each Argument: Sendable, Result: Sendable>(
         of body: @escaping @Sendable (repeat each Argument) throws -> Result
     ) throws(SharedStateError) -> CallSite<repeat each Argument, Result> {
         let core = core
@@ -248,7 +262,7 @@ public final class Pool: Sendable {
         _ site: CallSite<repeat each Argument, Result>, _ input: TaskInput, _ options: TaskOptions
     ) throws -> Result {
         guard let batch = try post(site, input, options) else {
-            return try begin(site, input, options, isAwaited: true).value(timeout: nil)
+            return try begin(site, input, options, bytes: nil).value(timeout: nil)
         }
         defer {
             core.end(batch)
@@ -258,20 +272,23 @@ public final class Pool: Sendable {
         return try site.value(of: core.outcome(of: batch))
     }
 
+    /// With its `bytes` it was let in; without, its caller is about to drive.
     internal func begin<each Argument: Sendable, Result: Sendable>(
         _ site: CallSite<repeat each Argument, Result>, _ input: TaskInput, _ options: TaskOptions,
-        isAwaited: Bool
+        bytes: Int?
     ) throws -> Future<Result> {
         var form = JobForm(kind: .call)
         form.retries = UInt8(clamping: options.retries)
+        let core = core
         let future = Future<Result>(driver: core)
         let task = SingleTask(
             job: site.job, form: form, options: try options.checked(), departure: input.departure
         ) {
-            future.finish(site.decode($0))
+            let outcome = site.decode($0)
+            if let bytes { core.leave(bytes) }
+            future.finish(outcome)
         }
-        if !isAwaited {
-            let core = core
+        if bytes != nil {
             future.steer(
                 by: .init(
                     isRunning: { core.isRunning(task) },
@@ -282,7 +299,7 @@ public final class Pool: Sendable {
                     }))
         }
         do {
-            try core.submit(task, input.writer, isAwaited: isAwaited)
+            try core.submit(task, input.writer, isAwaited: bytes == nil)
         } catch {
             // Else the future and its task would keep each other.
             future.finish(.failure(error))

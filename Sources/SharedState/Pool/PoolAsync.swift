@@ -179,23 +179,6 @@ extension Pool {
             progress)
     }
 
-    /// As the other `submit`, with a body that may await.
-    ///
-    /// - Parameters:
-    ///   - arguments: Plain bits, strings, `Codable` values and handles.
-    ///   - options: Urgency, retries, deadline.
-    ///   - body: A closure without captures.
-    /// - Returns: Its result to come.
-    /// - Throws: `capturesValues`, `cannotCross`, `closed`, `full`.
-    public func submit<each Argument: Sendable, Result: Sendable>(
-        _ arguments: repeat each Argument, options: TaskOptions = TaskOptions(),
-        body: @escaping @Sendable (repeat each Argument) async throws -> Result
-    ) throws -> Future<Result> {
-        let site = try site(ofAsync: body)
-        let input = try site.encode(repeat each arguments)
-        return try begin(site, input, options, isAwaited: false)
-    }
-
     /// Waits, in a task, until every task on its way is done.
     ///
     /// - Parameter timeout: The longest wait; `nil` waits without limit.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 internal import CShm
+internal import Glibc
 internal import Synchronization
 
 /// What a pool is made of: a board (`cshm/board.h`), workers in its seats, and what is on its way.
@@ -31,6 +32,10 @@ internal final class PoolCore: Sendable {
     let catalog = JobCatalog()
     let directs = DirectCatalog()
     let collector = Collector()
+    /// Bounds what is submitted.
+    let intake: Intake
+    /// Threads that bring outcomes, for whom others wait.
+    let heralds = Mutex<[pthread_t]>([])
     /// By which ^C is heard of.
     let listener = Mutex<Int?>(nil)
 
@@ -42,6 +47,7 @@ internal final class PoolCore: Sendable {
         region = try FamilyRegion.shared()
         self.orders = orders
         self.options = options
+        intake = Intake(options.limits(workers: workers, seats: seats, in: region))
         crew = try Crew(seats: seats, in: region)
         var place: UInt64 = 0
         var board: OpaquePointer?

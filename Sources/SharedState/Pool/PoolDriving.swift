@@ -51,7 +51,9 @@ extension PoolCore {
             state.withLock { if !$0.isIdle { postPending(&$0) } }
             return
         }
-        for batch in taken { batch.task?.complete(outcome(of: batch)) }
+        bring {
+            for batch in taken { batch.task?.complete(outcome(of: batch)) }
+        }
         let others = state.withLock { state in
             for batch in taken { retire(batch, &state) }
             postPending(&state)

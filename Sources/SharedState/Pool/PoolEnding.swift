@@ -72,6 +72,7 @@ extension PoolCore {
     func close() {
         state.withLock { state in
             state.isClosed = true
+            closeIntake(state.failure ?? State.closed)
             letGo(&state)
         }
         ring()
@@ -210,6 +211,7 @@ extension PoolCore {
             state.leaving += surplus
             return (openings, surplus)
         }
+        if intake.resize(count) { ring() }
         try start(openings)
         for posted in 0..<surplus {
             do throws(SharedStateError) {

@@ -47,6 +47,6 @@ extension PoolCore {
     /// the pool.
     func tell(_ event: PoolEvent) {
         guard let listener = options.onEvent else { return }
-        collector.add { listener(event) }
+        collector.add { self.bring { listener(event) } }
     }
 }

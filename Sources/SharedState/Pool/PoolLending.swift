@@ -79,7 +79,7 @@ extension Pool {
         }
         let input = try site.encode(repeat each arguments)
         guard let batch = try post(site, input, options) else {
-            let lent = try begin(site, input, options, isAwaited: true).value(timeout: nil)
+            let lent = try begin(site, input, options, bytes: nil).value(timeout: nil)
             return try reading(lent.items.span)
         }
         defer { input.departure?.takeBack() }

@@ -42,6 +42,23 @@ extension Pool {
         ///
         /// One is started again when there is work. `nil` is for ever.
         public var idleTimeout: Duration?
+        /// How many submitted tasks, and maps without a caller who waits, may be in flight; at least 1.
+        ///
+        /// In flight are those that are not done, whether or not they have begun. When there are as many, `submit` waits until one is done: in order of coming, a thread by
+        /// looking after the pool meanwhile, a task without holding a thread. Only callbacks of the
+        /// pool's futures and ``onEvent``, which must not wait, and tasks of ``Pool/Mode/inline`` workers
+        /// that submit to their own pool, go on at once. `nil` is 64 for each worker, and no fewer
+        /// than 1024.
+        ///
+        /// Of calls whose callers wait, such as `apply` on a thread, there are no more than threads; a
+        /// map or `imap` has bounds of its own.
+        public var maxTasksInFlight: Int?
+        /// How many bytes the arguments of those may have, at least 1.
+        ///
+        /// When they have as many, `submit` waits until they have fewer; but as many tasks as there are
+        /// workers may be in flight whatever they have. The last one that comes in may have more than is
+        /// left: none is too large. `nil` is a sixteenth of what the shared memory may grow to.
+        public var maxBytesInFlight: Int?
         /// Whether ^C (SIGINT) cancels what is on its way, rather than ending the program at once.
         ///
         /// Workers are not hit by it in any case. The pool is closed: calls throw `interrupted`, tasks
@@ -68,6 +85,10 @@ extension Pool {
             }
             guard (idleTimeout ?? .zero) >= .zero, grace >= .zero else {
                 throw SharedStateError(.invalidArgument, "idleTimeout and grace are not negative")
+            }
+            guard (maxTasksInFlight ?? 1) > 0, (maxBytesInFlight ?? 1) > 0 else {
+                throw SharedStateError(
+                    .invalidArgument, "maxTasksInFlight and maxBytesInFlight are at least 1")
             }
             guard (1...256).contains(maxWorkers ?? 1) else {
                 throw SharedStateError(.invalidArgument, "maxWorkers is 1 to 256")

@@ -47,7 +47,10 @@ extension Pool {
             elements, try beginMap(chunkSize, timeout, options, body), inOrder: false, progress)
     }
 
-    /// As `map`, without waiting.
+    /// As `map`, without waiting for it.
+    ///
+    /// It is one of the ``Options/maxTasksInFlight``, and waits for room as
+    /// ``submit(_:options:timeout:body:)`` does; its elements go in as there is room for them.
     ///
     /// - Parameters:
     ///   - elements: What to run it on.
@@ -60,24 +63,56 @@ extension Pool {
         _ elements: sending Elements, chunkSize: Int? = nil, options: TaskOptions = TaskOptions(),
         _ body: @escaping @Sendable (Elements.Element) throws -> Output
     ) throws -> Future<[Output]> where Elements.Element: Sendable {
-        let call = try beginMap(chunkSize, nil, options, body)
-        let future = Future<[Output]>(driver: nil)
-        future.steer(
-            by: .init(
-                isRunning: { true },
-                cancel: { running in
-                    if running { call.cancel() }
-                    return running
-                }))
-        let elements = Handover(elements)
-        try Offload.run {
-            future.finish(
-                Result {
+        try core.enter(until: .max)
+        return try gatherLater(elements) { try self.beginMap(chunkSize, nil, options, body) }
+    }
+
+    /// The same in a task, which is suspended while there is no room.
+    ///
+    /// - Parameters:
+    ///   - elements: What to run it on.
+    ///   - chunkSize: As in `map`.
+    ///   - options: As in `map`.
+    ///   - body: As in `map`.
+    /// - Returns: All results, to come.
+    /// - Throws: As the other `mapAsync`, and `CancellationError`.
+    public func mapAsync<Elements: Sequence & SendableMetatype, Output: Sendable>(
+        _ elements: sending Elements, chunkSize: Int? = nil, options: TaskOptions = TaskOptions(),
+        _ body: @escaping @Sendable (Elements.Element) throws -> Output
+    ) async throws -> Future<[Output]> where Elements.Element: Sendable {
+        try await core.enter(until: .max)
+        return try gatherLater(elements) { try self.beginMap(chunkSize, nil, options, body) }
+    }
+
+    /// Gathers on a thread of its own what was let in; what is thrown has let it out again.
+    private func gatherLater<Elements: Sequence & SendableMetatype, Output: Sendable>(
+        _ elements: sending Elements, _ begin: () throws -> MapCall<Elements.Element, Output>
+    ) throws -> Future<[Output]> where Elements.Element: Sendable {
+        let core = core
+        do {
+            let call = try begin()
+            let future = Future<[Output]>(driver: nil)
+            future.steer(
+                by: .init(
+                    isRunning: { true },
+                    cancel: { running in
+                        if running { call.cancel() }
+                        return running
+                    }))
+            let elements = Handover(elements)
+            try Offload.run {
+                let outcome = Result { () throws -> [Output] in
                     guard let elements = elements.take() else { return [] }
                     return try self.gather(elements, call, nil)
-                })
+                }
+                core.leave(0)
+                future.finish(outcome)
+            }
+            return future
+        } catch {
+            core.leave(0)
+            throw error
         }
-        return future
     }
 }
 

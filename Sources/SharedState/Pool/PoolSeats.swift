@@ -229,6 +229,7 @@ extension PoolCore {
         state.isClosed = true
         if state.failure == nil {
             state.failure = error
+            closeIntake(error)
             if error.code != .closed { tell(.closed(error)) }
         }
         for urgency in state.pending.indices {

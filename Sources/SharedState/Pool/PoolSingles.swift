@@ -15,15 +15,28 @@ extension PoolCore {
             if state.isShort { startLater(openSeats(&state), &state) }
             let urgency = Int(task.options.urgency.rawValue)
             if state.pending[urgency].isEmpty,
-                unsafe cshm_board_room(board) > Self.reserve
+                unsafe cshm_board_room(board) > Self.reserve,
+                try postIfRoom(task, input, &state)
             {
-                try post(task, input, &state)
-            } else {
-                state.pending[urgency].append(Pending(task: task, input: input))
+                return !isAwaited && state.drivers == 0
             }
+            state.pending[urgency].append(Pending(task: task, input: input))
             return !isAwaited && state.drivers == 0
         }
         if mustWake { wakeCollector() }
+    }
+
+    /// - Returns: `false` if there may be memory for it when something that is posted is done.
+    private func postIfRoom(
+        _ task: SingleTask, _ input: ByteWriter, _ state: inout State
+    ) throws(SharedStateError) -> Bool {
+        do throws(SharedStateError) {
+            try post(task, input, &state)
+            return true
+        } catch {
+            guard error.code == .full, !state.live.isEmpty else { throw error }
+            return false
+        }
     }
 
     func post(
@@ -102,7 +115,7 @@ extension PoolCore {
 
     /// Tells a task of its failure, on another thread, as a lock is held.
     func failLater(_ task: SingleTask, _ error: SharedStateError) {
-        collector.add { task.complete(.failed(error)) }
+        collector.add { self.bring { task.complete(.failed(error)) } }
         wakeCollector()
     }
 

@@ -57,12 +57,14 @@ extension PoolCore.State {
     /// Whether single tasks are on their way.
     var hasWork: Bool { singles > 0 || pending.contains { !$0.isEmpty } }
 
+    static let closed = SharedStateError(.closed, "the pool was closed; make a new one")
+
     var isIdle: Bool { runs == 0 && !hasWork }
 
     var liveCount: Int { seats.count { $0 != nil } }
 
     func checkOpen() throws(SharedStateError) {
         if let failure { throw failure }
-        if isClosed { throw SharedStateError(.closed, "the pool was closed; make a new one") }
+        if isClosed { throw Self.closed }
     }
 }

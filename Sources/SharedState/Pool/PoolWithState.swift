@@ -89,7 +89,7 @@ extension Pool {
     ) throws -> Result {
         let site = try site(ofState: body)
         let input = try site.encode(repeat each arguments)
-        return try begin(site, input, options, isAwaited: true).value(timeout: nil)
+        return try begin(site, input, options, bytes: nil).value(timeout: nil)
     }
 
     /// The same for a task that awaits it.
@@ -108,22 +108,45 @@ extension Pool {
         try await submit(repeat each arguments, state: state, options: options, body: body).value()
     }
 
-    /// Runs `body` once, on a worker's state, without waiting.
+    /// Runs `body` once, on a worker's state, without waiting for it; see
+    /// ``submit(_:options:timeout:body:)``.
     ///
     /// - Parameters:
     ///   - arguments: Plain bits, strings, `Codable` values and handles.
     ///   - state: What the pool's initializer makes.
     ///   - options: Urgency, retries, deadline.
+    ///   - timeout: The longest wait for room; zero does not wait, `nil` waits without limit.
     ///   - body: A closure without captures.
     /// - Returns: Its result to come.
     /// - Throws: As the other `submit`, and `invalidArgument` if the initializer makes something else.
     public func submit<State, each Argument: Sendable, Result: Sendable>(
         _ arguments: repeat each Argument, state: State.Type, options: TaskOptions = TaskOptions(),
+        timeout: Duration? = nil,
         body: @escaping @Sendable (inout State, repeat each Argument) throws -> Result
     ) throws -> Future<Result> {
         let site = try site(ofState: body)
-        let input = try site.encode(repeat each arguments)
-        return try begin(site, input, options, isAwaited: false)
+        try core.enter(until: deadline(after: timeout))
+        return try admit(site, options) { try site.encode(repeat each arguments) }
+    }
+
+    /// The same in a task, which is suspended while there is no room.
+    ///
+    /// - Parameters:
+    ///   - arguments: Plain bits, strings, `Codable` values and handles.
+    ///   - state: What the pool's initializer makes.
+    ///   - options: Urgency, retries, deadline.
+    ///   - timeout: As in the other `submit`.
+    ///   - body: A closure without captures.
+    /// - Returns: Its result to come.
+    /// - Throws: As the other `submit`, and `CancellationError`.
+    public func submit<State, each Argument: Sendable, Result: Sendable>(
+        _ arguments: repeat each Argument, state: State.Type, options: TaskOptions = TaskOptions(),
+        timeout: Duration? = nil,
+        body: @escaping @Sendable (inout State, repeat each Argument) throws -> Result
+    ) async throws -> Future<Result> {
+        let site = try site(ofState: body)
+        try await core.enter(until: deadline(after: timeout))
+        return try admit(site, options) { try site.encode(repeat each arguments) }
     }
 
     private func site<State, each Argument: Sendable, Result: Sendable>(

@@ -117,22 +117,51 @@ extension Pool {
     ///   - arguments: Plain bits, strings, `Codable` values and handles.
     ///   - state: What the pool's initializer makes.
     ///   - options: Urgency, retries, deadline.
+    ///   - timeout: As in the other `submit`.
     ///   - body: A closure without captures.
     /// - Returns: Its result to come.
     /// - Throws: As the other `submit`.
     public func submit<State, each Argument: Sendable, Result: Sendable>(
         _ arguments: repeat each Argument, state: State.Type, options: TaskOptions = TaskOptions(),
+        timeout: Duration? = nil,
         body: @escaping @Sendable (inout State, repeat each Argument) async throws -> Result
     ) throws -> Future<Result> {
+        let site = try site(ofAsyncState: body)
+        try core.enter(until: deadline(after: timeout))
+        return try admit(site, options) { try site.encode(repeat each arguments) }
+    }
+
+    /// The same in a task, which is suspended while there is no room.
+    ///
+    /// - Parameters:
+    ///   - arguments: Plain bits, strings, `Codable` values and handles.
+    ///   - state: What the pool's initializer makes.
+    ///   - options: Urgency, retries, deadline.
+    ///   - timeout: As in the other `submit`.
+    ///   - body: A closure without captures.
+    /// - Returns: Its result to come.
+    /// - Throws: As the other `submit`, and `CancellationError`.
+    public func submit<State, each Argument: Sendable, Result: Sendable>(
+        _ arguments: repeat each Argument, state: State.Type, options: TaskOptions = TaskOptions(),
+        timeout: Duration? = nil,
+        body: @escaping @Sendable (inout State, repeat each Argument) async throws -> Result
+    ) async throws -> Future<Result> {
+        let site = try site(ofAsyncState: body)
+        try await core.enter(until: deadline(after: timeout))
+        return try admit(site, options) { try site.encode(repeat each arguments) }
+    }
+
+    private func site<State, each Argument: Sendable, Result: Sendable>(
+        ofAsyncState body:
+            @escaping @Sendable (inout State, repeat each Argument) async throws -> Result
+    ) throws(SharedStateError) -> CallSite<repeat each Argument, Result> {
         try check(state: State.self)
         let core = core
-        let site = try core.catalog.entry(of: AsyncStateFunctionPack(body: body)) {
+        return try core.catalog.entry(of: AsyncStateFunctionPack(body: body)) {
             () throws(SharedStateError) in
             try CallSite<repeat each Argument, Result>(
                 core, try FunctionReference(asyncStatePack: body))
         }
-        let input = try site.encode(repeat each arguments)
-        return try begin(site, input, options, isAwaited: false)
     }
 
     private func beginMap<Element: Sendable, State, Output: Sendable>(

@@ -5,6 +5,8 @@
 /// Sendable, unchecked: the worker's own thread uses it, and nobody else.
 internal final class WorkerContext: @unchecked Sendable {
     @TaskLocal static var current: WorkerContext?
+    /// Of the worker whose task this is that awaits, on other threads than the worker's.
+    @TaskLocal static var crew: UInt64?
 
     let task: WorkerTask
     /// What the initializer made: a ``StateBox``.

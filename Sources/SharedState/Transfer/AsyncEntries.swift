@@ -178,16 +178,18 @@ internal func blocking<Value, Result>(
     _ value: Value, _ body: @escaping @Sendable (Value) async throws -> Result
 ) throws -> Result {
     let errand = BlockingCall<Value, Result>(value)
+    let worker = WorkerContext.current?.task
     let task = Task.detached {
-        do {
-            errand.outcome = .success(try await body(errand.value))
-        } catch {
-            errand.outcome = .failure(error)
+        await WorkerContext.$crew.withValue(worker?.crew.offset) {
+            do {
+                errand.outcome = .success(try await body(errand.value))
+            } catch {
+                errand.outcome = .failure(error)
+            }
         }
         errand.isDone.signal()
     }
     // What cancels the task that this runs in, in a pool's worker, cancels that one.
-    let worker = WorkerContext.current?.task
     let number = worker?.add { task.cancel() }
     defer { if let number { worker?.remove(number) } }
     errand.isDone.wait()

@@ -19,7 +19,9 @@
 
 #include "heap_view.h"
 
-enum { COMMIT_SPANS = 64 }; /* 4 MiB at a time */
+/* Spans are committed as many at a time as there are already, between 256 KiB and 4 MiB: the kernel
+ * clears them, which a program that has just started would wait for. */
+enum { COMMIT_SPANS_MIN = 4, COMMIT_SPANS_MAX = 64 };
 
 /* ---- spans: under the heap lock ---- */
 
@@ -56,6 +58,14 @@ void cshm__heap_unlock(cshm_region *region)
     (void)cshm_mutex_release(&region->live->heap_lock);
 }
 
+static uint64_t generous_step(uint64_t there)
+{
+    if (there < COMMIT_SPANS_MIN) {
+        return COMMIT_SPANS_MIN;
+    }
+    return there < COMMIT_SPANS_MAX ? there : COMMIT_SPANS_MAX;
+}
+
 /* Commits at least `count` more spans: their table first, then themselves, then the watermark. */
 static int commit_spans(cshm_region *region, uint64_t count)
 {
@@ -64,13 +74,15 @@ static int commit_spans(cshm_region *region, uint64_t count)
     if (count > room) {
         return -ENOSPC;
     }
-    uint64_t step = count < COMMIT_SPANS ? (room < COMMIT_SPANS ? room : COMMIT_SPANS) : count;
+    uint64_t generous = generous_step(from) < room ? generous_step(from) : room;
+    uint64_t step = count < generous ? generous : count;
     for (;;) {
         uint64_t table = region->header.spans_offset + from * sizeof(struct cshm_span);
         int status = cshm__commit(region->share, table / CSHM_PAGE * CSHM_PAGE,
                                   step * sizeof(struct cshm_span) + CSHM_PAGE);
-        for (uint64_t done = 0; status == 0 && done < step; done += 4ull * COMMIT_SPANS) {
-            uint64_t part = step - done < 4ull * COMMIT_SPANS ? step - done : 4ull * COMMIT_SPANS;
+        for (uint64_t done = 0; status == 0 && done < step; done += 4ull * COMMIT_SPANS_MAX) {
+            uint64_t part =
+                step - done < 4ull * COMMIT_SPANS_MAX ? step - done : 4ull * COMMIT_SPANS_MAX;
             status = cshm__commit(region->share, span_place(region, from + done), part * CSHM_SPAN);
         }
         if (status == 0) {

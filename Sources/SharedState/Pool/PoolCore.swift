@@ -48,6 +48,8 @@ internal final class PoolCore: Sendable {
         self.orders = orders
         self.options = options
         intake = Intake(options.limits(workers: workers, seats: seats, in: region))
+        // It loads its libraries while this process goes on.
+        if !orders.isInline { _ = try Zygote.shared() }
         crew = try Crew(seats: seats, in: region)
         var place: UInt64 = 0
         var board: OpaquePointer?

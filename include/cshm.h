@@ -6,6 +6,7 @@
 #ifndef CSHM_H
 #define CSHM_H
 
+#include "cshm/anchor.h"
 #include "cshm/array.h"
 #include "cshm/atomic.h"
 #include "cshm/barrier.h"

@@ -171,7 +171,7 @@ void cshm_broadcast_close(cshm_broadcast *broadcast)
 void cshm_broadcast_destroy(cshm_broadcast *broadcast)
 {
     for (uint32_t i = 0; i < broadcast->slot_count; i++) {
-        cshm__slot_clear(broadcast->region, cshm__slot_at(broadcast, i));
+        (void)cshm__slot_clear(broadcast->region, cshm__slot_at(broadcast, i));
     }
     (void)cshm_heap_free(broadcast->region, cshm_heap_offset(broadcast->region, broadcast->shared));
     free(broadcast);

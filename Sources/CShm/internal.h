@@ -36,6 +36,14 @@ struct cshm_class {
     uint64_t cache[CSHM_CACHE];
 };
 
+/* Anchors that this process is to end. */
+struct cshm__doomed {
+    pthread_mutex_t lock;
+    uint64_t *places;
+    _Atomic uint32_t count;
+    uint32_t room;
+};
+
 struct cshm_region {
     uint8_t *base;
     struct cshm_header header; /* a private copy: the only one that is believed */
@@ -49,6 +57,7 @@ struct cshm_region {
     _Atomic int64_t told_ns; /* when a bell last told this process of a death */
     pthread_mutex_t sweep_lock;
     struct cshm_class classes[CSHM_CLASSES];
+    struct cshm__doomed doomed;
     cshm_region *next; /* every region of this process, for fork */
 };
 
@@ -333,6 +342,10 @@ int cshm__slot_prepare(cshm_region *region, struct cshm_slot *slot, uint32_t slo
                        uint64_t length, void **data);
 int cshm__slot_read(cshm_region *region, struct cshm_slot *slot, uint32_t slot_size, void **data,
                     uint64_t *length);
-void cshm__slot_clear(cshm_region *region, struct cshm_slot *slot);
+/* Has what its block names be counted until the slot is cleared; the block is filled, and its end as
+ * cshm/anchor.h says. @returns 0, -ENOENT, -ECHILD, -EPROTO. */
+int cshm__slot_hold(cshm_region *region, struct cshm_slot *slot);
+/* @returns whether it held anything: cshm__anchor_end_all() is to follow. */
+bool cshm__slot_clear(cshm_region *region, struct cshm_slot *slot);
 
 #endif /* CSHM_INTERNAL_H */

@@ -64,9 +64,11 @@ struct cshm_live {
     _Atomic uint64_t lockwatch; /* the records of who acquired which locks, or 0 */
     uint8_t pad1[CSHM_LINE - 40];
     struct cshm_mutex directory_lock;
-    _Atomic uint64_t directory; /* the first page, or 0 */
-    _Atomic uint64_t outcomes;  /* the same, of the table of outcomes */
-    uint8_t pad2[CSHM_LINE - 16];
+    _Atomic uint64_t directory;   /* the first page, or 0 */
+    _Atomic uint64_t outcomes;    /* the same, of the table of outcomes */
+    _Atomic uint64_t anchors;     /* and of that of anchors */
+    _Atomic uint64_t anchor_hint; /* a page where there was room, or 0 */
+    uint8_t pad2[CSHM_LINE - 32];
     _Atomic uint64_t kept[CSHM_KEPT_RUNS]; /* hints: spans where kept runs begin, + 1 */
     uint8_t pad3[CSHM_LINE - 8 * CSHM_KEPT_RUNS];
 };
@@ -329,11 +331,15 @@ struct cshm_rwlock_shared {
 /* ---- a message's slot, in queues ---- */
 struct cshm_slot {
     _Atomic uint64_t block; /* the heap block it owns, or 0 */
-    uint64_t length;        /* bytes; with CSHM_SLOT_PACK if they begin with a struct cshm_pack */
+    uint64_t length;        /* {kind of message:2, bytes:62} */
     uint8_t bytes[];
 };
 
-#define CSHM_SLOT_PACK (1ull << 63)
+#define CSHM_SLOT_PLAIN    0ull
+#define CSHM_SLOT_HOLDS    (1ull << 62) /* what the block names is counted, or about to be: anchor.h */
+#define CSHM_SLOT_PACK     (2ull << 62) /* it begins with a struct cshm_pack */
+#define CSHM_SLOT_KIND     (3ull << 62)
+#define CSHM_SLOT_BYTES(l) ((l) & ~CSHM_SLOT_KIND)
 
 /* ---- ring: then the window's slots, the row's slots, the row's lengths, and a block or 0 for each
  * slot of either ---- */
@@ -368,13 +374,14 @@ struct cshm_queue_shared {
     uint64_t type_tag;
     uint64_t byte_limit;
     uint32_t turn_shift; /* bits below a cell's turn */
-    /* These five change seldom. */
+    /* These six change seldom. */
     _Atomic uint32_t state;    /* {tokens that became somebody's: 30, state: 2} */
     _Atomic uint32_t leasing;  /* whether anything was ever leased */
     _Atomic uint32_t produced; /* whether a token was ever opened */
     _Atomic uint32_t side;     /* grows when a message becomes one to be delivered again */
     _Atomic uint32_t tickets;  /* tokens sent so far */
-    uint8_t pad0[CSHM_LINE - 64];
+    _Atomic uint32_t holding;  /* whether any message ever held anything */
+    uint8_t pad0[CSHM_LINE - 68];
     _Atomic uint64_t tail;
     uint8_t pad1[CSHM_LINE - 8];
     _Atomic uint64_t head;
@@ -619,6 +626,34 @@ struct cshm_outcome_page {
     struct cshm_outcome_slot slot[CSHM_OUTCOME_SLOTS];
 };
 
+/* ---- anchors ---- */
+#define CSHM_ANCHOR_CELLS 27u
+#define CSHM_ANCHOR_SLOTS 63u
+
+struct cshm_anchor_slot {
+    _Atomic uint64_t generation; /* odd: in use */
+    _Atomic uint64_t object;     /* place of what is counted, whose holder word this is, or 0 */
+    _Atomic uint64_t stored;     /* values in maps and lists that name it */
+    _Atomic uint64_t ender;      /* stamp of who ends the object, which nobody has any more, or 0 */
+    _Atomic uint32_t kind;
+    _Atomic uint32_t kept;                    /* it stays as long as the region */
+    _Atomic uint64_t cell[CSHM_ANCHOR_CELLS]; /* {references:16, stamp:48} */
+};
+
+struct cshm_anchor_page {
+    uint32_t magic;
+    uint32_t reserved;
+    _Atomic uint64_t next; /* the page after it, or 0 */
+    struct cshm_guard guard;
+    /* Two words that change as one: what a slot's `stored` becomes, and what a word of a value does. */
+    _Atomic uint64_t change_slot;
+    _Atomic uint64_t change_stored;
+    _Atomic uint64_t change_word;
+    _Atomic uint64_t change_entry; /* the word's place, or 0: nothing changes */
+    uint8_t pad[CSHM_LINE - 72];
+    struct cshm_anchor_slot slot[CSHM_ANCHOR_SLOTS];
+};
+
 /* ---- an item, in maps and lists ---- */
 struct cshm_item {
     _Atomic uint64_t generation; /* {number:57, key's length if the value is a word:5, or 31;
@@ -648,7 +683,9 @@ struct cshm_map_shard {
     _Atomic uint64_t log;           /* of the transaction that begins with this shard, or 0 */
     _Atomic uint64_t joined; /* number + 1 of the shard that has the log of the transaction that
                               this one is part of, or 0 */
-    uint8_t pad1[CSHM_LINE - 96];
+    _Atomic uint64_t
+        pending_hold; /* pending_new, if that is an item that is filled, and may hold */
+    uint8_t pad1[CSHM_LINE - 104];
 };
 
 /* Of changes that take no lock: a process stores in the one that its stamp chooses. */
@@ -662,7 +699,8 @@ struct cshm_map_shared {
     uint32_t shards; /* a power of two */
     uint64_t type_tag;
     uint64_t seed[2];
-    uint8_t pad0[CSHM_LINE - 32];
+    uint64_t holds; /* whether values name what they hold: cshm/anchor.h */
+    uint8_t pad0[CSHM_LINE - 40];
     struct cshm_park_line changes; /* those who watch sleep here */
     struct cshm_map_stripe stripe[CSHM_MAP_STRIPES];
     struct cshm_map_shard shard[];
@@ -712,7 +750,7 @@ struct cshm_map_log {
 /* ---- list ---- */
 struct cshm_list_shared {
     uint32_t magic;
-    uint32_t reserved;
+    uint32_t holds; /* whether elements name what they hold: cshm/anchor.h */
     uint64_t type_tag;
     uint8_t pad0[CSHM_LINE - 16];
     _Atomic uint64_t body; /* {generation:26, log2 of the slots:5, place / 128: 33}, or 0 */
@@ -725,7 +763,8 @@ struct cshm_list_shared {
     _Atomic uint64_t old_body;     /* the word of the one about to be, or just, replaced */
     _Atomic uint64_t gone_from;    /* which of its elements go with it */
     _Atomic uint64_t gone_count;
-    uint8_t pad1[CSHM_LINE - 96];
+    _Atomic uint64_t pending_hold; /* pending_item, if that is filled, and may hold */
+    uint8_t pad1[CSHM_LINE - 104];
     /* Items in slots that are not elements yet: they are when this body has that many. */
     _Atomic uint64_t fresh_body; /* its word, or 0 */
     _Atomic uint64_t fresh_slot;
@@ -792,6 +831,9 @@ _Static_assert(sizeof(struct cshm_guard) == 24, "guard: size");
 _Static_assert(sizeof(struct cshm_outcome_slot) == 5 * CSHM_LINE, "outcome: size");
 _Static_assert(sizeof(struct cshm_outcome_page) == (1 + 5 * CSHM_OUTCOME_SLOTS) * CSHM_LINE,
                "page of outcomes: size");
+_Static_assert(sizeof(struct cshm_anchor_slot) == 2 * CSHM_LINE, "anchor: size");
+_Static_assert(sizeof(struct cshm_anchor_page) == (1 + 2 * CSHM_ANCHOR_SLOTS) * CSHM_LINE,
+               "page of anchors: size");
 _Static_assert(sizeof(struct cshm_item) == 16, "item: size");
 _Static_assert(sizeof(struct cshm_map_shard) == 2 * CSHM_LINE, "shard: size");
 _Static_assert(sizeof(struct cshm_map_stripe) == CSHM_LINE, "stripe: size");
@@ -858,6 +900,8 @@ _Static_assert(ATOMIC_LLONG_LOCK_FREE == 2, "a lock-based atomic cannot cross pr
     X(cshm_guard)             \
     X(cshm_outcome_slot)      \
     X(cshm_outcome_page)      \
+    X(cshm_anchor_slot)       \
+    X(cshm_anchor_page)       \
     X(cshm_item)              \
     X(cshm_map_shard)         \
     X(cshm_map_stripe)        \

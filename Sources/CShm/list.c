@@ -214,7 +214,7 @@ void cshm_list_waitable(const struct cshm_list_watch *watch, struct cshm_waitabl
 
 /* ---- create, open ---- */
 
-int cshm_list_create(cshm_region *region, uint64_t type_tag, uint64_t *offset)
+static int create(cshm_region *region, uint64_t type_tag, bool holds, uint64_t *offset)
 {
     uint64_t place = 0;
     int status = cshm_heap_allocate(region, sizeof(struct cshm_list_shared), &place);
@@ -227,22 +227,44 @@ int cshm_list_create(cshm_region *region, uint64_t type_tag, uint64_t *offset)
     }
     memset((void *)shared, 0, sizeof *shared);
     shared->type_tag = type_tag;
+    shared->holds = holds;
     shared->magic = MAGIC;
     *offset = place;
     return 0;
 }
 
-int cshm_list_open(cshm_region *region, uint64_t offset, uint64_t type_tag, cshm_list **out)
+int cshm_list_create(cshm_region *region, uint64_t type_tag, uint64_t *offset)
+{
+    return create(region, type_tag, false, offset);
+}
+
+int cshm_list_create_holding(cshm_region *region, uint64_t type_tag, uint64_t *offset)
+{
+    return create(region, type_tag, true, offset);
+}
+
+/* A view of the list that lies there, of whatever type. */
+static bool view(cshm_region *region, uint64_t offset, struct cshm_list *out)
 {
     struct cshm_list_shared *shared = cshm_heap_pointer(region, offset, sizeof *shared);
-    if (shared == NULL || shared->magic != MAGIC || shared->type_tag != type_tag) {
+    if (shared == NULL || shared->magic != MAGIC) {
+        return false;
+    }
+    *out = (struct cshm_list){region, shared, shared->holds != 0};
+    return true;
+}
+
+int cshm_list_open(cshm_region *region, uint64_t offset, uint64_t type_tag, cshm_list **out)
+{
+    struct cshm_list found;
+    if (!view(region, offset, &found) || found.shared->type_tag != type_tag) {
         return -EPROTO;
     }
-    cshm_list *list = calloc(1, sizeof *list);
+    cshm_list *list = malloc(sizeof *list);
     if (list == NULL) {
         return -ENOMEM;
     }
-    *list = (struct cshm_list){region, shared};
+    *list = found;
     *out = list;
     return 0;
 }
@@ -252,7 +274,7 @@ void cshm_list_close(cshm_list *list)
     free(list);
 }
 
-void cshm_list_destroy(cshm_list *list)
+static void empty(struct cshm_list *list)
 {
     struct body body;
     struct cshm_list_shared *shared = list->shared;
@@ -265,6 +287,20 @@ void cshm_list_destroy(cshm_list *list)
         atomic_store_explicit(&shared->body, 0, memory_order_release);
         cshm__list_settle_body(list);
     }
-    (void)cshm_heap_free(list->region, cshm_heap_offset(list->region, shared));
+}
+
+void cshm__list_end(cshm_region *region, uint64_t offset)
+{
+    struct cshm_list list;
+    if (view(region, offset, &list)) {
+        empty(&list);
+    }
+}
+
+void cshm_list_destroy(cshm_list *list)
+{
+    empty(list);
+    (void)cshm_heap_free(list->region, cshm_heap_offset(list->region, list->shared));
+    cshm__anchor_end_all(list->region);
     free(list);
 }

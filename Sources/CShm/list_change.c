@@ -37,10 +37,18 @@ static int enter(struct cshm_list *list, struct body *body, bool *nested)
     return -EPROTO;
 }
 
+static inline void unlock(struct cshm_list *list)
+{
+    cshm__guard_release(&list->shared->guard);
+    if (list->holds) {
+        cshm__anchor_end_all(list->region);
+    }
+}
+
 static void leave(struct cshm_list *list, bool nested)
 {
     if (!nested) {
-        cshm__guard_release(&list->shared->guard);
+        unlock(list);
     }
 }
 
@@ -56,7 +64,7 @@ int cshm_list_lock(cshm_list *list)
 
 void cshm_list_unlock(cshm_list *list)
 {
-    cshm__guard_release(&list->shared->guard);
+    unlock(list);
 }
 
 int cshm_list_peek(const cshm_list *list, uint64_t index, const void **bytes, uint64_t *length)
@@ -89,11 +97,35 @@ static uint64_t next_generation(struct cshm_list *list)
     return generation;
 }
 
+/* An element names it now, or nobody ever will. */
+static void named(struct cshm_list *list)
+{
+    atomic_store_explicit(&list->shared->pending_item, 0, memory_order_release);
+    if (list->holds) {
+        atomic_store_explicit(&list->shared->pending_hold, 0, memory_order_release);
+    }
+}
+
+/* Counts what a new item holds; frees it if that is not to be had. */
+__attribute__((noinline)) static int hold(struct cshm_list *list, uint64_t place)
+{
+    struct item item;
+    atomic_store_explicit(&list->shared->pending_hold, place, memory_order_release);
+    int status = cshm__item_load(list->region, place, &item)
+                     ? cshm__anchor_hold(list->region, item.value, item.length)
+                     : -EPROTO;
+    if (status != 0) {
+        cshm__list_free_item(list, place);
+        named(list);
+    }
+    return status;
+}
+
 static int make_item(struct cshm_list *list, const void *bytes, uint64_t length, uint64_t *word)
 {
     uint64_t place = 0;
     void *made = NULL;
-    if (length > CSHM__ITEM_MAX) {
+    if (length > CSHM__ITEM_MAX || (list->holds && !cshm__anchor_is_value(bytes, length))) {
         return -EINVAL;
     }
     int status = cshm__pending_allocate(list->region, &list->shared->pending_item,
@@ -102,13 +134,9 @@ static int make_item(struct cshm_list *list, const void *bytes, uint64_t length,
         uint64_t generation = next_generation(list);
         cshm__item_fill(made, generation, NULL, 0, bytes, length);
         *word = cshm__slot_word(generation, place);
+        status = list->holds ? hold(list, place) : 0;
     }
     return status;
-}
-
-static void named(struct cshm_list *list)
-{
-    atomic_store_explicit(&list->shared->pending_item, 0, memory_order_release);
 }
 
 /* A body of 2^log2 slots without elements, which pending_body names. */

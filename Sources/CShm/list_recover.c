@@ -12,15 +12,29 @@
  *              is freed, and the old body
  *   append     fresh_*; for each pending_item, slot, fresh_count; state
  *
+ * In a list that holds, pending_hold = item once it is filled, before what it holds is counted, and 0 after
+ * pending_item: what is freed is let go of first.
+ *
  * What is pending is freed unless an element names it, and kept if one does. Fresh items are freed
  * unless their body is the list's and has as many elements as it was to have. What goes is freed when
  * the old body is not the list's any more.
  */
 #include "list_view.h"
 
-void cshm__list_free_item(struct cshm_list *list, uint64_t place)
+static void free_unfilled(struct cshm_list *list, uint64_t place)
 {
     cshm__heap_free_from(list->region, place, &list->shared->pending_item);
+}
+
+void cshm__list_free_item(struct cshm_list *list, uint64_t place)
+{
+    struct item item;
+    /* What is freed already may be somebody else's. */
+    if (list->holds && cshm__heap_is_held(list->region, place, &list->shared->pending_item) &&
+        cshm__item_load(list->region, place, &item)) {
+        cshm__anchor_let_go(list->region, item.value, item.length);
+    }
+    free_unfilled(list, place);
 }
 
 static void free_body(struct cshm_list *list, uint64_t place)
@@ -110,9 +124,11 @@ static void settle_item(struct cshm_list *list)
     if (place != 0 && is_element(list, place)) {
         cshm__heap_link(list->region, place);
     } else if (place != 0) {
-        cshm__list_free_item(list, place);
+        bool is_filled = atomic_load_explicit(&shared->pending_hold, memory_order_relaxed) == place;
+        (is_filled ? cshm__list_free_item : free_unfilled)(list, place);
     }
     atomic_store_explicit(&shared->pending_item, 0, memory_order_release);
+    atomic_store_explicit(&shared->pending_hold, 0, memory_order_release);
 }
 
 /* An element's value may be new, and its generation old. */

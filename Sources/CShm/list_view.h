@@ -9,12 +9,14 @@
 
 #include <cshm/list.h>
 
+#include "anchor_view.h"
 #include "guard.h"
 #include "item.h"
 
 struct cshm_list {
     cshm_region *region;
     struct cshm_list_shared *shared;
+    bool holds; /* elements name what they hold */
 };
 
 /* A body as checked: no slot of it is outside of committed memory. All zeroes: there is none. */
@@ -102,6 +104,7 @@ void cshm__list_recover(struct cshm_list *list);
 void cshm__list_settle_body(struct cshm_list *list);
 /* Frees fresh items that did not become elements. */
 void cshm__list_settle_fresh(struct cshm_list *list);
+/* Frees an item that was filled, and lets go of what it holds. */
 void cshm__list_free_item(struct cshm_list *list, uint64_t place);
 void cshm__list_changed(struct cshm_list *list);
 

@@ -389,35 +389,48 @@ int cshm_map_create(cshm_region *region, const struct cshm_map_options *options,
     }
     shared->shards = shards;
     shared->type_tag = options == NULL ? 0 : options->type_tag;
+    shared->holds = options != NULL && options->holds != 0;
     shared->magic = MAGIC;
     *offset = place;
     return 0;
 }
 
-int cshm_map_open(cshm_region *region, uint64_t offset, uint64_t type_tag, cshm_map **out)
+/* A view of the map that lies there, of whatever type. */
+static bool view(cshm_region *region, uint64_t offset, struct cshm_map *out)
 {
     struct cshm_map_shared *shared =
         cshm_heap_pointer(region, offset, sizeof(struct cshm_map_shared));
-    if (shared == NULL || shared->magic != MAGIC || shared->type_tag != type_tag) {
-        return -EPROTO;
+    if (shared == NULL || shared->magic != MAGIC) {
+        return false;
     }
     uint32_t shards = shared->shards;
     if (shards == 0 || (shards & (shards - 1)) != 0 || shards > CSHM_MAP_SHARDS_MAX ||
         cshm_heap_pointer(region, offset,
                           sizeof *shared + shards * sizeof(struct cshm_map_shard)) == NULL) {
+        return false;
+    }
+    *out = (struct cshm_map){.region = region,
+                             .shared = shared,
+                             .seed = {shared->seed[0], shared->seed[1]},
+                             .shards = shards,
+                             .shift = 32 - (uint32_t)__builtin_ctz(shards),
+                             .can_exchange = cshm__can_exchange(),
+                             .holds = shared->holds != 0};
+    return true;
+}
+
+int cshm_map_open(cshm_region *region, uint64_t offset, uint64_t type_tag, cshm_map **out)
+{
+    struct cshm_map found;
+    if (!view(region, offset, &found) || found.shared->type_tag != type_tag) {
         return -EPROTO;
     }
+    uint64_t shards = found.shards;
     cshm_map *map = calloc(1, sizeof *map + shards * sizeof map->checked[0]);
     if (map == NULL) {
         return -ENOMEM;
     }
-    map->region = region;
-    map->shared = shared;
-    map->seed[0] = shared->seed[0];
-    map->seed[1] = shared->seed[1];
-    map->shards = shards;
-    map->shift = 32 - (uint32_t)__builtin_ctz(shards);
-    map->can_exchange = cshm__can_exchange();
+    *map = found;
     map->checked = (void *)(map + 1);
     *out = map;
     return 0;
@@ -428,12 +441,26 @@ void cshm_map_close(cshm_map *map)
     free(map);
 }
 
-void cshm_map_destroy(cshm_map *map)
+static void empty(struct cshm_map *map)
 {
     for (uint32_t i = 0; i < map->shards; i++) {
         cshm__map_recover(map, &map->shared->shard[i]);
         cshm__map_empty(map, &map->shared->shard[i]);
     }
+}
+
+void cshm__map_end(cshm_region *region, uint64_t offset)
+{
+    struct cshm_map map;
+    if (view(region, offset, &map)) {
+        empty(&map);
+    }
+}
+
+void cshm_map_destroy(cshm_map *map)
+{
+    empty(map);
     (void)cshm_heap_free(map->region, cshm_heap_offset(map->region, map->shared));
+    cshm__anchor_end_all(map->region);
     free(map);
 }

@@ -70,6 +70,9 @@ static inline void leave(struct cshm_map *map, const struct cshm_map_entry *entr
                                                  sizeof(struct cshm_item)));
     }
     cshm__guard_release(&shard_of(map, entry)->guard);
+    if (map->holds) {
+        cshm__anchor_end_all(map->region);
+    }
 }
 
 /* ---- setting ---- */
@@ -124,12 +127,36 @@ static struct cshm_item *free_nest(const struct cshm_map *map, const struct cshm
     return old == 0 || old != cshm_heap_offset(map->region, nest) ? nest : NULL;
 }
 
+bool cshm__map_takes(const struct cshm_map *map, uint64_t key_length, const void *value,
+                     uint64_t length)
+{
+    return key_length <= CSHM__ITEM_MAX && length <= CSHM__ITEM_MAX &&
+           (!map->holds || cshm__anchor_is_value(value, length));
+}
+
+/* Counts what a new item's value holds; frees the item if that is not to be had. */
+__attribute__((noinline)) static int hold(struct cshm_map *map, struct cshm_map_shard *shard,
+                                          uint64_t place)
+{
+    struct item item;
+    atomic_store_explicit(&shard->pending_hold, place, memory_order_release);
+    int status = cshm__item_load(map->region, place, &item)
+                     ? cshm__anchor_hold(map->region, item.value, item.length)
+                     : -EPROTO;
+    if (status != 0) {
+        cshm__map_free_item(map, shard, place);
+        atomic_store_explicit(&shard->pending_new, 0, memory_order_release);
+        atomic_store_explicit(&shard->pending_hold, 0, memory_order_release);
+    }
+    return status;
+}
+
 static int set(struct cshm_map *map, struct cshm_map_entry *entry, const void *value,
                uint64_t length)
 {
     struct cshm_map_shard *shard = shard_of(map, entry);
     _Atomic uint64_t *where = entry->where;
-    if (entry->key_length > CSHM__ITEM_MAX || length > CSHM__ITEM_MAX) {
+    if (!cshm__map_takes(map, entry->key_length, value, length)) {
         return -EINVAL;
     }
     if (where != NULL && length == 8 && entry->length == 8) {
@@ -156,6 +183,10 @@ static int set(struct cshm_map *map, struct cshm_map_entry *entry, const void *v
     uint64_t generation = cshm__map_next_generation(shard);
     cshm__item_fill(item, generation, entry->key, entry->key_length, value, length);
     uint64_t word = cshm__entry_word(entry->hash, generation, place);
+    /* What lies in a nest is a word, and holds nothing. */
+    if (map->holds && source == BLOCK && (status = hold(map, shard, place)) != 0) {
+        return status;
+    }
     if (old != 0) {
         atomic_store_explicit(&shard->pending_old, old, memory_order_release);
     }
@@ -164,6 +195,9 @@ static int set(struct cshm_map *map, struct cshm_map_entry *entry, const void *v
         atomic_store_explicit(&shard->spare, 0, memory_order_release);
     } else if (source == BLOCK) {
         atomic_store_explicit(&shard->pending_new, 0, memory_order_release);
+    }
+    if (map->holds) {
+        atomic_store_explicit(&shard->pending_hold, 0, memory_order_release);
     }
     if (old != 0) {
         cshm__map_retire(map, shard, old);
@@ -188,7 +222,7 @@ static void unset(struct cshm_map *map, struct cshm_map_entry *entry)
     uint64_t old = cshm__entry_place(entry->word);
     atomic_store_explicit(&shard->pending_old, old, memory_order_release);
     atomic_store_explicit(where, 0, memory_order_release); /* [item]: the commit */
-    cshm__map_free(map, shard, old);
+    cshm__map_free_item(map, shard, old);
     uint64_t count = atomic_load_explicit(&shard->count, memory_order_relaxed);
     atomic_store_explicit(&shard->count, count - 1, memory_order_relaxed);
     show_nothing(entry);

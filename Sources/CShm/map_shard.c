@@ -5,6 +5,7 @@
  * there:
  *
  *   pending_new = item      the table does not name it: freed
+ *   pending_hold = item     the same, and what it holds is let go first; only in a map that holds
  *   pending_old = old       the table names it: kept
  *   entry = item            the table names the one: kept, counted again; not the other: freed
  *   pending_new = 0         nothing
@@ -72,6 +73,17 @@ void cshm__map_free(struct cshm_map *map, struct cshm_map_shard *shard, uint64_t
     cshm__heap_free_from(map->region, place, &shard->pending_new);
 }
 
+void cshm__map_free_item(struct cshm_map *map, struct cshm_map_shard *shard, uint64_t place)
+{
+    struct item item;
+    /* What is freed already may be somebody else's. */
+    if (map->holds && cshm__heap_is_held(map->region, place, &shard->pending_new) &&
+        cshm__item_load(map->region, place, &item)) {
+        cshm__anchor_let_go(map->region, item.value, item.length);
+    }
+    cshm__map_free(map, shard, place);
+}
+
 /* Whether an item of a table that the shard no longer names is in nothing else: all of them if there is no
  * table now, or those that were moved to the new one's nests. */
 static bool is_left(const struct cshm_map *map, const struct table *table, uint64_t now,
@@ -93,7 +105,7 @@ static void drop_table(struct cshm_map *map, struct cshm_map_shard *shard, uint6
     for (uint64_t i = 0; whole && i < cshm__entries_of(&table); i++) {
         uint64_t entry = atomic_load_explicit(cshm__entry_at(&table, i), memory_order_relaxed);
         if (entry != 0 && is_left(map, &table, now, cshm__entry_place(entry))) {
-            cshm__map_free(map, shard, cshm__entry_place(entry));
+            cshm__map_free_item(map, shard, cshm__entry_place(entry));
         }
     }
     cshm__map_free(map, shard, place);
@@ -129,17 +141,19 @@ void cshm__map_recover(struct cshm_map *map, struct cshm_map_shard *shard)
         spare = 0;
     }
     if (new != 0 && !census.has_new) {
-        cshm__map_free(map, shard, new);
+        bool is_filled = atomic_load_explicit(&shard->pending_hold, memory_order_relaxed) == new;
+        (is_filled ? cshm__map_free_item : cshm__map_free)(map, shard, new);
     } else if (new != 0) {
         cshm__heap_link(map->region, new);
     }
     atomic_store_explicit(&shard->pending_new, 0, memory_order_release);
+    atomic_store_explicit(&shard->pending_hold, 0, memory_order_release);
     cshm__map_settle_table(map, shard);
     uint64_t table = atomic_load_explicit(&shard->table, memory_order_relaxed);
     if (old != 0 && census.has_old && cshm__table_place(table) != old) {
         renew(map, shard, old);
     } else if (old != 0 && !census.has_old && old != spare) {
-        cshm__map_free(map, shard, old);
+        cshm__map_free_item(map, shard, old);
     }
     atomic_store_explicit(&shard->pending_old, 0, memory_order_release);
     atomic_store_explicit(&shard->count, census.count, memory_order_relaxed);
@@ -172,7 +186,7 @@ void cshm__map_retire(struct cshm_map *map, struct cshm_map_shard *shard, uint64
     if (cshm__table_view(map, word, &table) && cshm__table_holds(map, &table, place)) {
         return;
     }
-    if (atomic_load_explicit(&shard->spare, memory_order_relaxed) == 0 &&
+    if (!map->holds && atomic_load_explicit(&shard->spare, memory_order_relaxed) == 0 &&
         cshm__item_load(map->region, place, &item)) {
         uint32_t class = cshm__heap_class(cshm__item_size(item.key_length, item.length));
         if (class < CSHM_CLASSES) {
@@ -181,7 +195,7 @@ void cshm__map_retire(struct cshm_map *map, struct cshm_map_shard *shard, uint64
             return;
         }
     }
-    cshm__map_free(map, shard, place);
+    cshm__map_free_item(map, shard, place);
 }
 
 void cshm__map_empty(struct cshm_map *map, struct cshm_map_shard *shard)

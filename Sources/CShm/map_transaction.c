@@ -79,10 +79,11 @@ static void settle_change(struct cshm_map *map, struct cshm_map_shard *shard,
         uint64_t word = atomic_load_explicit(&change->word, memory_order_relaxed);
         atomic_store_explicit(entry, word, memory_order_release); /* [item] */
         if (old != 0) {
-            cshm__map_free(map, shard, old);
+            cshm__map_free_item(map, shard, old);
         }
     } else if (!committed && item != 0) {
-        cshm__map_free(map, shard, item);
+        bool is_filled = atomic_load_explicit(&change->word, memory_order_relaxed) != 0;
+        (is_filled ? cshm__map_free_item : cshm__map_free)(map, shard, item);
     }
 }
 
@@ -244,12 +245,14 @@ static bool changes(const struct cshm_map_step *step)
     return step->action == CSHM_MAP_SET || (step->action == CSHM_MAP_REMOVE && step->value != NULL);
 }
 
-static int check_steps(const struct cshm_map_step *steps, uint32_t count)
+static int check_steps(const struct cshm_map *map, const struct cshm_map_step *steps,
+                       uint32_t count)
 {
     for (uint32_t i = 0; i < count; i++) {
-        bool too_long = steps[i].action == CSHM_MAP_SET && (steps[i].new_length > CSHM__ITEM_MAX ||
-                                                            steps[i].key_length > CSHM__ITEM_MAX);
-        if (steps[i].action > CSHM_MAP_REMOVE || too_long) {
+        bool is_taken =
+            steps[i].action != CSHM_MAP_SET ||
+            cshm__map_takes(map, steps[i].key_length, steps[i].new_value, steps[i].new_length);
+        if (steps[i].action > CSHM_MAP_REMOVE || !is_taken) {
             return -EINVAL;
         }
     }
@@ -340,7 +343,13 @@ static int make_item(struct cshm_map *map, const struct cshm_map_step *step,
     cshm__item_fill(made, generation, step->key, step->key_length, value, step->new_length);
     atomic_store_explicit(&change->word, cshm__entry_word(step->hash, generation, place),
                           memory_order_release);
-    return 0;
+    struct item item;
+    if (!map->holds) {
+        return 0;
+    }
+    return cshm__item_load(map->region, place, &item)
+               ? cshm__anchor_hold(map->region, item.value, item.length)
+               : -EPROTO;
 }
 
 /* A new value may be a step's current one, which moves if its table grows and it lies in a nest; no longer one
@@ -457,7 +466,7 @@ int cshm_map_begin(cshm_map *map, struct cshm_map_step *steps, uint32_t count)
 
 int cshm_map_commit(cshm_map *map, struct cshm_map_step *steps, uint32_t count)
 {
-    int status = check_steps(steps, count);
+    int status = check_steps(map, steps, count);
     status = status == 0 ? carry_out(map, steps, count) : status;
     cshm_map_abandon(map, steps, count);
     return status;
@@ -467,4 +476,7 @@ void cshm_map_abandon(cshm_map *map, struct cshm_map_step *steps, uint32_t count
 {
     struct shards shards = shards_of(steps, count);
     unlock_before(map, &shards, map->shards);
+    if (map->holds) {
+        cshm__anchor_end_all(map->region);
+    }
 }

@@ -11,6 +11,7 @@
 
 #include <cshm/map.h>
 
+#include "anchor_view.h"
 #include "guard.h"
 #include "item.h"
 
@@ -21,6 +22,7 @@ struct cshm_map {
     uint32_t shards;
     uint32_t shift;    /* from a hash's upper half to its shard */
     bool can_exchange; /* words need no lock to be changed */
+    bool holds;        /* values name what they hold */
     /* For each shard the word of a table that was checked: it stays within mapped memory. */
     _Atomic uint64_t *checked;
 };
@@ -266,6 +268,11 @@ void cshm__map_retire(struct cshm_map *map, struct cshm_map_shard *shard, uint64
 void cshm__map_settle_table(struct cshm_map *map, struct cshm_map_shard *shard);
 /* Frees an item, or a table, of the shard's; not what lies in a table. */
 void cshm__map_free(struct cshm_map *map, struct cshm_map_shard *shard, uint64_t place);
+/* Frees an item that was filled, and lets go of what it holds. */
+void cshm__map_free_item(struct cshm_map *map, struct cshm_map_shard *shard, uint64_t place);
+/* Whether a value may be put. */
+bool cshm__map_takes(const struct cshm_map *map, uint64_t key_length, const void *value,
+                     uint64_t length);
 /* Takes the shard's table away with all that is in it, and its spare. */
 void cshm__map_empty(struct cshm_map *map, struct cshm_map_shard *shard);
 

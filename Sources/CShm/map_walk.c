@@ -92,6 +92,9 @@ int cshm_map_clear(cshm_map *map)
         cshm__map_empty(map, shard);
         cshm__map_changed(map, shard);
         cshm__guard_release(&shard->guard);
+        if (map->holds) {
+            cshm__anchor_end_all(map->region);
+        }
     }
     return 0;
 }
@@ -119,4 +122,7 @@ int cshm_map_freeze(cshm_map *map)
 void cshm_map_thaw(cshm_map *map)
 {
     thaw(map, map->shards);
+    if (map->holds) {
+        cshm__anchor_end_all(map->region);
+    }
 }

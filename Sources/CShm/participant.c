@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#include "anchor_view.h"
 #include "internal.h"
 
 #define STATE(kind, generation) (((uint64_t)(kind) << 56) | (uint32_t)(generation))
@@ -200,5 +201,6 @@ int cshm_region_reap(cshm_region *region)
         }
     }
     pthread_mutex_unlock(&region->sweep_lock);
+    cshm__anchor_sweep(region);
     return count;
 }

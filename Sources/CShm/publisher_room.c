@@ -152,7 +152,7 @@ static int drop(cshm_publisher *publisher, uint64_t position, const struct kept 
         return status;
     }
     struct cshm_slot *slot = cshm__slot_at(broadcast, hand);
-    cshm__slot_clear(broadcast->region, slot);
+    (void)cshm__slot_clear(broadcast->region, slot);
     slot->length = CSHM_SLOT_DROPPED;
     set_sums(broadcast, hand, kept->until, kept->until);
     if (cshm__publisher_swap(publisher, own, cshm__cell_at(broadcast, position), kept->word,

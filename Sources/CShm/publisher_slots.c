@@ -142,7 +142,7 @@ void cshm__publisher_clear(cshm_publisher *publisher, const _Atomic uint64_t *ow
         struct cshm_slot *slot = cshm__slot_at(broadcast, hand);
         if (atomic_load_explicit(&slot->block, memory_order_relaxed) != 0 &&
             !is_pinned(broadcast, hand)) {
-            cshm__slot_clear(broadcast->region, slot);
+            (void)cshm__slot_clear(broadcast->region, slot);
         }
     }
 }

@@ -12,6 +12,7 @@
 #include <cshm/heap.h>
 #include <cshm/participant.h>
 
+#include "anchor_view.h"
 #include "queue_view.h"
 
 enum { MAGIC = 0x71756575 }; /* "queu" */
@@ -109,49 +110,59 @@ int cshm_queue_create(cshm_region *region, const struct cshm_queue_options *opti
     return 0;
 }
 
-int cshm_queue_open(cshm_region *region, uint64_t offset, uint64_t type_tag, cshm_queue **out)
+/* A view of the queue that lies there, of whatever type. */
+static bool view(cshm_region *region, uint64_t offset, struct cshm_queue *out)
 {
     struct cshm_queue_shared *shared =
         cshm_heap_pointer(region, offset, sizeof(struct cshm_queue_shared));
-    if (shared == NULL || shared->magic != MAGIC || shared->type_tag != type_tag) {
-        return -EPROTO;
+    if (shared == NULL || shared->magic != MAGIC) {
+        return false;
     }
     uint32_t capacity = shared->capacity;
     uint32_t ports = shared->ports;
     uint32_t slot_size = shared->slot_size;
     uint32_t pack = shared->pack;
     if (!sizes_are_good(capacity, ports, slot_size, pack)) {
-        return -EPROTO;
+        return false;
     }
     struct extent e = extent_of(capacity, ports, slot_size);
     if (cshm_heap_pointer(region, offset, e.end) == NULL || shared->ring != e.ring ||
         shared->turn_shift != e.turn_shift) {
-        return -EPROTO;
+        return false;
     }
-    cshm_queue *queue = calloc(1, sizeof *queue);
+    *out = (struct cshm_queue){.region = region,
+                               .shared = shared,
+                               .ports = part_of(shared, e.ports),
+                               .tokens = part_of(shared, e.tokens),
+                               .cells = part_of(shared, e.cells),
+                               .slots = part_of(shared, e.slots),
+                               .capacity = capacity,
+                               .ring = e.ring,
+                               .log2_ring = bits_for(e.ring),
+                               .slot_size = slot_size,
+                               .header = e.header,
+                               .stride = e.stride,
+                               .port_count = ports,
+                               .slot_count = e.slot_count,
+                               .pack = pack,
+                               .byte_limit = shared->byte_limit,
+                               .slot_bits = e.slot_bits,
+                               .turn_shift = e.turn_shift,
+                               .cum_mask = 4ull * e.ring - 1,
+                               .stamp = cshm_participant_self(region)};
+    return true;
+}
+
+int cshm_queue_open(cshm_region *region, uint64_t offset, uint64_t type_tag, cshm_queue **out)
+{
+    cshm_queue *queue = malloc(sizeof *queue);
     if (queue == NULL) {
         return -ENOMEM;
     }
-    queue->region = region;
-    queue->shared = shared;
-    queue->ports = part_of(shared, e.ports);
-    queue->tokens = part_of(shared, e.tokens);
-    queue->cells = part_of(shared, e.cells);
-    queue->slots = part_of(shared, e.slots);
-    queue->capacity = capacity;
-    queue->ring = e.ring;
-    queue->log2_ring = bits_for(e.ring);
-    queue->slot_size = slot_size;
-    queue->header = e.header;
-    queue->stride = e.stride;
-    queue->port_count = ports;
-    queue->slot_count = e.slot_count;
-    queue->pack = pack;
-    queue->byte_limit = shared->byte_limit;
-    queue->slot_bits = e.slot_bits;
-    queue->turn_shift = e.turn_shift;
-    queue->cum_mask = 4ull * e.ring - 1;
-    queue->stamp = cshm_participant_self(region);
+    if (!view(region, offset, queue) || queue->shared->type_tag != type_tag) {
+        free(queue);
+        return -EPROTO;
+    }
     *out = queue;
     return 0;
 }
@@ -169,12 +180,26 @@ void cshm_queue_close(cshm_queue *queue)
     free(queue);
 }
 
-void cshm_queue_destroy(cshm_queue *queue)
+static void empty(struct cshm_queue *queue)
 {
     for (uint32_t i = 0; i < queue->slot_count; i++) {
-        cshm__slot_clear(queue->region, cshm__queue_slot(queue, i));
+        (void)cshm__slot_clear(queue->region, cshm__queue_slot(queue, i));
     }
+}
+
+void cshm__queue_end(cshm_region *region, uint64_t offset)
+{
+    struct cshm_queue queue;
+    if (view(region, offset, &queue)) {
+        empty(&queue);
+    }
+}
+
+void cshm_queue_destroy(cshm_queue *queue)
+{
+    empty(queue);
     (void)cshm_heap_free(queue->region, cshm_heap_offset(queue->region, queue->shared));
+    cshm__anchor_end_all(queue->region);
     free(queue);
 }
 

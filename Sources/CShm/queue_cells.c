@@ -360,7 +360,7 @@ int cshm__queue_show(const struct cshm_queue *queue, uint32_t slot, uint32_t lef
     if (left == 0 || left > CSHM_QUEUE_PACK_MAX) {
         return -EPROTO;
     }
-    bytes = header->length & ~CSHM_SLOT_PACK;
+    bytes = CSHM_SLOT_BYTES(header->length);
     data = message->data;
     uint64_t block = atomic_load_explicit(&header->block, memory_order_relaxed);
     if (block != 0) {
@@ -371,7 +371,7 @@ int cshm__queue_show(const struct cshm_queue *queue, uint32_t slot, uint32_t lef
     if (data == NULL) {
         return -EPROTO;
     }
-    if ((header->length & CSHM_SLOT_PACK) == 0) {
+    if ((header->length & CSHM_SLOT_KIND) != CSHM_SLOT_PACK) {
         message->data = data;
         message->length = bytes;
         return left == 1 ? 0 : -EPROTO;
@@ -421,7 +421,7 @@ int cshm__queue_copy_part(const struct cshm_queue *queue, const struct cshm_mess
         count = room / from->length < max ? (uint32_t)(room / from->length) : max;
     }
     uint64_t bytes = count * from->length + (count > 1 ? sizeof(struct cshm_pack) : 0);
-    int status = cshm__queue_prepare(queue, hand, bytes, &data);
+    int status = cshm__queue_prepare(queue, hand, queue->slot_size, bytes, &data);
     if (status != 0) {
         return status;
     }

@@ -141,6 +141,20 @@ static uint32_t claim_dead(cshm_queue *queue, uint64_t self)
     return port;
 }
 
+void cshm__queue_clear_dead(cshm_queue *queue)
+{
+    bool moving = false;
+    uint64_t self = cshm_participant_self(queue->region);
+    for (uint32_t i = 0; self != 0 && i < queue->port_count; i++) {
+        uint32_t port = look_for_dead(queue, self, &moving);
+        if (port == CSHM_QUEUE_NO_PORT) {
+            return;
+        }
+        cshm__queue_clear(queue, cshm__queue_hand(queue, port));
+        let_go(queue, port, 0);
+    }
+}
+
 /* The child of a fork has its parent's view, but none of its ports: its first thread here forgets
  * them, the others wait that moment. */
 static void forget_parent(cshm_queue *queue, uint64_t self)

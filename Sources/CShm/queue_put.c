@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "anchor_view.h"
 #include "queue_view.h"
 
 /* ---- the byte limit ---- */
@@ -22,7 +23,7 @@ __attribute__((no_sanitize_thread)) uint64_t cshm__queue_bytes(const struct cshm
     for (uint32_t i = 0; i < queue->slot_count; i++) {
         const struct cshm_slot *slot = cshm__queue_slot(queue, i);
         if (atomic_load_explicit(&slot->block, memory_order_relaxed) != 0) {
-            bytes += slot->length & ~CSHM_SLOT_PACK;
+            bytes += CSHM_SLOT_BYTES(slot->length);
         }
     }
     return bytes;
@@ -110,39 +111,44 @@ void cshm__queue_clear(cshm_queue *queue, uint32_t index)
     struct cshm_slot *slot = cshm__queue_slot(queue, index);
     /* relaxed: the slot is the caller's */
     bool has_block = atomic_load_explicit(&slot->block, memory_order_relaxed) != 0;
-    uint64_t size = slot->length & ~CSHM_SLOT_PACK;
+    uint64_t size = CSHM_SLOT_BYTES(slot->length);
     if (!has_block) {
         return;
     }
-    cshm__slot_clear(queue->region, slot);
+    bool held = cshm__slot_clear(queue->region, slot);
     if (queue->byte_limit != 0) {
         discharge(queue, size);
+    }
+    if (held) {
+        cshm__anchor_end_all(queue->region);
     }
 }
 
 /* ---- claim ---- */
 
-int cshm__queue_prepare(const struct cshm_queue *queue, uint32_t slot, uint64_t bytes, void **data)
+int cshm__queue_prepare(const struct cshm_queue *queue, uint32_t slot, uint32_t go_inline,
+                        uint64_t bytes, void **data)
 {
     void *place = NULL;
-    int status = cshm__slot_prepare(queue->region, cshm__queue_slot(queue, slot), queue->slot_size,
-                                    bytes, &place);
+    int status =
+        cshm__slot_prepare(queue->region, cshm__queue_slot(queue, slot), go_inline, bytes, &place);
     if (status == 0) {
-        *data = bytes <= queue->slot_size ? cshm__queue_bytes_of(queue, slot) : place;
+        *data = bytes <= go_inline ? cshm__queue_bytes_of(queue, slot) : place;
     }
     return status;
 }
 
-/* Makes room in the hand for `bytes`, within the limit. */
-static int prepare(cshm_queue *queue, uint32_t hand, uint64_t bytes, void **data)
+/* Makes room in the hand for `bytes`, within the limit, in a block if they are more than go inline. */
+static int prepare(cshm_queue *queue, uint32_t hand, uint32_t go_inline, uint64_t bytes,
+                   void **data)
 {
-    bool limited = bytes > queue->slot_size && queue->byte_limit != 0;
+    bool limited = bytes > go_inline && queue->byte_limit != 0;
     cshm__queue_clear(queue, hand); /* what a dead owner of the slot left */
     int status = limited ? charge(queue, bytes) : 0;
     if (status != 0) {
         return status;
     }
-    status = cshm__queue_prepare(queue, hand, bytes, data);
+    status = cshm__queue_prepare(queue, hand, go_inline, bytes, data);
     if (status != 0 && limited) {
         discharge(queue, bytes);
     }
@@ -165,7 +171,7 @@ static int lay_out(cshm_queue *queue, struct cshm_message *message)
     if (message->count > 1) {
         bytes = message->length * message->count + sizeof(struct cshm_pack);
     }
-    int status = prepare(queue, message->slot, bytes, &data);
+    int status = prepare(queue, message->slot, queue->slot_size, bytes, &data);
     if (status == 0 && message->count > 1) {
         *(struct cshm_pack *)data =
             (struct cshm_pack){.count = message->count, .length = (uint32_t)message->length};
@@ -390,6 +396,90 @@ int cshm_queue_try_put(cshm_queue *queue, const void *data, uint64_t length)
         cshm_queue_abort(queue, &message);
     }
     return status;
+}
+
+/* ---- messages that hold: always in a block, which is counted before it is put ---- */
+
+struct holding {
+    cshm_queue *queue;
+    const void *data;
+    uint64_t length;
+    struct cshm_message message;
+    bool claimed;
+};
+
+static int fill_and_hold(const struct holding *holding)
+{
+    cshm_queue *queue = holding->queue;
+    uint32_t hand = holding->message.slot;
+    void *data = NULL;
+    int status = prepare(queue, hand, 0, holding->length, &data);
+    if (status == 0) {
+        atomic_store_explicit(&queue->shared->holding, 1, memory_order_relaxed);
+        memcpy(data, holding->data, holding->length);
+        status = cshm__slot_hold(queue->region, cshm__queue_slot(queue, hand));
+    }
+    return status;
+}
+
+static int claim_holding(struct holding *holding)
+{
+    cshm_queue *queue = holding->queue;
+    struct cshm_message *message = &holding->message;
+    int status = refusal(queue);
+    if (status == 0) {
+        status = cshm__queue_take_port(queue, message);
+    }
+    if (status != 0) {
+        return status;
+    }
+    if (queue->byte_limit != 0) {
+        forget_refused(queue);
+    }
+    message->count = 1;
+    message->exact = 0;
+    message->leased = 0;
+    status = fill_and_hold(holding);
+    holding->claimed = status == 0;
+    if (status != 0) {
+        cshm_queue_abort(queue, message);
+    }
+    return status;
+}
+
+static int attempt_put_holding(void *context)
+{
+    struct holding *holding = context;
+    int status = holding->claimed ? 0 : claim_holding(holding);
+    return status == 0 ? cshm_queue_try_commit(holding->queue, &holding->message) : status;
+}
+
+static int finish_holding(struct holding *holding, int status)
+{
+    if (status != 0 && holding->claimed) {
+        cshm_queue_abort(holding->queue, &holding->message);
+    }
+    return status;
+}
+
+int cshm_queue_try_put_holding(cshm_queue *queue, const void *data, uint64_t length)
+{
+    struct holding holding = {.queue = queue, .data = data, .length = length};
+    if (!cshm__anchor_is_value(data, length)) {
+        return -EINVAL;
+    }
+    return finish_holding(&holding, attempt_put_holding(&holding));
+}
+
+int cshm_queue_put_holding_until(cshm_queue *queue, const void *data, uint64_t length,
+                                 int64_t deadline_ns)
+{
+    struct holding holding = {.queue = queue, .data = data, .length = length};
+    if (!cshm__anchor_is_value(data, length)) {
+        return -EINVAL;
+    }
+    int status = cshm__await(&queue->shared->room.park, attempt_put_holding, &holding, deadline_ns);
+    return finish_holding(&holding, status);
 }
 
 int cshm_queue_put_until(cshm_queue *queue, const void *data, uint64_t length, int64_t deadline_ns)

@@ -27,10 +27,15 @@ static bool may_look(cshm_queue *queue)
 
 bool cshm__queue_look_for_dead(cshm_queue *queue)
 {
-    bool worth = atomic_load_explicit(&queue->shared->leasing, memory_order_relaxed) != 0 ||
+    bool holding = atomic_load_explicit(&queue->shared->holding, memory_order_relaxed) != 0;
+    bool worth = holding ||
+                 atomic_load_explicit(&queue->shared->leasing, memory_order_relaxed) != 0 ||
                  atomic_load_explicit(&queue->shared->produced, memory_order_relaxed) != 0;
     if (!worth || !may_look(queue)) {
         return false;
+    }
+    if (holding) {
+        cshm__queue_clear_dead(queue);
     }
     cshm__queue_finish_if_abandoned(queue);
     return cshm__queue_rescue(queue);

@@ -130,6 +130,9 @@ int cshm__queue_copy_part(const struct cshm_queue *queue, const struct cshm_mess
  * @returns 0, -EUSERS, -ECHILD, -EPROTO. */
 int cshm__queue_take_port(struct cshm_queue *queue, struct cshm_message *message);
 void cshm__queue_give_port(struct cshm_queue *queue, const struct cshm_message *message);
+/* Frees what the dead had in their slots, unless it is to be delivered again, and lets go of what that
+ * holds. */
+void cshm__queue_clear_dead(struct cshm_queue *queue);
 /* Turns the message's port into one that holds a message to be delivered again. */
 void cshm__queue_set_aside(struct cshm_queue *queue, const struct cshm_message *message,
                            uint64_t kind);
@@ -150,8 +153,10 @@ bool cshm__queue_rescue(struct cshm_queue *queue);
 uint64_t cshm__queue_leased(const struct cshm_queue *queue);
 
 /* ---- queue_put.c ---- */
-/* Makes room for an inline or long message of so many bytes in a slot that is the caller's. */
-int cshm__queue_prepare(const struct cshm_queue *queue, uint32_t slot, uint64_t bytes, void **data);
+/* Makes room for a message of so many bytes in a slot that is the caller's: in a block, if they are more
+ * than `go_inline`. */
+int cshm__queue_prepare(const struct cshm_queue *queue, uint32_t slot, uint32_t go_inline,
+                        uint64_t bytes, void **data);
 /* Frees the block of a slot that is the caller's. */
 void cshm__queue_clear(struct cshm_queue *queue, uint32_t slot);
 /* Bytes of blocks in all slots, by a walk. */
@@ -160,7 +165,7 @@ uint64_t cshm__queue_bytes(const struct cshm_queue *queue);
 bool cshm__queue_has_byte_room(const struct cshm_queue *queue);
 
 /* ---- queue_take.c ---- */
-/* Looks, now and then, for what the dead left: leases, and a stream without producers. @returns
+/* Looks, now and then, for what the dead left: leases, what holds, and a stream without producers. @returns
  * whether there is something to be delivered again. */
 bool cshm__queue_look_for_dead(struct cshm_queue *queue);
 

@@ -18,6 +18,7 @@
 
 #include <cshm/heap.h>
 
+#include "anchor_view.h"
 #include "internal.h"
 
 enum { ENDIAN_PROBE = 0x01020304 };
@@ -52,6 +53,7 @@ static void after_fork_in_child(void)
         atomic_store_explicit(&region->stamp, 0, memory_order_relaxed);
         pthread_mutex_init(&region->sweep_lock, NULL);
         cshm__heap_after_fork(region);
+        cshm__anchor_after_fork(region);
     }
     pthread_mutex_unlock(&all_regions_lock);
 }
@@ -173,6 +175,7 @@ static int map_file(int fd, const struct cshm_header *header, int protection, cs
     region->is_read_only = (protection & PROT_WRITE) == 0;
     pthread_mutex_init(&region->sweep_lock, NULL);
     cshm__heap_after_fork(region);
+    cshm__anchor_after_fork(region);
     pthread_mutex_lock(&all_regions_lock);
     region->next = all_regions;
     all_regions = region;
@@ -392,6 +395,7 @@ int cshm_region_close(cshm_region *region)
         *link = region->next;
     }
     pthread_mutex_unlock(&all_regions_lock);
+    cshm__anchor_leave(region);
     bool swept = cshm__heap_leave(region);
     cshm__participant_leave(region, swept);
     munmap(region->base, region->header.capacity);

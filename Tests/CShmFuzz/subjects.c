@@ -30,7 +30,8 @@
     X(barrier)      \
     X(latch)        \
     X(once)         \
-    X(outcome)
+    X(outcome)      \
+    X(anchor)
 
 #define DECLARE(noun) extern const struct subject fuzz_##noun;
 #define ENTRY(noun)   &fuzz_##noun,

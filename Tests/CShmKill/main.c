@@ -44,6 +44,7 @@
     X(lanes)       \
     X(broadcast)   \
     X(outcome)     \
+    X(anchor)      \
     X(board)       \
     X(board_look)  \
     X(slot)        \

@@ -19,6 +19,7 @@ struct unreached {
 static const struct unreached unreached[] = {
     /* this process's memory, or the machine, is exhausted */
     {"heap.c", "adopt_span", "atomic_store_explicit(&span->owner, 0", "realloc fails"},
+    {"anchor.c", "remember", "pthread_mutex_unlock", "realloc fails"},
     {"region.c", "map_file", "close(fd)", "calloc or mmap fails"},
     {"region.c", "fill_file", "close(fd)", "/dev/shm is full"},
     /* 512 processes would have to be attached */

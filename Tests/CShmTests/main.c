@@ -44,6 +44,7 @@
     X(ring)            \
     X(ring_order)      \
     X(outcome)         \
+    X(anchor)          \
     X(board)           \
     X(board_idle)      \
     X(queue)           \

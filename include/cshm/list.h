@@ -69,6 +69,12 @@ struct cshm_list_watch {
 CSHM_EXPORT CSHM_MUST_CHECK int cshm_list_create(cshm_region *region, uint64_t type_tag,
                                                  uint64_t *offset);
 
+/** The same, of which each element says at its end what it holds: cshm/anchor.h. It is to be anchored or
+ * shared before it has elements. Adding and setting then return -ENOENT, too: what an element is to hold
+ * has ended. */
+CSHM_EXPORT CSHM_MUST_CHECK int cshm_list_create_holding(cshm_region *region, uint64_t type_tag,
+                                                         uint64_t *offset);
+
 /** Opens a list. @returns 0, -EPROTO (no list there, or of another type), -ENOMEM. */
 CSHM_EXPORT CSHM_MUST_CHECK int cshm_list_open(cshm_region *region, uint64_t offset,
                                                uint64_t type_tag, cshm_list **out);

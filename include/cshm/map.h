@@ -68,6 +68,9 @@ struct cshm_map_options {
     /** Parts that can be written at the same time: a power of two up to 1024; 0 stands for 64. Each
      * takes 256 bytes, and its table when it has keys. */
     uint32_t shards;
+    /** 1: each value says at its end what it holds, cshm/anchor.h. Such a map is to be anchored
+     * or shared before it has values: what it holds is not let go where it goes with its maker. */
+    uint32_t holds;
 };
 
 /** An entry held under its shard's lock; see cshm_map_lock(). */
@@ -188,7 +191,8 @@ CSHM_EXPORT void cshm_map_waitable(const struct cshm_map_watch *watch, struct cs
 /**
  * Sets a value, whether the key is there or not.
  *
- * @returns 0 (it was absent), 1 (replaced), -ENOSPC, -EINVAL (over 1 GiB), -ECHILD, -EPROTO, -EDEADLK
+ * @returns 0 (it was absent), 1 (replaced), -ENOSPC, -EINVAL (over 1 GiB; the map holds, and the value
+ *          does not say what), -ENOENT (what the value is to hold has ended), -ECHILD, -EPROTO, -EDEADLK
  *          (this thread holds the shard). On failure the map is unchanged.
  */
 CSHM_EXPORT CSHM_MUST_CHECK int cshm_map_put(cshm_map *map, const void *key, uint64_t key_length,

@@ -61,7 +61,8 @@
  *                      it owns its hand; with one, exactly one of {hand, intent} is in a cell or
  *                      another's hand, and the dead owned the other
  *   with a long message in its slot    the block belongs to the slot, and is freed by whoever
- *                      next uses that slot
+ *                      next uses that slot; what it holds is let go by who finds the queue empty, or
+ *                      waits for messages
  *   with a producer token      the token counts no more
  *   dividing a leased pack     the elements in doubt are delivered again
  * A stopped process delays nobody, but what it has leased stays leased. FULL and EMPTY are
@@ -293,6 +294,21 @@ CSHM_EXPORT CSHM_MUST_CHECK int cshm_queue_try_put(cshm_queue *queue, const void
 /** As cshm_queue_try_put(), waiting for room. @returns -ETIMEDOUT in the place of -EAGAIN. */
 CSHM_EXPORT CSHM_MUST_CHECK int cshm_queue_put_until(cshm_queue *queue, const void *data,
                                                      uint64_t length, int64_t deadline_ns);
+
+/**
+ * Puts a message that says at its end what it holds, as cshm/anchor.h has it: objects that stay while it
+ * is in the queue, or leased, or taken and not released. It is in a heap block, however short. The queue
+ * is to be anchored or shared before: what it holds is not let go where it goes with its maker.
+ *
+ * @returns as cshm_queue_try_put(); -EINVAL (it does not say what it holds), -ENOENT (what it is to hold
+ *          has ended).
+ */
+CSHM_EXPORT CSHM_MUST_CHECK int cshm_queue_try_put_holding(cshm_queue *queue, const void *data,
+                                                           uint64_t length);
+
+/** As cshm_queue_try_put_holding(), waiting for room. @returns -ETIMEDOUT in the place of -EAGAIN. */
+CSHM_EXPORT CSHM_MUST_CHECK int cshm_queue_put_holding_until(cshm_queue *queue, const void *data,
+                                                             uint64_t length, int64_t deadline_ns);
 
 /**
  * Puts elements of one length that lie side by side, as many as there is room for now: in packs, and

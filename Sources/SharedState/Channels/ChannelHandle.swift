@@ -8,13 +8,19 @@ internal struct ChannelHandle: Codable {
     /// The tag of a channel whose elements are not told by their Swift type.
     let tag: UInt64?
 
-    init(_ object: SharedObject, tag: UInt64?) throws(SharedStateError) {
-        place = try object.place()
+    init(
+        _ object: SharedObject, endedAs kind: cshm_kind? = nil, tag: UInt64?
+    ) throws(SharedStateError) {
+        if let kind {
+            place = try object.place(endedAs: kind)
+        } else {
+            place = try object.keptPlace()
+        }
         self.tag = tag
     }
 
-    func object() throws(SharedStateError) -> SharedObject {
-        SharedObject(try place.region(), place.offset, sent: true)
+    func object() throws -> SharedObject {
+        try SharedObject(arriving: place)
     }
 }
 

@@ -43,7 +43,7 @@ internal final class PipeRing: Sendable {
         guard handle.tag == typeTag(type) else {
             throw SharedStateError(.incompatible, "the pipe is not one of \(type)")
         }
-        object = SharedObject(try handle.place.region(), handle.place.offset, sent: true)
+        object = try SharedObject(arriving: handle.place)
         tag = handle.tag
         name = "a pipe of \(type)"
         unsafe view = try Self.open(object)
@@ -128,7 +128,7 @@ internal final class PipeCore: Sendable {
 
     /// What to send; the end is then nobody's until it arrives.
     func handle() throws(SharedStateError) -> PipeHandle {
-        let handle = PipeHandle(place: try ring.object.place(), tag: ring.tag)
+        let handle = PipeHandle(place: try ring.object.keptPlace(), tag: ring.tag)
         state.withLock { if !$0.isUsed { drop(&$0) } }
         return handle
     }

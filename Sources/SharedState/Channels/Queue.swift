@@ -88,6 +88,7 @@ public final class Queue<Element: Sendable>: Sendable, Codable {
             codec, capacity: capacity, byteLimit: byteLimit, ports: ports,
             tag: typeTag(Element.self), in: region)
         let object = SharedObject(made.region, made.offset, sent: false)
+        if codec.mayNameHandles { try object.anchor(of: CSHM_KIND_QUEUE) }
         self.init(
             try QueueCore(object, customTag: nil, elementType: Element.self), codec)
     }
@@ -147,9 +148,11 @@ public final class Queue<Element: Sendable>: Sendable, Codable {
             try MessageCodec<Element>())
     }
 
-    /// Sends the handle; the queue then lives as long as its region.
+    /// Sends the handle; the queue then lives as long as its region, or, if it is sent by queues and
+    /// stored in containers only, as long as anybody has it.
     public func encode(to encoder: any Encoder) throws {
-        try ChannelHandle(core.object, tag: core.customTag).encode(to: encoder)
+        try ChannelHandle(core.object, endedAs: CSHM_KIND_QUEUE, tag: core.customTag).encode(
+            to: encoder)
     }
 
     private static func make(
@@ -255,17 +258,16 @@ public final class Queue<Element: Sendable>: Sendable, Codable {
     @usableFromInline
     internal func putEncoded(_ element: Element, timeout: Duration?) throws {
         let until = deadline(after: timeout)
-        let status = try unsafe codec.send(element) { bytes in
-            unsafe cshm_queue_put_until(
-                core.pointer, bytes.baseAddress, UInt64(bytes.count), until)
+        let status = try unsafe codec.send(element, in: core.object.region) { bytes, holds in
+            unsafe core.put(bytes, holds: holds, until: until)
         }
         if status != 0 { throw core.failure(status, "cshm_queue_put_until") }
     }
 
     @usableFromInline
     internal func tryPutEncoded(_ element: Element) throws -> Bool {
-        let status = try unsafe codec.send(element) { bytes in
-            unsafe cshm_queue_try_put(core.pointer, bytes.baseAddress, UInt64(bytes.count))
+        let status = try unsafe codec.send(element, in: core.object.region) { bytes, holds in
+            unsafe core.tryPut(bytes, holds: holds)
         }
         if status == Answer.wouldWait { return false }
         if status != 0 { throw core.failure(status, "cshm_queue_try_put") }
@@ -292,7 +294,7 @@ public final class Queue<Element: Sendable>: Sendable, Codable {
 
     internal func decodeAndRelease(_ message: inout cshm_message) throws -> Element {
         defer { unsafe cshm_queue_release(core.pointer, &message) }
-        return try unsafe codec.decode(message.bytes)
+        return try unsafe codec.decodeTaken(message.bytes)
     }
 
     // MARK: The end

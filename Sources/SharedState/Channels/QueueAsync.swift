@@ -16,12 +16,12 @@ extension Queue {
     private func put(_ element: Element, until: Int64) async throws {
         try Task.checkCancellation()
         if try tryPut(element) { return }
-        let (bytes, departure) = try codec.message(of: element)
+        let stored = try codec.stored(element, in: core.object.region, to: .one)
         let status = try await Reactor.wait(at: core.room, until: until) { [core] in
-            core.tryPut(bytes)
+            core.tryPut(stored)
         }
         if status != 0 { throw core.failure(status, "cshm_queue_try_put") }
-        departure.isSent()
+        stored.isStored()
     }
 
     /// Puts elements in, in order, waiting for room until all are in, without holding a thread.
@@ -75,6 +75,13 @@ extension Queue {
     public func get(timeout: Duration? = nil) async throws -> Element {
         try Task.checkCancellation()
         if let element = try tryGet() { return element }
+        if codec.mayNameHandles {
+            // What it holds, this process has before the queue lets it go.
+            var message = unsafe try await message(timeout: timeout) {
+                unsafe cshm_queue_try_take($0, $1)
+            }
+            return try unsafe decodeAndRelease(&message)
+        }
         let received = ReceivedBytes()
         let status = try await Reactor.wait(at: core.items, until: deadline(after: timeout)) {
             [core] in
@@ -117,12 +124,20 @@ extension Queue {
     }
 
     internal func leased(timeout: Duration?) async throws -> cshm_message {
+        unsafe try await message(timeout: timeout) { unsafe cshm_queue_try_lease($0, 1, $1) }
+    }
+
+    /// The message that a function of C takes or leases, waiting while there is none.
+    private func message(
+        timeout: Duration?,
+        _ take: @escaping @Sendable (OpaquePointer, UnsafeMutablePointer<cshm_message>) -> Int32
+    ) async throws -> cshm_message {
         try Task.checkCancellation()
-        let leased = Leased()
+        let taken = TakenMessage()
         let attempt = { @Sendable [core] in
             var message = unsafe cshm_message()
-            let status = unsafe cshm_queue_try_lease(core.pointer, 1, &message)
-            if status == 0 { unsafe leased.message = message }
+            let status = unsafe take(core.pointer, &message)
+            if status == 0 { unsafe taken.message = message }
             return status
         }
         var status = attempt()
@@ -130,8 +145,8 @@ extension Queue {
             status = try await Reactor.wait(
                 at: core.items, until: deadline(after: timeout), attempt: attempt)
         }
-        if status != 0 { throw core.failure(status, "cshm_queue_try_lease") }
-        return unsafe leased.message
+        if status != 0 { throw core.failure(status, "cshm_queue_try_take") }
+        return unsafe taken.message
     }
 
     /// Runs `body` with the oldest element, which is gone from the queue when `body` returns, and is
@@ -196,9 +211,9 @@ extension Queue {
     }
 }
 
-/// What an attempt leased, on its way to the task.
+/// What an attempt took or leased, on its way to the task.
 @safe
-private final class Leased: Sendable {
+private final class TakenMessage: Sendable {
     /// Written by the one attempt that succeeds, before the task that reads it is resumed.
     nonisolated(unsafe) var message = unsafe cshm_message()
 }
@@ -222,7 +237,7 @@ extension QueueCore {
     }
 
     /// An attempt that copies the bytes only if there is room, or an answer other than waiting.
-    fileprivate func tryPut(_ bytes: [UInt8]) -> Int32 {
+    fileprivate func tryPut(_ stored: StoredElement) -> Int32 {
         if unsafe cshm_queue_is_full(pointer) != 0 {
             var message = unsafe cshm_message()
             let refusal = unsafe cshm_queue_claim(pointer, 0, &message)
@@ -230,8 +245,6 @@ extension QueueCore {
             unsafe cshm_queue_abort(pointer, &message)
             return Answer.wouldWait
         }
-        return unsafe bytes.withUnsafeBytes {
-            unsafe cshm_queue_try_put(pointer, $0.baseAddress, UInt64(bytes.count))
-        }
+        return unsafe stored.bytes.withUnsafeBytes { unsafe tryPut($0, holds: stored.holds) }
     }
 }

@@ -90,9 +90,8 @@ extension Queue {
     private func putEach(_ elements: some Sequence<Element>, until: Int64) throws -> Int {
         var done = 0
         for element in elements {
-            let status = try unsafe codec.send(element) { bytes in
-                unsafe cshm_queue_put_until(
-                    core.pointer, bytes.baseAddress, UInt64(bytes.count), until)
+            let status = try unsafe codec.send(element, in: core.object.region) { bytes, holds in
+                unsafe core.put(bytes, holds: holds, until: until)
             }
             if status != 0 {
                 if done > 0 { break }
@@ -135,7 +134,7 @@ extension Queue {
         var message = unsafe cshm_message()
         guard unsafe cshm_queue_try_lease(core.pointer, 1, &message) == 0 else { return nil }
         do {
-            let element = try unsafe codec.decode(message.bytes)
+            let element = try unsafe codec.decodeTaken(message.bytes)
             unsafe cshm_queue_release(core.pointer, &message)
             return element
         } catch {

@@ -83,6 +83,24 @@ internal final class QueueCore: Sendable {
 
     // MARK: For the other files
 
+    /// Puts the bytes of a stored element, which hold something or not.
+    internal func put(
+        _ bytes: UnsafeRawBufferPointer, holds: Bool, until deadline: Int64
+    ) -> Int32 {
+        let (start, count) = (bytes.baseAddress, UInt64(bytes.count))
+        return holds
+            ? unsafe cshm_queue_put_holding_until(pointer, start, count, deadline)
+            : unsafe cshm_queue_put_until(pointer, start, count, deadline)
+    }
+
+    /// As ``put(_:holds:until:)``, without waiting.
+    internal func tryPut(_ bytes: UnsafeRawBufferPointer, holds: Bool) -> Int32 {
+        let (start, count) = (bytes.baseAddress, UInt64(bytes.count))
+        return holds
+            ? unsafe cshm_queue_try_put_holding(pointer, start, count)
+            : unsafe cshm_queue_try_put(pointer, start, count)
+    }
+
     /// Copies elements of `length` bytes out and releases them.
     @inline(__always)
     private func copyOut(

@@ -7,10 +7,15 @@ internal import Synchronization
 internal struct ObjectPlace: Codable, Hashable, Sendable {
     private let place: RegionPlace
     let offset: UInt64
+    /// Of an object that is counted; who stored this holds it.
+    let anchor: AnchorPlace?
 
-    init(_ region: Region, _ offset: UInt64) throws(SharedStateError) {
+    init(
+        _ region: Region, _ offset: UInt64, _ anchor: cshm_anchor? = nil
+    ) throws(SharedStateError) {
         place = try RegionPlace(region)
         self.offset = offset
+        self.anchor = anchor.map { AnchorPlace(place: $0.place, generation: $0.generation) }
     }
 
     func region() throws(SharedStateError) -> Region {
@@ -18,23 +23,51 @@ internal struct ObjectPlace: Codable, Hashable, Sendable {
     }
 }
 
+/// An object's anchor, as it is sent.
+internal struct AnchorPlace: Codable, Hashable, Sendable {
+    let place: UInt64
+    let generation: UInt64
+}
+
 /// What every handle keeps: the region, the place in it, and whether it was ever sent.
 ///
-/// An object
-/// that was never sent is freed with its last handle; one that was lives as long as its region.
+/// An object that was never sent is freed with its last handle. One that was only stored in containers, or
+/// put into queues, goes with the last of those and of the handles. One that was sent otherwise lives as long
+/// as its region.
 internal final class SharedObject: Sendable {
     let region: Region
     let offset: UInt64
-    private let sent: Atomic<Bool>
+    private let ownership: Mutex<Ownership>
 
     init(_ region: Region, _ offset: UInt64, sent: Bool) {
         self.region = region
         self.offset = offset
-        self.sent = Atomic(sent)
+        ownership = Mutex(sent ? .shared : .own)
+        region.addObject()
+    }
+
+    /// The object that has arrived.
+    ///
+    /// - Throws: `HandleEnded`, and as `ObjectPlace.region()`.
+    init(arriving place: ObjectPlace) throws {
+        region = try place.region()
+        offset = place.offset
+        if let anchor = place.anchor {
+            var counted = cshm_anchor(place: anchor.place, generation: anchor.generation)
+            let status = unsafe cshm_anchor_acquire(region.pointer, &counted)
+            if status == Answer.absent { throw HandleEnded() }
+            try check(status, "cshm_anchor_acquire")
+            ownership = Mutex(.counted(counted))
+        } else {
+            ownership = Mutex(.shared)
+        }
         region.addObject()
     }
 
     deinit {
+        if case .counted(var anchor) = ownership.withLock({ $0 }) {
+            _ = unsafe cshm_anchor_release(region.pointer, &anchor)
+        }
         region.removeObject()
     }
 
@@ -58,7 +91,7 @@ internal final class SharedObject: Sendable {
         try unsafe check(
             cshm_directory_add(region.pointer, name, kind.rawValue, tag, offset),
             "cshm_directory_add", name)
-        sent.store(true, ordering: .releasing)
+        try keep()
     }
 
     /// Finds the object of a name; whoever opens it checks its type.
@@ -73,14 +106,69 @@ internal final class SharedObject: Sendable {
         self.init(region, entry.offset, sent: true)
     }
 
-    var wasSent: Bool { sent.load(ordering: .acquiring) }
+    /// Whether it does not go with this handle.
+    var wasSent: Bool {
+        if case .own = ownership.withLock({ $0 }) { false } else { true }
+    }
 
-    /// The place to send; from now on the object outlives this process.
-    func place() throws(SharedStateError) -> ObjectPlace {
-        if !sent.exchange(true, ordering: .acquiringAndReleasing) {
-            try unsafe check(cshm_heap_share(region.pointer, offset), "cshm_heap_share")
+    /// The place to send.
+    ///
+    /// In what says what it holds, such as a value of a container, the object is counted; sent otherwise it
+    /// lives as long as its region from now on.
+    ///
+    /// - Parameter kind: What ends it: a block, if it has no other blocks.
+    /// - Returns: The place.
+    /// - Throws: `full`, `system`.
+    func place(endedAs kind: cshm_kind = CSHM_KIND_BLOCK) throws(SharedStateError) -> ObjectPlace {
+        guard Departure.holds(in: region), let anchor = try anchor(of: kind) else {
+            return try keptPlace()
         }
+        Departure.hold(anchor, of: self)
+        return try ObjectPlace(region, offset, anchor)
+    }
+
+    /// The place to send of an object that then lives as long as its region.
+    func keptPlace() throws(SharedStateError) -> ObjectPlace {
+        try keep()
         return try ObjectPlace(region, offset)
+    }
+
+    /// Has the object live as long as its region.
+    private func keep() throws(SharedStateError) {
+        let status = ownership.withLock { ownership in
+            let status =
+                switch ownership {
+                case .own: unsafe cshm_heap_share(region.pointer, offset)
+                case .counted(var anchor): unsafe cshm_anchor_keep(region.pointer, &anchor)
+                case .shared: Int32(0)
+                }
+            // One that is kept is released all the same, which changes nothing.
+            if case .own = ownership, status == 0 { ownership = .shared }
+            return status
+        }
+        try check(status, "cshm_heap_share")
+    }
+
+    /// Has the object counted, if nobody else has it.
+    ///
+    /// - Returns: Its anchor; `nil` if it is shared.
+    @discardableResult
+    func anchor(of kind: cshm_kind) throws(SharedStateError) -> cshm_anchor? {
+        var status: Int32 = 0
+        let anchor = ownership.withLock { ownership -> cshm_anchor? in
+            switch ownership {
+            case .shared: return nil
+            case .counted(let anchor): return anchor
+            case .own:
+                var anchor = cshm_anchor()
+                status = unsafe cshm_anchor_create(region.pointer, kind, offset, &anchor)
+                guard status == 0 else { return nil }
+                ownership = .counted(anchor)
+                return anchor
+            }
+        }
+        try check(status, "cshm_anchor_create")
+        return anchor
     }
 
     /// The address of the object's first `size` bytes.

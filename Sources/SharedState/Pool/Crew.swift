@@ -79,7 +79,7 @@ internal final class Crew: Sendable {
     }
 
     /// To be sent; it then lives as long as its region.
-    func place() throws(SharedStateError) -> ObjectPlace { try object.place() }
+    func place() throws(SharedStateError) -> ObjectPlace { try object.keptPlace() }
 
     private func place(of index: Int, _ seat: Int) -> UnsafeMutablePointer<cshm_atomic> {
         unsafe base + (Self.head + seat * Self.numbers + index)

@@ -17,7 +17,7 @@ public final class PoolCounters: Codable, Sendable {
     /// Opens what a sent handle names.
     public init(from decoder: any Decoder) throws {
         let place = try ObjectPlace(from: decoder)
-        crew = try Crew(SharedObject(try place.region(), place.offset, sent: true))
+        crew = try Crew(SharedObject(arriving: place))
     }
 
     /// Sends the handle; the numbers then live as long as their region.

@@ -20,14 +20,22 @@ internal final class ListCore: Sendable {
         self.type = type
     }
 
-    /// Lays out an empty list.
+    /// Lays out an empty list, whose elements say what they hold, or not.
     internal static func make(
-        named name: String? = nil, tag: UInt64, in region: Region?
+        named name: String? = nil, tag: UInt64, holds: Bool, in region: Region?
     ) throws(SharedStateError) -> SharedObject {
         let region = try Region.orFamily(region)
         var offset: UInt64 = 0
-        try unsafe check(cshm_list_create(region.pointer, tag, &offset), "cshm_list_create")
-        guard let name else { return SharedObject(region, offset, sent: false) }
+        let status =
+            holds
+            ? unsafe cshm_list_create_holding(region.pointer, tag, &offset)
+            : unsafe cshm_list_create(region.pointer, tag, &offset)
+        try check(status, "cshm_list_create")
+        guard let name else {
+            let object = SharedObject(region, offset, sent: false)
+            if holds { try object.anchor(of: CSHM_KIND_LIST) }
+            return object
+        }
         return try SharedObject(region, offset, named: name, kind: CSHM_KIND_LIST, tag: tag)
     }
 
@@ -156,6 +164,15 @@ internal final class ListCore: Sendable {
     /// Has nobody else change it while `body` runs.
     internal func withLock<Result>(_ body: () throws -> Result) throws -> Result {
         try unsafe confirm(cshm_list_lock(pointer), "cshm_list_lock")
+        defer { unsafe cshm_list_unlock(pointer) }
+        return try body()
+    }
+
+    /// As ``withLock(_:)``; also within one of the same thread.
+    internal func withLockHeld<Result>(_ body: () throws -> Result) throws -> Result {
+        let status = unsafe cshm_list_lock(pointer)
+        if status == Answer.deadlock { return try body() }
+        try confirm(status, "cshm_list_lock")
         defer { unsafe cshm_list_unlock(pointer) }
         return try body()
     }

@@ -10,7 +10,8 @@ internal import CShm
 /// is of one instant.
 ///
 /// An element that is itself a handle, such as a `ManagedDictionary`, is live: what one process does
-/// to it, all see. One that is not is a copy: change it by ``update(at:_:)``.
+/// to it, all see; how long it lives, ``Manager`` says. One that is not is a copy: change it by
+/// ``update(at:_:)``.
 ///
 /// An index that is out of range throws `invalidArgument`: with other processes about, no check before
 /// a call can rule it out.
@@ -42,7 +43,8 @@ public final class ManagedArray<Element: Sendable>: Sendable, Codable {
     /// - Throws: `cannotCross`, `full`, `system`.
     public convenience init(in region: Region? = nil) throws(SharedStateError) {
         let codec = try MessageCodec<Element>()
-        try self.init(try ListCore.make(tag: Self.tag, in: region), codec)
+        try self.init(
+            try ListCore.make(tag: Self.tag, holds: codec.mayNameHandles, in: region), codec)
     }
 
     /// Makes an array with elements.
@@ -65,7 +67,9 @@ public final class ManagedArray<Element: Sendable>: Sendable, Codable {
     /// - Throws: `alreadyExists`, `cannotCross`, `full`, `system`.
     public convenience init(creating name: String, in region: Region?) throws(SharedStateError) {
         let codec = try MessageCodec<Element>()
-        try self.init(try ListCore.make(named: name, tag: Self.tag, in: region), codec)
+        try self.init(
+            try ListCore.make(named: name, tag: Self.tag, holds: codec.mayNameHandles, in: region),
+            codec)
     }
 
     /// Opens the array of that name.
@@ -80,12 +84,13 @@ public final class ManagedArray<Element: Sendable>: Sendable, Codable {
     public convenience init(from decoder: any Decoder) throws {
         let place = try ObjectPlace(from: decoder)
         let codec = try MessageCodec<Element>()
-        try self.init(SharedObject(try place.region(), place.offset, sent: true), codec)
+        try self.init(SharedObject(arriving: place), codec)
     }
 
-    /// Sends the handle; the array then lives as long as its region.
+    /// Sends the handle; the array then lives as long as its region, or, if it is sent by queues and
+    /// stored in containers only, as long as anybody has it.
     public func encode(to encoder: any Encoder) throws {
-        try core.object.place().encode(to: encoder)
+        try core.object.place(endedAs: CSHM_KIND_LIST).encode(to: encoder)
     }
 
     // MARK: Looking
@@ -145,15 +150,21 @@ public final class ManagedArray<Element: Sendable>: Sendable, Codable {
 
     internal func element(at index: Int) throws -> Element? {
         guard index >= 0 else { return nil }
-        return try unsafe core.withCopy(
-            "cshm_list_get",
-            by: { unsafe cshm_list_get(core.pointer, UInt64(index), $0, $1, &$2) }
-        ) { try unsafe codec.decode($0) }
+        func read() throws -> Element? {
+            try unsafe core.withCopy(
+                "cshm_list_get",
+                by: { unsafe cshm_list_get(core.pointer, UInt64(index), $0, $1, &$2) }
+            ) { try unsafe codec.decodeStored($0) }
+        }
+        return try HandleEnded.readingAgain(read) { try core.withLockHeld(read) }
     }
 
     private func slice(from: Int, count: Int) throws -> [Element] {
         guard from >= 0 else { throw Self.noElement(at: from) }
-        return try unsafe core.slice(from: from, count: count) { try unsafe codec.decode($0) }
+        func read() throws -> [Element] {
+            try unsafe core.slice(from: from, count: count) { try unsafe codec.decodeStored($0) }
+        }
+        return try HandleEnded.readingAgain(read) { try core.withLockHeld(read) }
     }
 
     internal static func noElement(at index: Int) -> SharedStateError {
@@ -168,7 +179,7 @@ public final class ManagedArray<Element: Sendable>: Sendable, Codable {
     ///   throws. Nothing has changed then; and so below.
     public func set(_ element: Element, at index: Int) throws {
         guard index >= 0 else { throw Self.noElement(at: index) }
-        try unsafe codec.withMessage(of: element) { bytes in
+        try unsafe codec.withStored(of: element, in: core.object.region) { bytes in
             _ = try unsafe core.confirm(
                 cshm_list_set(
                     core.pointer, UInt64(index), bytes.baseAddress, UInt64(bytes.count)),
@@ -178,7 +189,7 @@ public final class ManagedArray<Element: Sendable>: Sendable, Codable {
 
     /// Adds an element after the last.
     public func append(_ element: Element) throws {
-        try unsafe codec.withMessage(of: element) { bytes in
+        try unsafe codec.withStored(of: element, in: core.object.region) { bytes in
             _ = try unsafe core.confirm(
                 cshm_list_push_back(core.pointer, bytes.baseAddress, UInt64(bytes.count)),
                 "cshm_list_push_back")
@@ -187,7 +198,7 @@ public final class ManagedArray<Element: Sendable>: Sendable, Codable {
 
     /// Adds an element before the first.
     public func prepend(_ element: Element) throws {
-        try unsafe codec.withMessage(of: element) { bytes in
+        try unsafe codec.withStored(of: element, in: core.object.region) { bytes in
             _ = try unsafe core.confirm(
                 cshm_list_push_front(core.pointer, bytes.baseAddress, UInt64(bytes.count)),
                 "cshm_list_push_front")
@@ -198,7 +209,10 @@ public final class ManagedArray<Element: Sendable>: Sendable, Codable {
     ///
     /// - Returns: It; `nil` if there is none.
     public func popLast() throws -> Element? {
-        try unsafe core.withCopy(
+        if codec.mayNameHandles {
+            return try unsafe popHolding(at: { count - 1 }, cshm_list_pop_back)
+        }
+        return try unsafe core.withCopy(
             "cshm_list_pop_back", by: { unsafe cshm_list_pop_back(core.pointer, $0, $1, &$2) }
         ) { try unsafe codec.decode($0) }
     }
@@ -207,9 +221,28 @@ public final class ManagedArray<Element: Sendable>: Sendable, Codable {
     ///
     /// - Returns: It; `nil` if there is none.
     public func popFirst() throws -> Element? {
-        try unsafe core.withCopy(
+        if codec.mayNameHandles { return try unsafe popHolding(at: { 0 }, cshm_list_pop_front) }
+        return try unsafe core.withCopy(
             "cshm_list_pop_front", by: { unsafe cshm_list_pop_front(core.pointer, $0, $1, &$2) }
         ) { try unsafe codec.decode($0) }
+    }
+
+    /// What an element holds, this process has before the array lets it go.
+    private func popHolding(
+        at index: () -> Int,
+        _ pop: (OpaquePointer?, UnsafeMutableRawPointer?, UInt64, UnsafeMutablePointer<UInt64>?) ->
+            Int32
+    ) throws -> Element? {
+        try core.withLockHeld {
+            guard count > 0 else { return nil }
+            let element = try unsafe core.withPeek(at: index()) { bytes in
+                try unsafe codec.decodeStored(bytes)
+            }
+            _ = try unsafe core.withCopy(
+                "cshm_list_pop", by: { unsafe pop(core.pointer, $0, $1, &$2) }
+            ) { _ in }
+            return element
+        }
     }
 
     /// Inserts an element before the one at an index, or at the end.
@@ -253,8 +286,9 @@ public final class ManagedArray<Element: Sendable>: Sendable, Codable {
 
     /// Adds elements after the last, all at once.
     public func append(contentsOf elements: some Sequence<Element>) throws {
-        let values = try bytes(of: elements)
-        try core.withLock { try core.splice(from: count, count: 0, values) }
+        try withBytes(of: elements) { values in
+            try core.withLock { try core.splice(from: count, count: 0, values) }
+        }
     }
 
     /// Inserts elements before the one at an index, or at the end, all at once.
@@ -268,7 +302,9 @@ public final class ManagedArray<Element: Sendable>: Sendable, Codable {
     ) throws {
         let range = range.relative(to: 0..<count)
         guard range.lowerBound >= 0 else { throw Self.noElement(at: range.lowerBound) }
-        try core.splice(from: range.lowerBound, count: range.count, try bytes(of: elements))
+        try withBytes(of: elements) {
+            try core.splice(from: range.lowerBound, count: range.count, $0)
+        }
     }
 
     /// Removes elements, all at once.
@@ -292,12 +328,17 @@ public final class ManagedArray<Element: Sendable>: Sendable, Codable {
             var elements = try snapshot()
             let before = elements.count
             let result = try body(&elements)
-            try core.splice(from: 0, count: before, try bytes(of: elements))
+            try withBytes(of: elements) { try core.splice(from: 0, count: before, $0) }
             return result
         }
     }
 
-    private func bytes(of elements: some Sequence<Element>) throws -> [[UInt8]] {
-        try elements.map { try unsafe codec.withMessage(of: $0) { unsafe [UInt8]($0) } }
+    /// What the elements hold is there while `body` stores them.
+    private func withBytes(
+        of elements: some Sequence<Element>, _ body: ([[UInt8]]) throws -> Void
+    ) throws {
+        let stored = try elements.map { try codec.stored($0, in: core.object.region) }
+        try body(stored.map(\.bytes))
+        for element in stored { element.isStored() }
     }
 }

@@ -120,7 +120,7 @@ extension ManagedArray {
                     UInt(bitPattern: start) % UInt(MemoryLayout<Item>.alignment) == 0,
                     bytes.count % MemoryLayout<Item>.stride == 0
                 else {
-                    let copy = try unsafe codec.decode(bytes)
+                    let copy = try unsafe codec.decodeStored(bytes)
                     return try body(copy.span)
                 }
                 return unsafe try body(bytes.bindMemory(to: Item.self).span)

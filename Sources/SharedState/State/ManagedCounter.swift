@@ -46,7 +46,8 @@ public final class ManagedCounter: Sendable, Codable {
         number = try SharedAtomic(from: decoder)
     }
 
-    /// Sends the handle; the counter then lives as long as its region.
+    /// Sends the handle; the counter then lives as long as its region, or, if it is sent by queues and
+    /// stored in containers only, as long as anybody has it.
     public func encode(to encoder: any Encoder) throws {
         try number.encode(to: encoder)
     }

@@ -10,7 +10,8 @@ internal import CShm
 /// two keys.
 ///
 /// A value that is itself a handle, such as a `ManagedArray`, is live: what one process does to it,
-/// all see. A value that is not, such as an array, is a copy: change it by ``update(_:default:_:)``.
+/// all see; how long it lives, ``Manager`` says. A value that is not, such as an array, is a copy: change
+/// it by ``update(_:default:_:)``.
 ///
 /// - Processes, threads: safe. Reads take no lock. Tasks: writes may block the thread.
 /// - Death: a writer killed at any instruction has changed its key or has not; the next writer
@@ -47,7 +48,8 @@ public final class ManagedDictionary<Key: Hashable & Sendable, Value: Sendable>:
     /// - Throws: `cannotCross`, `full`, `system`.
     public convenience init(in region: Region? = nil) throws(SharedStateError) {
         let codecs = try Self.codecs()
-        try self.init(try MapCore.make(tag: Self.tag, in: region), codecs)
+        try self.init(
+            try MapCore.make(tag: Self.tag, holds: codecs.1.mayNameHandles, in: region), codecs)
     }
 
     /// Makes an empty dictionary and gives it a name.
@@ -60,7 +62,9 @@ public final class ManagedDictionary<Key: Hashable & Sendable, Value: Sendable>:
     /// - Throws: `alreadyExists`, `cannotCross`, `full`, `system`.
     public convenience init(creating name: String, in region: Region?) throws(SharedStateError) {
         let codecs = try Self.codecs()
-        try self.init(try MapCore.make(named: name, tag: Self.tag, in: region), codecs)
+        try self.init(
+            try MapCore.make(
+                named: name, tag: Self.tag, holds: codecs.1.mayNameHandles, in: region), codecs)
     }
 
     /// Opens the dictionary of that name.
@@ -75,12 +79,13 @@ public final class ManagedDictionary<Key: Hashable & Sendable, Value: Sendable>:
     public convenience init(from decoder: any Decoder) throws {
         let place = try ObjectPlace(from: decoder)
         let codecs = try Self.codecs()
-        try self.init(SharedObject(try place.region(), place.offset, sent: true), codecs)
+        try self.init(SharedObject(arriving: place), codecs)
     }
 
-    /// Sends the handle; the dictionary then lives as long as its region.
+    /// Sends the handle; the dictionary then lives as long as its region, or, if it is sent by queues and
+    /// stored in containers only, as long as anybody has it.
     public func encode(to encoder: any Encoder) throws {
-        try core.object.place().encode(to: encoder)
+        try core.object.place(endedAs: CSHM_KIND_MAP).encode(to: encoder)
     }
 
     // MARK: Looking
@@ -126,7 +131,11 @@ public final class ManagedDictionary<Key: Hashable & Sendable, Value: Sendable>:
     @usableFromInline
     internal func encodedValue(_ key: Key) throws -> Value? {
         try unsafe keyCodec.withBytes(of: key) { key in
-            try unsafe core.withValue(of: key) { try unsafe valueCodec.decode($0) }
+            try HandleEnded.readingAgain {
+                try unsafe core.withValue(of: key) { try unsafe valueCodec.decodeStored($0) }
+            } locked: {
+                try unsafe core.withEntry(of: key) { try decode($0) }
+            }
         }
     }
 
@@ -166,7 +175,9 @@ public final class ManagedDictionary<Key: Hashable & Sendable, Value: Sendable>:
     @usableFromInline
     internal func setEncoded(_ value: Value, _ key: Key) throws {
         try unsafe keyCodec.withBytes(of: key) { key in
-            try unsafe valueCodec.withMessage(of: value) { try unsafe core.set(key, $0) }
+            try unsafe valueCodec.withStored(of: value, in: core.object.region) {
+                try unsafe core.set(key, $0)
+            }
         }
     }
 
@@ -307,11 +318,13 @@ public final class ManagedDictionary<Key: Hashable & Sendable, Value: Sendable>:
 
     private func decode(_ entry: borrowing MapEntry) throws -> Value? {
         guard let bytes = unsafe entry.bytes else { return nil }
-        return try unsafe valueCodec.decode(bytes)
+        return try unsafe valueCodec.decodeStored(bytes)
     }
 
     private func store(_ value: Value, in entry: inout MapEntry) throws {
-        try unsafe valueCodec.withMessage(of: value) { try unsafe entry.set($0) }
+        try unsafe valueCodec.withStored(of: value, in: core.object.region) {
+            try unsafe entry.set($0)
+        }
     }
 }
 
@@ -382,7 +395,7 @@ extension ManagedDictionary {
                 UInt(bitPattern: start) % UInt(MemoryLayout<Item>.alignment) == 0,
                 bytes.count % MemoryLayout<Item>.stride == 0
             else {
-                let copy = try unsafe valueCodec.decode(bytes)
+                let copy = try unsafe valueCodec.decodeStored(bytes)
                 return try body(copy.span)
             }
             return unsafe try body(bytes.bindMemory(to: Item.self).span)

@@ -8,14 +8,18 @@ extension ManagedDictionary {
     ///
     /// - Throws: `incompatible`, or what decoding throws.
     public func snapshot() throws -> [Key: Value] {
-        try dictionary(core.items(frozen: false))
+        try HandleEnded.readingAgain {
+            try dictionary(core.items(frozen: false))
+        } locked: {
+            try frozen()
+        }
     }
 
     /// Everything in it, as it was at one instant: writers wait while its bytes are copied.
     ///
     /// - Throws: As ``snapshot()``, and `deadlock` from within an `update` of this dictionary.
     public func frozen() throws -> [Key: Value] {
-        try dictionary(core.items(frozen: true))
+        try core.withFrozenItems { try dictionary($0) }
     }
 
     private func dictionary(_ items: [MapItem]) throws -> [Key: Value] {
@@ -23,7 +27,7 @@ extension ManagedDictionary {
         result.reserveCapacity(items.count)
         for item in items {
             let key = try unsafe item.withKey { try unsafe keyCodec.decode($0) }
-            result[key] = try unsafe item.withValue { try unsafe valueCodec.decode($0) }
+            result[key] = try unsafe item.withValue { try unsafe valueCodec.decodeStored($0) }
         }
         return result
     }
@@ -40,10 +44,16 @@ extension ManagedDictionary {
     /// The values, as ``snapshot()``.
     public var values: [Value] {
         get throws {
-            try core.items(frozen: false).map {
-                try unsafe $0.withValue { try unsafe valueCodec.decode($0) }
+            try HandleEnded.readingAgain {
+                try values(core.items(frozen: false))
+            } locked: {
+                try core.withFrozenItems { try values($0) }
             }
         }
+    }
+
+    private func values(_ items: [MapItem]) throws -> [Value] {
+        try items.map { try unsafe $0.withValue { try unsafe valueCodec.decodeStored($0) } }
     }
 
     /// Sets the values of several keys, one after the other.
@@ -81,6 +91,10 @@ extension ManagedDictionary {
     /// - Throws: `full`, and as ``snapshot()``.
     public func copy() throws -> ManagedDictionary {
         let copy = try ManagedDictionary(in: core.object.region)
+        if valueCodec.mayNameHandles {
+            for (key, value) in try snapshot() { try copy.set(value, forKey: key) }
+            return copy
+        }
         for item in try core.items(frozen: false) {
             try unsafe item.withKey { key in
                 try unsafe item.withValue { try unsafe copy.core.set(key, $0) }

@@ -37,7 +37,8 @@ public final class ManagedNamespace<Properties: Sendable>: Sendable, Codable {
         properties = try ManagedValue(from: decoder)
     }
 
-    /// Sends the handle; the namespace then lives as long as its region.
+    /// Sends the handle; the namespace then lives as long as its region, or, if it is sent by queues and
+    /// stored in containers only, as long as anybody has it.
     public func encode(to encoder: any Encoder) throws {
         try properties.encode(to: encoder)
     }

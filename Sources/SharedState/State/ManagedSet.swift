@@ -63,12 +63,13 @@ public final class ManagedSet<Member: Hashable & Sendable>: Sendable, Codable {
     public convenience init(from decoder: any Decoder) throws {
         let place = try ObjectPlace(from: decoder)
         let codec = try KeyCodec<Member>()
-        try self.init(SharedObject(try place.region(), place.offset, sent: true), codec)
+        try self.init(SharedObject(arriving: place), codec)
     }
 
-    /// Sends the handle; the set then lives as long as its region.
+    /// Sends the handle; the set then lives as long as its region, or, if it is sent by queues and
+    /// stored in containers only, as long as anybody has it.
     public func encode(to encoder: any Encoder) throws {
-        try core.object.place().encode(to: encoder)
+        try core.object.place(endedAs: CSHM_KIND_MAP).encode(to: encoder)
     }
 
     // MARK: Members

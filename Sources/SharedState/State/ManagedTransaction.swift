@@ -66,7 +66,7 @@ extension ManagedDictionary {
         var values: [Key: Value] = [:]
         for (index, key) in keys.enumerated() {
             guard let bytes = unsafe transaction.bytes(index) else { continue }
-            values[key] = try unsafe valueCodec.decode(bytes)
+            values[key] = try unsafe valueCodec.decodeStored(bytes)
         }
         return values
     }
@@ -79,12 +79,15 @@ extension ManagedDictionary {
                 .invalidArgument, "a transaction changes the keys that it was given, and no other")
         }
         var pack = BytePack()
+        var changes: [StoredElement] = []
         for key in keys {
             guard let value = values[key] else {
                 pack.append([])
                 continue
             }
-            try unsafe valueCodec.withMessage(of: value) { unsafe pack.append($0) }
+            let stored = try valueCodec.stored(value, in: core.object.region)
+            unsafe stored.bytes.withUnsafeBytes { unsafe pack.append($0) }
+            changes.append(stored)
         }
         try unsafe pack.withParts { parts in
             for (index, key) in keys.enumerated() {
@@ -92,6 +95,7 @@ extension ManagedDictionary {
             }
             try transaction.commit()
         }
+        for change in changes { change.isStored() }
     }
 }
 

@@ -22,7 +22,8 @@ public final class ManagedValue<Value: Sendable>: Sendable, Codable {
 
     private convenience init(_ value: Value, named name: String?, in region: Region?) throws {
         let codec = try MessageCodec<Value>()
-        let made = try MapCore.make(tag: Self.tag, shards: 1, in: region)
+        let made = try MapCore.make(
+            tag: Self.tag, shards: 1, holds: codec.mayNameHandles, in: region)
         try self.init(made, codec)
         try set(value)
         if let name { try made.name(name, kind: CSHM_KIND_MAP, tag: Self.tag) }
@@ -60,12 +61,13 @@ public final class ManagedValue<Value: Sendable>: Sendable, Codable {
     public convenience init(from decoder: any Decoder) throws {
         let place = try ObjectPlace(from: decoder)
         let codec = try MessageCodec<Value>()
-        try self.init(SharedObject(try place.region(), place.offset, sent: true), codec)
+        try self.init(SharedObject(arriving: place), codec)
     }
 
-    /// Sends the handle; the value then lives as long as its region.
+    /// Sends the handle; the value then lives as long as its region, or, if it is sent by queues and
+    /// stored in containers only, as long as anybody has it.
     public func encode(to encoder: any Encoder) throws {
-        try core.object.place().encode(to: encoder)
+        try core.object.place(endedAs: CSHM_KIND_MAP).encode(to: encoder)
     }
 
     /// The value, copied out without a lock.
@@ -73,7 +75,13 @@ public final class ManagedValue<Value: Sendable>: Sendable, Codable {
     /// - Throws: `incompatible`, or what decoding throws.
     public var value: Value {
         get throws {
-            let value = try unsafe core.withValue(of: Self.key) { try unsafe codec.decode($0) }
+            let value = try HandleEnded.readingAgain {
+                try unsafe core.withValue(of: Self.key) { try unsafe codec.decodeStored($0) }
+            } locked: {
+                try unsafe core.withEntry(of: Self.key) { entry in
+                    try unsafe entry.bytes.map { try unsafe codec.decodeStored($0) }
+                }
+            }
             guard let value else { throw Self.missing }
             return value
         }
@@ -83,7 +91,9 @@ public final class ManagedValue<Value: Sendable>: Sendable, Codable {
     ///
     /// - Throws: `full`, `incompatible`, or what encoding throws; the value is unchanged then.
     public func set(_ value: Value) throws {
-        try unsafe codec.withMessage(of: value) { try unsafe core.set(Self.key, $0) }
+        try unsafe codec.withStored(of: value, in: core.object.region) {
+            try unsafe core.set(Self.key, $0)
+        }
     }
 
     /// Sets the value and tells the one before, in one step.
@@ -107,9 +117,11 @@ public final class ManagedValue<Value: Sendable>: Sendable, Codable {
     public func update<Result>(_ body: (inout Value) throws -> Result) throws -> Result {
         try unsafe core.withEntry(of: Self.key) { entry in
             guard let bytes = unsafe entry.bytes else { throw Self.missing }
-            var value = try unsafe codec.decode(bytes)
+            var value = try unsafe codec.decodeStored(bytes)
             let result = try body(&value)
-            try unsafe codec.withMessage(of: value) { try unsafe entry.set($0) }
+            try unsafe codec.withStored(of: value, in: core.object.region) {
+                try unsafe entry.set($0)
+            }
             return result
         }
     }

@@ -11,6 +11,14 @@ internal import CShm
 ///     let manager = try Manager(named: "factory")            // in any program of this user
 ///     let stock = try manager.dictionary("stock", String.self, Int.self)
 ///
+/// What has no name goes with the last that has it: a handle of a living process, a container that it is
+/// stored in, or a ``Queue`` that it is in. So do containers, queues, and all that processes agree by:
+/// locks, conditions, semaphores, events, barriers, values, arrays and the like. Two containers that hold
+/// each other keep each other; what holds itself, directly or through others, is to be removed from there, or
+/// stays. What was also sent in another way lives as long as its region: as an argument or a result, by a
+/// broadcast, a pipe or a lane, as a key, or into another region; and so does what more than 27 processes
+/// had at a time, and a broadcast, a pipe, lanes or a future in a container.
+///
 /// A manager is a region and nothing else, so it may be dropped. What has a name lives as long as its
 /// region: that of the family with the last process of it, a named one until ``remove(_:)``.
 ///

@@ -26,15 +26,21 @@ internal final class MapCore: Sendable {
         self.type = type
     }
 
-    /// Lays out an empty map, with a name or without, of as many shards as C takes by default or others.
+    /// Lays out an empty map, with a name or without, of as many shards as C takes by default or others,
+    /// whose values say what they hold, or not.
     internal static func make(
-        named name: String? = nil, tag: UInt64, shards: UInt32 = 0, in region: Region?
+        named name: String? = nil, tag: UInt64, shards: UInt32 = 0, holds: Bool = false,
+        in region: Region?
     ) throws(SharedStateError) -> SharedObject {
         let region = try Region.orFamily(region)
-        var options = cshm_map_options(type_tag: tag, shards: shards)
+        var options = cshm_map_options(type_tag: tag, shards: shards, holds: holds ? 1 : 0)
         var offset: UInt64 = 0
         try unsafe check(cshm_map_create(region.pointer, &options, &offset), "cshm_map_create")
-        guard let name else { return SharedObject(region, offset, sent: false) }
+        guard let name else {
+            let object = SharedObject(region, offset, sent: false)
+            if holds { try object.anchor(of: CSHM_KIND_MAP) }
+            return object
+        }
         return try SharedObject(region, offset, named: name, kind: CSHM_KIND_MAP, tag: tag)
     }
 
@@ -194,10 +200,16 @@ internal final class MapCore: Sendable {
         try unsafe confirm(cshm_map_clear(pointer), "cshm_map_clear")
     }
 
+    /// Has nobody change anything while `body` looks at the bytes of all keys and values.
+    internal func withFrozenItems<Result>(_ body: ([MapItem]) throws -> Result) throws -> Result {
+        try unsafe confirm(cshm_map_freeze(pointer), "cshm_map_freeze")
+        defer { unsafe cshm_map_thaw(pointer) }
+        return try body(items(frozen: false))
+    }
+
     /// The bytes of all keys and values: shard by shard, or while nobody changes anything.
-    internal func items(frozen: Bool) throws(SharedStateError) -> [MapItem] {
-        if frozen { try unsafe confirm(cshm_map_freeze(pointer), "cshm_map_freeze") }
-        defer { if frozen { unsafe cshm_map_thaw(pointer) } }
+    internal func items(frozen: Bool) throws -> [MapItem] {
+        if frozen { return try withFrozenItems { $0 } }
         var walk = MapWalk()
         while try unsafe walk.step(pointer, self) {}
         return walk.items

@@ -211,6 +211,8 @@ internal enum Answer {
     static let timedOut: Int32 = -ETIMEDOUT
     /// It was cancelled, or broken.
     static let cancelled: Int32 = -ECANCELED
+    /// The calling thread has it.
+    static let deadlock: Int32 = -EDEADLK
     /// Another thread is using it.
     static let busy: Int32 = -EBUSY
     /// Nobody has the box open.

@@ -86,10 +86,11 @@ public final class Condition: Sendable, Codable {
         var container = try decoder.unkeyedContainer()
         let lock = try container.decode(Lock.self)
         let place = try container.decode(ObjectPlace.self)
-        try self.init(lock, SharedObject(try place.region(), place.offset, sent: true))
+        try self.init(lock, SharedObject(arriving: place))
     }
 
-    /// Sends the handle; condition and lock then live as long as their region.
+    /// Sends the handle; condition and lock then live as long as their region, or, if they are sent by queues and
+    /// stored in containers only, as long as anybody has them.
     public func encode(to encoder: any Encoder) throws {
         var container = encoder.unkeyedContainer()
         try container.encode(lock)

@@ -60,10 +60,11 @@ public final class Event: Sendable, Codable {
     /// Opens the event a sent handle names.
     public convenience init(from decoder: any Decoder) throws {
         let place = try ObjectPlace(from: decoder)
-        try self.init(SharedObject(try place.region(), place.offset, sent: true))
+        try self.init(SharedObject(arriving: place))
     }
 
-    /// Sends the handle; the event then lives as long as its region.
+    /// Sends the handle; the event then lives as long as its region, or, if it is sent by queues and
+    /// stored in containers only, as long as anybody has it.
     public func encode(to encoder: any Encoder) throws {
         try object.place().encode(to: encoder)
     }

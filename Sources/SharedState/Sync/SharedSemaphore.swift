@@ -56,7 +56,8 @@ public final class SharedSemaphore: Sendable, Codable {
         self.init(try SemaphoreCore(from: decoder))
     }
 
-    /// Sends the handle; the semaphore then lives as long as its region.
+    /// Sends the handle; the semaphore then lives as long as its region, or, if it is sent by queues and
+    /// stored in containers only, as long as anybody has it.
     public func encode(to encoder: any Encoder) throws {
         try core.object.place().encode(to: encoder)
     }
@@ -144,7 +145,8 @@ public final class BoundedSemaphore: Sendable, Codable {
         self.init(try SemaphoreCore(from: decoder))
     }
 
-    /// Sends the handle; the semaphore then lives as long as its region.
+    /// Sends the handle; the semaphore then lives as long as its region, or, if it is sent by queues and
+    /// stored in containers only, as long as anybody has it.
     public func encode(to encoder: any Encoder) throws {
         try core.object.place().encode(to: encoder)
     }
@@ -220,7 +222,7 @@ private final class SemaphoreCore: Sendable {
 
     convenience init(from decoder: any Decoder) throws {
         let place = try ObjectPlace(from: decoder)
-        try self.init(SharedObject(try place.region(), place.offset, sent: true))
+        try self.init(SharedObject(arriving: place))
     }
 
     deinit {

@@ -84,11 +84,12 @@ public final class SharedValue<Value: BitwiseCopyable & Sendable>: Sendable, Cod
     /// Opens the value a sent handle names.
     public convenience init(from decoder: any Decoder) throws {
         let handle = try TypedHandle(from: decoder)
-        let object = SharedObject(try handle.place.region(), handle.place.offset, sent: true)
+        let object = try SharedObject(arriving: handle.place)
         try self.init(object, handle.tag)
     }
 
-    /// Sends the handle; the value then lives as long as its region.
+    /// Sends the handle; the value then lives as long as its region, or, if it is sent by queues and
+    /// stored in containers only, as long as anybody has it.
     public func encode(to encoder: any Encoder) throws {
         try TypedHandle(place: object.place(), tag: customTag).encode(to: encoder)
     }

@@ -54,6 +54,15 @@ internal struct MessageCodec<Element>: Sendable {
         return try unsafe writer.bytes.withUnsafeBytes(body)
     }
 
+    internal func encoded(_ element: Element) throws -> [UInt8] {
+        guard mayNameHandles else {
+            return try unsafe withMessage(of: element) { unsafe [UInt8]($0) }
+        }
+        var writer = ByteWriter()
+        try plan.encode(element, into: &writer)
+        return writer.bytes
+    }
+
     /// Encodes an element for `put`, which sends it.
     ///
     /// - Returns: What `put` does: 0 if it was sent. If not, what its encoding began is taken back.
@@ -77,12 +86,6 @@ internal struct MessageCodec<Element>: Sendable {
             try unsafe withMessage(of: element) { unsafe [UInt8]($0) }
         }
         return (bytes, departure)
-    }
-
-    /// The element of a message that is delivered again if it is not said to be done.
-    internal func decodeLeased(_ bytes: UnsafeRawBufferPointer) throws -> Element {
-        guard mayNameHandles else { return try unsafe decode(bytes) }
-        return try Delivery.$mayComeAgain.withValue(true) { try unsafe decode(bytes) }
     }
 
     internal func decode(_ bytes: UnsafeRawBufferPointer) throws -> Element {

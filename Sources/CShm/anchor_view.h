@@ -1,0 +1,33 @@
+/*
+ * SPDX-License-Identifier: Apache-2.0
+ *
+ * What maps, lists, queues and the region use of anchors. All of it is called without an anchor's guard.
+ */
+#ifndef CSHM_ANCHOR_VIEW_H
+#define CSHM_ANCHOR_VIEW_H
+
+#include <cshm/anchor.h>
+
+#include "internal.h"
+
+/* Whether a value's end is as cshm/anchor.h says. */
+bool cshm__anchor_is_value(const void *value, uint64_t length);
+/* Has the anchors count a value that is in shared memory already. What was counted when it fails, or
+ * dies, is let go. @returns 0, -ENOENT, -ECHILD, -EPROTO. */
+int cshm__anchor_hold(cshm_region *region, _Atomic uint64_t *value, uint64_t length);
+/* Has them count it no more. May be done again. */
+void cshm__anchor_let_go(cshm_region *region, _Atomic uint64_t *value, uint64_t length);
+/* Ends what has lost its last reference, by this process. */
+void cshm__anchor_end_all(cshm_region *region);
+/* Looks for what only the dead had, and ends it; but not in pages that somebody is busy with. */
+void cshm__anchor_sweep(cshm_region *region);
+void cshm__anchor_after_fork(cshm_region *region);
+void cshm__anchor_leave(cshm_region *region);
+
+/* ---- map.c, list.c, queue.c ---- */
+/* Empties an object that nobody has; may be done again. */
+void cshm__map_end(cshm_region *region, uint64_t offset);
+void cshm__list_end(cshm_region *region, uint64_t offset);
+void cshm__queue_end(cshm_region *region, uint64_t offset);
+
+#endif /* CSHM_ANCHOR_VIEW_H */

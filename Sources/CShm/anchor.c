@@ -7,6 +7,8 @@
  *             word (acquire)
  *   [anchor]  a slot's words, then its generation (release) -> loaded (acquire) before they are
  *   [guard]   of guard.c: references and the log
+ *   [ask]     a page is asked for, then its guard looked at -> the guard is released, then it is looked
+ *             at whether the page is asked for: one of the two sees the other
  *
  * What is found if the stores end there:
  *
@@ -21,6 +23,7 @@
  *   object emptied, freed                      the same; a block that is freed does not name the slot
  *   object = 0                                 the same, without an object
  *   generation even                            a free slot
+ *   asked for                                  the next one's who releases the guard, or sweeps
  *
  * A value's bytes are freed only after it was let go, which takes the guard first: so the place in a
  * log is still the value's.
@@ -126,13 +129,19 @@ static void remember(cshm_region *region, const slot_t *slot)
     pthread_mutex_lock(&doomed->lock);
     if (doomed->count == doomed->room) {
         uint32_t room = doomed->room == 0 ? 16 : doomed->room * 2;
-        uint64_t *places = realloc(doomed->places, room * sizeof *places);
+        uint64_t *places = malloc(room * sizeof *places);
         if (places == NULL) {
             pthread_mutex_unlock(&doomed->lock);
             return;
         }
+        uint64_t *before = doomed->places;
+        if (before != NULL) {
+            memcpy(places, before, doomed->count * sizeof *places);
+        }
+        /* In this order: a fork in between has its child find memory that is there. */
         doomed->places = places;
         doomed->room = room;
+        free(before);
     }
     doomed->places[doomed->count] = cshm_heap_offset(region, slot);
     atomic_store_explicit(&doomed->count, doomed->count + 1, memory_order_relaxed);
@@ -195,12 +204,14 @@ void cshm__anchor_after_fork(cshm_region *region)
 {
     pthread_mutex_init(&region->doomed.lock, NULL);
     atomic_store_explicit(&region->doomed.count, 0, memory_order_relaxed);
+    atomic_store_explicit(&region->references, 0, memory_order_relaxed);
 }
 
-void cshm__anchor_leave(cshm_region *region)
+bool cshm__anchor_leave(cshm_region *region)
 {
     pthread_mutex_destroy(&region->doomed.lock);
     free(region->doomed.places);
+    return atomic_load_explicit(&region->references, memory_order_relaxed) == 0;
 }
 
 /* ---- under the guard ---- */
@@ -267,6 +278,11 @@ static uint32_t cell_for(const cshm_region *region, const slot_t *slot)
     return found;
 }
 
+static void count_reference(cshm_region *region, int64_t more)
+{
+    atomic_fetch_add_explicit(&region->references, more, memory_order_relaxed);
+}
+
 static void add_reference(cshm_region *region, slot_t *slot)
 {
     uint64_t self = cshm_participant_self(region);
@@ -277,6 +293,7 @@ static void add_reference(cshm_region *region, slot_t *slot)
         return;
     }
     store(&slot->cell[i], (cell & STAMP_OF) == self ? cell + ONE : ONE | self);
+    count_reference(region, 1);
 }
 
 static void drop_reference(cshm_region *region, slot_t *slot)
@@ -285,6 +302,7 @@ static void drop_reference(cshm_region *region, slot_t *slot)
     uint64_t cell = i < CSHM_ANCHOR_CELLS ? load(&slot->cell[i]) : 0;
     if (cell >= ONE && (cell & STAMP_OF) == cshm_participant_self(region)) {
         store(&slot->cell[i], cell - ONE);
+        count_reference(region, -1);
     }
 }
 
@@ -344,9 +362,26 @@ static bool try_lock(cshm_region *region, page_t *page)
                                                 : cshm__guard_try(region, &page->guard);
 }
 
-static void unlock(page_t *page)
+static bool is_asked(const page_t *page)
+{
+    atomic_thread_fence(memory_order_seq_cst); /* [ask] */
+    return atomic_load_explicit(&page->is_asked, memory_order_relaxed) != 0;
+}
+
+/* Does what was asked for, unless somebody has the guard, who does it then. */
+static void answer(cshm_region *region, page_t *page)
+{
+    while (is_asked(page) && try_lock(region, page)) {
+        atomic_store_explicit(&page->is_asked, 0, memory_order_relaxed);
+        sweep_page(region, page);
+        cshm__guard_release(&page->guard);
+    }
+}
+
+static void unlock(cshm_region *region, page_t *page)
 {
     cshm__guard_release(&page->guard);
+    answer(region, page);
 }
 
 /* ---- making ---- */
@@ -370,6 +405,7 @@ static int make(cshm_region *region, enum cshm_kind kind, uint64_t offset, slot_
     store(&slot->generation, generation); /* [anchor] */
     store(&slot->object, offset);
     cshm__heap_link(region, offset);
+    count_reference(region, 1);
     *out = (cshm_anchor){cshm_heap_offset(region, slot), generation};
     return 0;
 }
@@ -388,7 +424,7 @@ static int make_in(cshm_region *region, page_t *page, enum cshm_kind kind, uint6
             status = make(region, kind, offset, &page->slot[i], out);
         }
     }
-    unlock(page);
+    unlock(region, page);
     return status;
 }
 
@@ -464,7 +500,7 @@ static int with_slot(cshm_region *region, const cshm_anchor *anchor, act *act)
     if (status == 0) {
         act(region, slot);
     }
-    unlock(page);
+    unlock(region, page);
     cshm__anchor_end_all(region);
     return status;
 }
@@ -519,10 +555,8 @@ void cshm__anchor_sweep(cshm_region *region)
     page_t *page = NULL;
     const _Atomic uint64_t *word = &region->live->anchors;
     for (uint32_t pages = 0; pages < PAGES_MAX && load_page(region, word, &page) == 1; pages++) {
-        if (try_lock(region, page)) {
-            sweep_page(region, page);
-            unlock(page);
-        }
+        atomic_store_explicit(&page->is_asked, 1, memory_order_relaxed);
+        answer(region, page);
         word = &page->next;
     }
     cshm__anchor_end_all(region);
@@ -583,7 +617,7 @@ static int hold_one(cshm_region *region, _Atomic uint64_t *entry)
     if (status == 0) {
         change(region, page, slot, load(&slot->stored) + 1, entry, place | COUNTS);
     }
-    unlock(page);
+    unlock(region, page);
     return status;
 }
 
@@ -611,11 +645,12 @@ static void let_go_of_one(cshm_region *region, _Atomic uint64_t *entry)
     }
     uint64_t place = load(&entry[0]);
     uint64_t stored = load(&slot->stored);
-    if ((place & COUNTS) != 0 && stored != 0) {
+    bool is_its = load(&slot->generation) == load(&entry[1]); /* or the bytes are damaged */
+    if ((place & COUNTS) != 0 && is_its && stored != 0) {
         change(region, page, slot, stored - 1, entry, place & ~COUNTS);
         end_unless_had(region, slot);
     }
-    unlock(page);
+    unlock(region, page);
 }
 
 void cshm__anchor_let_go(cshm_region *region, _Atomic uint64_t *value, uint64_t length)
@@ -625,4 +660,43 @@ void cshm__anchor_let_go(cshm_region *region, _Atomic uint64_t *value, uint64_t 
     for (uint64_t i = 0; i < count; i++) {
         let_go_of_one(region, entry + 2 * i);
     }
+}
+
+int cshm__anchor_hold_item(cshm_region *region, uint64_t place)
+{
+    struct item item;
+    return cshm__item_load(region, place, &item)
+               ? cshm__anchor_hold(region, item.value, item.length)
+               : -EPROTO;
+}
+
+/* What is freed already may be somebody else's. */
+void cshm__anchor_let_go_item(cshm_region *region, uint64_t place, const _Atomic uint64_t *holder)
+{
+    struct item item;
+    if (cshm__heap_is_held(region, place, holder) && cshm__item_load(region, place, &item)) {
+        cshm__anchor_let_go(region, item.value, item.length);
+    }
+}
+
+/* ---- names ---- */
+
+int cshm__anchor_name(cshm_region *region, uint64_t object, uint64_t holder, _Atomic uint64_t *word)
+{
+    page_t *page = NULL;
+    slot_t *slot = find(region, holder - offsetof(slot_t, object), &page);
+    if (slot == NULL) {
+        return 0;
+    }
+    int status = lock(region, page);
+    if (status != 0) {
+        return status;
+    }
+    status = -ENOENT;
+    if (is_there(slot, load(&slot->generation)) && load(&slot->object) == object) {
+        change(region, page, slot, load(&slot->stored) + 1, word, object);
+        status = 1;
+    }
+    unlock(region, page);
+    return status;
 }

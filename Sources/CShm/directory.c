@@ -18,8 +18,10 @@
  *   place                            the name counts; the sweep links the block
  *   block LINKED                     nothing is left to do
  *
+ * Of what is anchored the place is stored by anchor.c, with the count, which stays when the name goes.
+ *
  * A removal links the block, in case its adder died before it could, and then is one store, place =
- * 0. So the lock's next holder has nothing to repair.
+ * 0. So the lock's next holder has nothing to repair but an anchor's count.
  */
 #include <cshm/directory.h>
 
@@ -29,6 +31,7 @@
 #include <cshm/heap.h>
 #include <cshm/participant.h>
 
+#include "anchor_view.h"
 #include "internal.h"
 
 enum {
@@ -214,7 +217,9 @@ static int lock_directory(cshm_region *region)
         return -ECHILD;
     }
     int status = cshm_mutex_acquire_until(&region->live->directory_lock, INT64_MAX);
-    if (status == 1) { /* a slot is free or it is not: nothing to repair */
+    if (status ==
+        1) { /* a slot is free or it is not; but the name of what is anchored may be under way */
+        cshm__anchor_sweep(region);
         (void)cshm_mutex_repair(&region->live->directory_lock);
         status = 0;
     }
@@ -263,6 +268,11 @@ static int add_locked(cshm_region *region, const struct name *name, uint32_t kin
         slot = &page->slot[0];
     }
     fill_slot(slot, name, kind, type_tag);
+    /* What is anchored is counted, for ever: who found it by its name may have it still when that is gone. */
+    status = cshm__anchor_name(region, offset, cshm__heap_holder(region, offset), &slot->place);
+    if (status != 0) {
+        return status < 0 ? status : 0;
+    }
     status = cshm__heap_hold(region, offset, &slot->place);
     if (status == 0) {
         atomic_store_explicit(&slot->place, offset, memory_order_release); /* [name]: the commit */

@@ -415,6 +415,14 @@ static bool is_held(const cshm_region *region, const struct block *block, uint64
                cshm_heap_offset(region, (const void *)holder);
 }
 
+uint64_t cshm__heap_holder(const cshm_region *region, uint64_t offset)
+{
+    struct block block;
+    return cshm__heap_find(region, offset, &block) && block.start == offset
+               ? atomic_load_explicit(block.holder, memory_order_acquire)
+               : 0;
+}
+
 bool cshm__heap_is_held(const cshm_region *region, uint64_t offset, const _Atomic uint64_t *holder)
 {
     struct block block;

@@ -58,7 +58,8 @@ struct cshm_region {
     pthread_mutex_t sweep_lock;
     struct cshm_class classes[CSHM_CLASSES];
     struct cshm__doomed doomed;
-    cshm_region *next; /* every region of this process, for fork */
+    _Atomic int64_t references; /* to anchored objects, of this process's */
+    cshm_region *next;          /* every region of this process, for fork */
 };
 
 /* ---- kernel.c: everything that asks the kernel, save mapping ---- */
@@ -299,6 +300,8 @@ void cshm__heap_free_held(cshm_region *region, uint64_t offset);
  * one: to be used again instead of freed and allocated. Else NULL. */
 void *cshm__heap_again(cshm_region *region, uint64_t offset, const _Atomic uint64_t *holder,
                        uint64_t size);
+/* The place of the word that a block says names it. */
+uint64_t cshm__heap_holder(const cshm_region *region, uint64_t offset);
 /* Whether it is a block in use whose cell names that holder. */
 bool cshm__heap_is_held(const cshm_region *region, uint64_t offset, const _Atomic uint64_t *holder);
 /* The class of a block of that size; CSHM_CLASSES for large ones. */

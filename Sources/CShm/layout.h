@@ -633,7 +633,7 @@ struct cshm_outcome_page {
 struct cshm_anchor_slot {
     _Atomic uint64_t generation; /* odd: in use */
     _Atomic uint64_t object;     /* place of what is counted, whose holder word this is, or 0 */
-    _Atomic uint64_t stored;     /* values in maps and lists that name it */
+    _Atomic uint64_t stored;     /* values, messages and names that name it */
     _Atomic uint64_t ender;      /* stamp of who ends the object, which nobody has any more, or 0 */
     _Atomic uint32_t kind;
     _Atomic uint32_t kept;                    /* it stays as long as the region */
@@ -642,8 +642,8 @@ struct cshm_anchor_slot {
 
 struct cshm_anchor_page {
     uint32_t magic;
-    uint32_t reserved;
-    _Atomic uint64_t next; /* the page after it, or 0 */
+    _Atomic uint32_t is_asked; /* whoever is busy with it is to look for what only the dead had */
+    _Atomic uint64_t next;     /* the page after it, or 0 */
     struct cshm_guard guard;
     /* Two words that change as one: what a slot's `stored` becomes, and what a word of a value does. */
     _Atomic uint64_t change_slot;

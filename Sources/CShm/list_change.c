@@ -109,11 +109,8 @@ static void named(struct cshm_list *list)
 /* Counts what a new item holds; frees it if that is not to be had. */
 __attribute__((noinline)) static int hold(struct cshm_list *list, uint64_t place)
 {
-    struct item item;
     atomic_store_explicit(&list->shared->pending_hold, place, memory_order_release);
-    int status = cshm__item_load(list->region, place, &item)
-                     ? cshm__anchor_hold(list->region, item.value, item.length)
-                     : -EPROTO;
+    int status = cshm__anchor_hold_item(list->region, place);
     if (status != 0) {
         cshm__list_free_item(list, place);
         named(list);

@@ -26,15 +26,24 @@ static void free_unfilled(struct cshm_list *list, uint64_t place)
     cshm__heap_free_from(list->region, place, &list->shared->pending_item);
 }
 
+/* `pending_old` is forgotten then: if the block became the list's again, it might not be filled. */
+__attribute__((noinline)) static void free_holding(struct cshm_list *list, uint64_t place)
+{
+    _Atomic uint64_t *old = &list->shared->pending_old;
+    cshm__anchor_let_go_item(list->region, place, &list->shared->pending_item);
+    free_unfilled(list, place);
+    if (atomic_load_explicit(old, memory_order_relaxed) == place) {
+        atomic_store_explicit(old, 0, memory_order_release);
+    }
+}
+
 void cshm__list_free_item(struct cshm_list *list, uint64_t place)
 {
-    struct item item;
-    /* What is freed already may be somebody else's. */
-    if (list->holds && cshm__heap_is_held(list->region, place, &list->shared->pending_item) &&
-        cshm__item_load(list->region, place, &item)) {
-        cshm__anchor_let_go(list->region, item.value, item.length);
+    if (list->holds) {
+        free_holding(list, place);
+    } else {
+        free_unfilled(list, place);
     }
-    free_unfilled(list, place);
 }
 
 static void free_body(struct cshm_list *list, uint64_t place)

@@ -138,11 +138,8 @@ bool cshm__map_takes(const struct cshm_map *map, uint64_t key_length, const void
 __attribute__((noinline)) static int hold(struct cshm_map *map, struct cshm_map_shard *shard,
                                           uint64_t place)
 {
-    struct item item;
     atomic_store_explicit(&shard->pending_hold, place, memory_order_release);
-    int status = cshm__item_load(map->region, place, &item)
-                     ? cshm__anchor_hold(map->region, item.value, item.length)
-                     : -EPROTO;
+    int status = cshm__anchor_hold_item(map->region, place);
     if (status != 0) {
         cshm__map_free_item(map, shard, place);
         atomic_store_explicit(&shard->pending_new, 0, memory_order_release);

@@ -73,15 +73,24 @@ void cshm__map_free(struct cshm_map *map, struct cshm_map_shard *shard, uint64_t
     cshm__heap_free_from(map->region, place, &shard->pending_new);
 }
 
+/* `pending_old` is forgotten then: if the block became the shard's again, it might not be filled. */
+__attribute__((noinline)) static void free_holding(struct cshm_map *map,
+                                                   struct cshm_map_shard *shard, uint64_t place)
+{
+    cshm__anchor_let_go_item(map->region, place, &shard->pending_new);
+    cshm__map_free(map, shard, place);
+    if (atomic_load_explicit(&shard->pending_old, memory_order_relaxed) == place) {
+        atomic_store_explicit(&shard->pending_old, 0, memory_order_release);
+    }
+}
+
 void cshm__map_free_item(struct cshm_map *map, struct cshm_map_shard *shard, uint64_t place)
 {
-    struct item item;
-    /* What is freed already may be somebody else's. */
-    if (map->holds && cshm__heap_is_held(map->region, place, &shard->pending_new) &&
-        cshm__item_load(map->region, place, &item)) {
-        cshm__anchor_let_go(map->region, item.value, item.length);
+    if (map->holds) {
+        free_holding(map, shard, place);
+    } else {
+        cshm__map_free(map, shard, place);
     }
-    cshm__map_free(map, shard, place);
 }
 
 /* Whether an item of a table that the shard no longer names is in nothing else: all of them if there is no

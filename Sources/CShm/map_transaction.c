@@ -343,13 +343,7 @@ static int make_item(struct cshm_map *map, const struct cshm_map_step *step,
     cshm__item_fill(made, generation, step->key, step->key_length, value, step->new_length);
     atomic_store_explicit(&change->word, cshm__entry_word(step->hash, generation, place),
                           memory_order_release);
-    struct item item;
-    if (!map->holds) {
-        return 0;
-    }
-    return cshm__item_load(map->region, place, &item)
-               ? cshm__anchor_hold(map->region, item.value, item.length)
-               : -EPROTO;
+    return map->holds ? cshm__anchor_hold_item(map->region, place) : 0;
 }
 
 /* A new value may be a step's current one, which moves if its table grows and it lies in a nest; no longer one

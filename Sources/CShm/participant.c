@@ -150,6 +150,8 @@ int cshm__participant_join(cshm_region *region)
         int status = cshm__bell_tell_of_turnover(region);
         if (status != 0) {
             cshm__participant_leave(region, true);
+        } else if (swept) {
+            cshm__anchor_sweep(region);
         }
         return status;
     }

@@ -395,8 +395,9 @@ int cshm_region_close(cshm_region *region)
         *link = region->next;
     }
     pthread_mutex_unlock(&all_regions_lock);
-    cshm__anchor_leave(region);
-    bool swept = cshm__heap_leave(region);
+    bool gave_up = cshm__anchor_leave(region);
+    bool swept =
+        cshm__heap_leave(region) && gave_up; /* if not, who joins next looks for the rest */
     cshm__participant_leave(region, swept);
     munmap(region->base, region->header.capacity);
     close(region->share);

@@ -312,6 +312,14 @@ static int keep_it(struct world *world)
     return cshm_anchor_keep(world->region, &held);
 }
 
+static int name_it(struct world *world)
+{
+    struct cshm_anchor_slot *slot =
+        cshm_heap_pointer(world->region, middle().place, sizeof(struct cshm_anchor_slot));
+    return cshm_directory_add(world->region, "middle", CSHM_KIND_MAP, 0,
+                              atomic_load(&slot->object));
+}
+
 /* ---- what is found ---- */
 
 static void end_table(struct world *world)
@@ -426,6 +434,34 @@ static void check_kept(struct world *world)
     check(world);
 }
 
+/* It has a name, and stays, or none, and goes with the one reference that there is. */
+static void check_named(struct world *world)
+{
+    cshm_anchor held = middle();
+    struct cshm_anchor_slot *slot =
+        cshm_heap_pointer(world->region, held.place, sizeof(struct cshm_anchor_slot));
+    struct cshm_directory_entry entry;
+    _Atomic uint64_t *directory = &world->region->live->directory;
+    int status = cshm_directory_remove(world->region, "middle", &entry);
+    CHECK(status == 0 || (status == -ENOENT && !returned(world)));
+    CHECK(cshm_region_reap(world->region) >= 0);
+    if (held.generation == anchor[MIDDLE].generation) {
+        CHECK_EQ(cshm_anchor_release(world->region, &held), 0);
+        anchor[MIDDLE].generation |= UINT64_C(1) << 63;
+    }
+    CHECK_EQ(is_there(world, &held), status == 0);
+    if (status == 0) {
+        CHECK_EQ(entry.offset, atomic_load(&slot->object));
+        atomic_store(&slot->stored, 0);
+        CHECK(is_there(world, &held) && !is_there(world, &held));
+    }
+    uint64_t place = atomic_exchange(directory, 0);
+    if (place != 0) {
+        cshm__heap_free_from(world->region, place, directory);
+    }
+    check(world);
+}
+
 const struct scenario anchor_scenarios[] = {
     {.name = "put", .setup = make_scene, .operate = put_it, .check = check, .pairs = 23},
     {.name = "replace",
@@ -471,6 +507,7 @@ const struct scenario anchor_scenarios[] = {
      .setup = make_in_map,
      .operate = acquire_and_release,
      .check = check},
+    {.name = "name", .setup = make_scene, .operate = name_it, .check = check_named, .pairs = 17},
     {.name = "keep", .setup = make_in_map, .operate = keep_it, .check = check_kept},
     {.name = NULL},
 };

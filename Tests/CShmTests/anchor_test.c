@@ -6,11 +6,13 @@
 #include "support.h"
 
 #include <cshm/anchor.h>
+#include <cshm/directory.h>
 #include <cshm/list.h>
 #include <cshm/map.h>
+#include <cshm/participant.h>
 #include <cshm/queue.h>
 
-#include "layout.h"
+#include "internal.h"
 
 extern const struct test anchor_tests[];
 
@@ -19,13 +21,6 @@ struct scene {
     uint64_t place;
     _Atomic uint32_t flag;
 };
-
-static uint64_t blocks(const cshm_region *region)
-{
-    struct cshm_heap_usage usage;
-    cshm_heap_describe(region, &usage);
-    return usage.blocks;
-}
 
 static cshm_map *make_map(cshm_region *region, cshm_anchor *anchor, uint64_t *place)
 {
@@ -84,9 +79,9 @@ static void goes_with_its_last_reference(void)
     CHECK_EQ(cshm_anchor_count(region), 1);
     CHECK_EQ(cshm_anchor_acquire(region, &anchor), 0);
     CHECK_EQ(cshm_anchor_release(region, &anchor), 0);
-    CHECK_EQ(blocks(region), 2);
+    CHECK_EQ(blocks_in_use(region), 2);
     CHECK_EQ(cshm_anchor_release(region, &anchor), 0);
-    CHECK_EQ(blocks(region), 1);
+    CHECK_EQ(blocks_in_use(region), 1);
     CHECK_EQ(cshm_anchor_count(region), 0);
     CHECK_EQ(cshm_anchor_acquire(region, &anchor), -ENOENT);
     CHECK_EQ(cshm_anchor_release(region, &anchor), -ENOENT);
@@ -103,7 +98,7 @@ static void kept(void)
     CHECK_EQ(cshm_anchor_release(region, &anchor), 0);
     CHECK_EQ(cshm_region_reap(region), 0);
     CHECK_EQ(cshm_anchor_acquire(region, &anchor), 0);
-    CHECK_EQ(blocks(region), 2);
+    CHECK_EQ(blocks_in_use(region), 2);
 }
 
 static void refuses(void)
@@ -126,7 +121,7 @@ static void refuses(void)
     anchor = (cshm_anchor){outer.place, outer.generation + 2};
     CHECK_EQ(cshm_anchor_acquire(region, &anchor), -ENOENT);
     /* What is no value, what names nothing, what is counted already. */
-    uint64_t used = blocks(region);
+    uint64_t used = blocks_in_use(region);
     uint64_t value[3] = {0, 0, UINT64_C(2) << 48};
     CHECK_EQ(cshm_map_put(map, "k", 1, value, sizeof value), -EINVAL);
     CHECK_EQ(cshm_map_put(map, "k", 1, value, 7), -EINVAL);
@@ -134,7 +129,7 @@ static void refuses(void)
     anchor = (cshm_anchor){outer.place | 1, outer.generation};
     CHECK_EQ(put(map, 1, &anchor, 1), -EINVAL);
     CHECK_EQ(cshm_map_count(map), 0);
-    CHECK(blocks(region) <= used + 1); /* a table */
+    CHECK(blocks_in_use(region) <= used + 1); /* a table */
     cshm_map_close(map);
     CHECK_EQ(cshm_anchor_release(region, &outer), 0);
 }
@@ -164,7 +159,7 @@ static void two_parents(void)
     cshm_list_close(list);
     CHECK_EQ(cshm_anchor_release(region, &outer), 0);
     CHECK_EQ(cshm_anchor_release(region, &other), 0);
-    CHECK_EQ(blocks(region), 1);
+    CHECK_EQ(blocks_in_use(region), 1);
 }
 
 enum { LONG = 5000 };
@@ -187,7 +182,7 @@ static void long_chain(void)
     uint64_t pages = (LONG + 1 + CSHM_ANCHOR_SLOTS - 1) / CSHM_ANCHOR_SLOTS;
     CHECK_EQ(cshm_anchor_release(region, &inner), 0);
     CHECK_EQ(cshm_anchor_count(region), 0);
-    CHECK_EQ(blocks(region), pages);
+    CHECK_EQ(blocks_in_use(region), pages);
 }
 
 /* Two that hold each other stay, until one is taken out of the other. */
@@ -209,7 +204,7 @@ static void cycle(void)
     cshm_map_close(map);
     CHECK_EQ(cshm_anchor_release(region, &a), 0);
     CHECK_EQ(cshm_anchor_count(region), 0);
-    CHECK_EQ(blocks(region), 1);
+    CHECK_EQ(blocks_in_use(region), 1);
 }
 
 static void take_and_wait(cshm_region *region, void *context)
@@ -232,19 +227,92 @@ static void of_the_dead(void)
     CHECK_EQ(put(map, 1, &scene->anchor[1], 1), 0);
     CHECK_EQ(cshm_anchor_release(region, &scene->anchor[1]), 0);
     pid_t child = spawn(region, take_and_wait, scene);
-    while (atomic_load(&scene->flag) == 0) {
-        sched_yield();
-    }
+    wait_until_set(&scene->flag, 1);
     CHECK_EQ(cshm_map_clear(map), 0);
     CHECK_EQ(cshm_region_reap(region), 0);
     CHECK_EQ(cshm_anchor_count(region), 2);
-    CHECK_EQ(kill(child, SIGKILL), 0);
-    CHECK_EQ(waitpid(child, NULL, 0), child);
+    kill_child(child);
     CHECK_EQ(cshm_region_reap(region), 1);
     CHECK_EQ(cshm_anchor_count(region), 1);
     cshm_map_close(map);
     CHECK_EQ(cshm_anchor_release(region, &scene->anchor[0]), 0);
-    CHECK_EQ(blocks(region), 1);
+    CHECK_EQ(blocks_in_use(region), 1);
+}
+
+static void take_and_leave(cshm_region *region, void *context)
+{
+    struct scene *scene = context;
+    CHECK_EQ(cshm_anchor_acquire(region, &scene->anchor[0]), 0);
+    atomic_store(&scene->flag, 1);
+    wait_until_set(&scene->flag, 2);
+    CHECK_EQ(cshm_region_close(region), 0);
+}
+
+static void do_nothing(cshm_region *region, void *context)
+{
+    (void)region;
+    (void)context;
+}
+
+/* The last reference is one of a process that leaves with it: who joins next ends the object. */
+static void left_behind(void)
+{
+    cshm_region *region = make_region(1u << 20);
+    struct scene *scene = shared_memory(sizeof *scene);
+    cshm_map_close(make_map(region, &scene->anchor[0], &scene->place));
+    pid_t child = spawn(region, take_and_leave, scene);
+    wait_until_set(&scene->flag, 1);
+    CHECK_EQ(cshm_anchor_release(region, &scene->anchor[0]), 0);
+    atomic_store(&scene->flag, 2);
+    expect_success(child);
+    CHECK_EQ(cshm_anchor_count(region), 1);
+    expect_success(spawn(region, do_nothing, NULL));
+    CHECK_EQ(cshm_anchor_count(region), 0);
+    CHECK_EQ(blocks_in_use(region), 1);
+}
+
+/* A sweep that finds somebody busy leaves it to the next one who is. */
+static void busy(void)
+{
+    cshm_region *region = make_region(1u << 20);
+    struct scene *scene = shared_memory(sizeof *scene);
+    cshm_map_close(make_map(region, &scene->anchor[0], &scene->place));
+    cshm_map_close(make_map(region, &scene->anchor[1], &scene->place));
+    pid_t child = spawn(region, take_and_wait, scene);
+    wait_until_set(&scene->flag, 1);
+    CHECK_EQ(cshm_anchor_release(region, &scene->anchor[1]), 0);
+    kill_child(child);
+    struct cshm_anchor_page *page = cshm_heap_pointer(region, atomic_load(&region->live->anchors),
+                                                      sizeof(struct cshm_anchor_page));
+    atomic_store(&page->guard.owner, cshm_participant_self(region));
+    CHECK_EQ(cshm_region_reap(region), 1);
+    CHECK_EQ(cshm_anchor_count(region), 2);
+    atomic_store(&page->guard.owner, 0);
+    CHECK_EQ(cshm_anchor_acquire(region, &scene->anchor[0]), 0);
+    CHECK_EQ(cshm_anchor_count(region), 1);
+    CHECK_EQ(cshm_anchor_release(region, &scene->anchor[0]), 0);
+    CHECK_EQ(cshm_anchor_release(region, &scene->anchor[0]), 0);
+    CHECK_EQ(blocks_in_use(region), 1);
+}
+
+/* Who finds it by its name is not counted: so what had one stays. */
+static void named(void)
+{
+    cshm_region *region = make_region(1u << 20);
+    struct cshm_directory_entry entry;
+    cshm_anchor anchor;
+    uint64_t place = 0;
+    cshm_map_close(make_map(region, &anchor, &place));
+    CHECK_EQ(cshm_directory_add(region, "map", CSHM_KIND_MAP, 0, place), 0);
+    CHECK_EQ(cshm_anchor_release(region, &anchor), 0);
+    CHECK_EQ(cshm_region_reap(region), 0);
+    CHECK_EQ(cshm_anchor_count(region), 1);
+    CHECK_EQ(cshm_directory_find(region, "map", &entry), 0);
+    CHECK_EQ(entry.offset, place);
+    CHECK_EQ(cshm_directory_remove(region, "map", NULL), 0);
+    CHECK_EQ(cshm_region_reap(region), 0);
+    CHECK_EQ(cshm_anchor_count(region), 1);
+    CHECK_EQ(cshm_anchor_acquire(region, &anchor), 0);
 }
 
 static cshm_queue *make_queue(cshm_region *region, uint32_t ports, cshm_anchor *anchor)
@@ -300,7 +368,7 @@ static void in_queue(void)
     CHECK_EQ(cshm_anchor_count(region), 2);
     CHECK_EQ(cshm_anchor_release(region, &outer), 0);
     CHECK_EQ(cshm_anchor_count(region), 0);
-    CHECK_EQ(blocks(region), 1);
+    CHECK_EQ(blocks_in_use(region), 1);
 }
 
 static cshm_queue *theirs;
@@ -328,17 +396,14 @@ static void taken_by_the_dead(void)
     CHECK_EQ(send(theirs, &scene->anchor[1], 1), 0);
     CHECK_EQ(cshm_anchor_release(region, &scene->anchor[1]), 0);
     pid_t child = spawn(region, take_and_wait_in_queue, scene);
-    while (atomic_load(&scene->flag) == 0) {
-        sched_yield();
-    }
-    CHECK_EQ(kill(child, SIGKILL), 0);
-    CHECK_EQ(waitpid(child, NULL, 0), child);
+    wait_until_set(&scene->flag, 1);
+    kill_child(child);
     CHECK_EQ(cshm_anchor_count(region), 2);
     CHECK_EQ(cshm_queue_take_until(theirs, &message, cshm_now_ns() + 50000000), -ETIMEDOUT);
     CHECK_EQ(cshm_anchor_count(region), 1);
     cshm_queue_close(theirs);
     CHECK_EQ(cshm_anchor_release(region, &scene->anchor[0]), 0);
-    CHECK_EQ(blocks(region), 1);
+    CHECK_EQ(blocks_in_use(region), 1);
 }
 
 const struct test anchor_tests[] = {
@@ -349,6 +414,9 @@ const struct test anchor_tests[] = {
     {"of_a_long_chain_go_all_at_once", long_chain},
     {"of_a_cycle_stay_until_it_is_broken", cycle},
     {"of_dead_processes_goes_when_they_are_reaped", of_the_dead},
+    {"of_who_left_goes_when_somebody_joins", left_behind},
+    {"of_the_dead_is_ended_by_who_was_busy", busy},
+    {"stays_if_it_had_a_name", named},
     {"stays_while_a_message_in_a_queue_holds_it", in_queue},
     {"taken_by_dead_processes_goes_when_their_queue_is_found_empty", taken_by_the_dead},
     {NULL, NULL},

@@ -353,6 +353,7 @@ static const struct fact facts[] = {
     FIELD(cshm_anchor_slot, cell, 40),
     SIZE(cshm_anchor_page, 16256),
     FIELD(cshm_anchor_page, magic, 0),
+    FIELD(cshm_anchor_page, is_asked, 4),
     FIELD(cshm_anchor_page, next, 8),
     FIELD(cshm_anchor_page, guard, 16),
     FIELD(cshm_anchor_page, change_slot, 40),

@@ -27,9 +27,9 @@
  *     value, padded to 8 | cshm_anchor ... | {how many:16, bytes of the value before padding:48}
  *
  * While such a value is in the map or list, each anchor that it names counts it; and so with a message
- * that a queue has by cshm_queue_try_put_holding(). Objects that hold each
- * other keep each other, as everywhere where references are counted: take one out of the other, or
- * they end with the region.
+ * that a queue has by cshm_queue_try_put_holding(). A name counts it too, for ever (cshm/directory.h).
+ * Objects that hold each other keep each other, as everywhere where references are counted: take one out
+ * of the other, or they end with the region.
  *
  * Who writes what
  * ---------------
@@ -43,7 +43,8 @@
  * If a process dies
  * -----------------
  *   having references                    they count no more: whoever releases the last of the living's
- *                                        ends the object; or cshm_region_reap() does
+ *                                        ends the object; or cshm_region_reap() does, or who joins in
+ *                                        the dead one's place. So with one that leaves, having some
  *   between two words of one change      the page's guard has a log, which its next owner carries out
  *   making an anchor                     it has an object, and is ended, or the object is freed with the
  *                                        dead one's other blocks

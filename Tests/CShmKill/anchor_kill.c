@@ -298,6 +298,22 @@ static int make_another(struct world *world)
     return status != 0 ? status : cshm_anchor_release(world->region, &made);
 }
 
+static void make_none(struct world *world)
+{
+    (void)world;
+}
+
+/* The region's first, for which there is no page. */
+static int make_first(struct world *world)
+{
+    uint64_t place = 0;
+    cshm_anchor made;
+    int status = cshm_heap_allocate(world->region, 100, &place);
+    status =
+        status != 0 ? status : cshm_anchor_create(world->region, CSHM_KIND_BLOCK, place, &made);
+    return status != 0 ? status : cshm_anchor_release(world->region, &made);
+}
+
 static int acquire_and_release(struct world *world)
 {
     cshm_anchor held = middle();
@@ -434,6 +450,14 @@ static void check_kept(struct world *world)
     check(world);
 }
 
+static void check_none(struct world *world)
+{
+    CHECK(cshm_region_reap(world->region) >= 0);
+    CHECK_EQ(cshm_anchor_count(world->region), 0);
+    end_table(world);
+    CHECK_EQ(blocks_in_use(world->region), 0);
+}
+
 /* It has a name, and stays, or none, and goes with the one reference that there is. */
 static void check_named(struct world *world)
 {
@@ -503,6 +527,11 @@ const struct scenario anchor_scenarios[] = {
     {.name = "put_ended", .setup = make_with_queue, .operate = put_ended, .check = check_queue},
     {.name = "end_queue", .setup = make_in_stored_queue, .operate = remove_it, .check = check},
     {.name = "make", .setup = make_scene, .operate = make_another, .check = check, .pairs = 71},
+    {.name = "make_first",
+     .setup = make_none,
+     .operate = make_first,
+     .check = check_none,
+     .pairs = 7},
     {.name = "acquire_and_release",
      .setup = make_in_map,
      .operate = acquire_and_release,

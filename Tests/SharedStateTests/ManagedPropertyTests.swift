@@ -26,11 +26,11 @@ struct ManagedPropertyTests {
         _ random: inout SeededRandom, key: (Int) -> Key, value: (Int) -> Value
     ) throws {
         var pair = try DictionaryPair<Key, Value>()
-        for step in 0..<600 {
+        for step in 0..<300 {
             let keys = (0..<3).map { _ in key(random.number(0..<60)) }
             let values = (0..<3).map { _ in value(random.number(0..<100_000)) }
             try pair.change(&random, keys, values)
-            if step % 100 == 0 { try pair.compare() }
+            if step % 50 == 0 { try pair.compare() }
         }
         try pair.compare()
         while let (key, value) = try pair.managed.popAny() {
@@ -70,11 +70,11 @@ struct ManagedPropertyTests {
     ) throws {
         let first = (0..<3).map { element($0) }
         var pair = try ArrayPair(first)
-        for step in 0..<500 {
+        for step in 0..<250 {
             // Some are there already.
             let elements = (0..<random.number(0..<5)).map { _ in element(random.number(0..<300)) }
             try pair.change(&random, elements, element(random.number(0..<300)))
-            if step % 100 == 0 { try pair.compare() }
+            if step % 50 == 0 { try pair.compare() }
         }
         try pair.compare()
     }
@@ -91,7 +91,7 @@ struct ManagedPropertyTests {
         _ random: inout SeededRandom, _ member: (Int) -> Member
     ) throws {
         var pair = try SetPair<Member>()
-        for _ in 0..<300 {
+        for _ in 0..<150 {
             let others = Set((0..<random.number(0..<50)).map { _ in member(random.number(0..<60)) })
             try pair.change(&random, member(random.number(0..<60)), others)
             try pair.compare(with: others)

@@ -32,6 +32,7 @@ extension ManagedDictionary {
     /// - Parameters:
     ///   - other: Keys and values.
     ///   - combine: What a key gets that is in both; it is given the value here and the other's.
+    /// - Returns: Both.
     /// - Throws: As ``snapshot()``, or what `combine` throws.
     public func merging(
         _ other: [Key: Value],
@@ -45,6 +46,7 @@ extension ManagedDictionary {
     /// - Parameters:
     ///   - other: Keys and values.
     ///   - combine: What a key gets that is there; it is given the value there and the new one.
+    /// - Returns: Both.
     /// - Throws: As ``snapshot()``, or what `combine` throws.
     public func merging(
         _ other: some Sequence<(Key, Value)>,

@@ -17,7 +17,8 @@ bool cshm__anchor_is_value(const void *value, uint64_t length);
 int cshm__anchor_hold(cshm_region *region, _Atomic uint64_t *value, uint64_t length);
 /* Has them count it no more. May be done again. */
 void cshm__anchor_let_go(cshm_region *region, _Atomic uint64_t *value, uint64_t length);
-/* The same, of an item's value. */
+/* The same, of an item's value. Not where items are set: a second look at one there keeps the first from being
+ * inlined, which is 6% of a map's put. */
 int cshm__anchor_hold_item(cshm_region *region, uint64_t place);
 /* And if that is an item still, which the word at `holder` names or named. */
 void cshm__anchor_let_go_item(cshm_region *region, uint64_t place, const _Atomic uint64_t *holder);

@@ -24,7 +24,7 @@ int cshm__anchor_hold_item(cshm_region *region, uint64_t place);
 void cshm__anchor_let_go_item(cshm_region *region, uint64_t place, const _Atomic uint64_t *holder);
 /* Ends what has lost its last reference, by this process. */
 void cshm__anchor_end_all(cshm_region *region);
-/* Looks for what only the dead had, and ends it; but not in pages that somebody is busy with. */
+/* Looks for what only the dead had, and ends it; who is busy with a page is asked to. */
 void cshm__anchor_sweep(cshm_region *region);
 void cshm__anchor_after_fork(cshm_region *region);
 /* @returns whether the process gave up all its references before. */

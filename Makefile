@@ -74,11 +74,8 @@ test-tsan: ## run the Swift tests under ThreadSanitizer
 	    swift test --sanitize=thread --scratch-path .build-tsan \
 	    --disable-xctest $(UNSANITIZED)
 
-soak: build/cshm-tests ## crowds of 64 processes for a minute each; 20000 kills at a map and a list; KILLS=10000 in a pool; then kill and stop for MINUTES=10
+soak: build/cshm-tests ## crowds of 64 processes for a minute each; KILLS=10000 in a pool; then kill and stop for MINUTES=10
 	CSHM_TEST_SECONDS=60 CSHM_TEST_FILTER=starves_nobody build/cshm-tests
-	for noun in map list; do \
-	    CSHM_TEST_KILLS=20000 CSHM_TEST_FILTER=crash_$${noun}_of build/cshm-tests || exit 1; \
-	done
 	SHAREDSTATE_KILLS=$(or $(KILLS),10000) swift test --filter 'after random kills'
 	end=$$(($$(date +%s) + 60 * $(or $(MINUTES),10))); \
 	while :; do \

@@ -17,14 +17,13 @@ bool cshm__anchor_is_value(const void *value, uint64_t length);
 int cshm__anchor_hold(cshm_region *region, _Atomic uint64_t *value, uint64_t length);
 /* Has them count it no more. May be done again. */
 void cshm__anchor_let_go(cshm_region *region, _Atomic uint64_t *value, uint64_t length);
-/* The same, of an item's value. Not where items are set: a second look at one there keeps the first from being
- * inlined, which is 6% of a map's put. */
+/* The same, of an item's value. */
 int cshm__anchor_hold_item(cshm_region *region, uint64_t place);
 /* And if that is an item still, which the word at `holder` names or named. */
 void cshm__anchor_let_go_item(cshm_region *region, uint64_t place, const _Atomic uint64_t *holder);
 /* Ends what has lost its last reference, by this process. */
 void cshm__anchor_end_all(cshm_region *region);
-/* Looks for what only the dead had, and ends it; who is busy with a page is asked to. */
+/* Looks for what only the dead had, and ends it; but not in pages that somebody is busy with. */
 void cshm__anchor_sweep(cshm_region *region);
 void cshm__anchor_after_fork(cshm_region *region);
 /* @returns whether the process gave up all its references before. */

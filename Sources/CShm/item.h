@@ -87,8 +87,10 @@ static inline bool cshm__is_small(const struct item *item)
 
 static inline uint64_t cshm__item_size(uint64_t key_length, uint64_t length)
 {
-    uint64_t beside = cshm__item_is_small(key_length, length) ? 0 : cshm__words_for(length);
-    return sizeof(struct cshm_item) + (cshm__words_for(key_length) + beside) * 8;
+    return sizeof(struct cshm_item) +
+           (cshm__item_is_small(key_length, length)
+                ? CSHM__ITEM_KEY_SHORT
+                : (cshm__words_for(key_length) + cshm__words_for(length)) * 8);
 }
 
 /* What a state says of a small item with such a key; other bits than CSHM__ITEM_KIND are not looked at. */
@@ -99,15 +101,19 @@ static inline uint64_t cshm__item_kind(uint64_t key_length)
 
 #define CSHM__ITEM_KIND ((uint64_t)31 << CSHM__ITEM_KEY_SHIFT | CSHM__ITEM_WORD)
 
+/* @returns how much committed memory there is from a place on. */
+static inline uint64_t cshm__committed_from(const cshm_region *region, uint64_t place)
+{
+    uint64_t beyond = place - region->header.heap_offset;
+    uint64_t size = committed(region) * CSHM_SPAN;
+    return beyond <= size ? size - beyond : 0;
+}
+
 /* @returns where committed memory is, or NULL if [place, place + size) is not all within it. */
 static inline void *cshm__committed_pointer(const cshm_region *region, uint64_t place,
                                             uint64_t size)
 {
-    uint64_t first = region->header.heap_offset;
-    uint64_t end = committed(region) * CSHM_SPAN;
-    return place >= first && place - first <= end && size <= end - (place - first)
-               ? region->base + place
-               : NULL;
+    return size <= cshm__committed_from(region, place) ? region->base + place : NULL;
 }
 
 /* Whole words: see [check]. `to` has room for `length` bytes. */
@@ -115,6 +121,14 @@ static inline void cshm__copy_out(void *to, const _Atomic uint64_t *from, uint64
 {
     uint8_t *bytes = to;
     uint64_t i = 0;
+    for (; i + 32 <= length; i += 32) {
+        uint64_t words[4];
+        words[0] = atomic_load_explicit(from + i / 8, memory_order_acquire); /* [check] */
+        words[1] = atomic_load_explicit(from + i / 8 + 1, memory_order_acquire);
+        words[2] = atomic_load_explicit(from + i / 8 + 2, memory_order_acquire);
+        words[3] = atomic_load_explicit(from + i / 8 + 3, memory_order_acquire);
+        memcpy(bytes + i, words, 32);
+    }
     for (; i + 8 <= length; i += 8) {
         uint64_t word = atomic_load_explicit(from + i / 8, memory_order_acquire); /* [check] */
         memcpy(bytes + i, &word, 8);
@@ -130,6 +144,29 @@ static inline uint64_t cshm__word_of(const uint8_t *bytes, uint64_t length)
     uint64_t word = 0;
     memcpy(&word, bytes, length);
     return word;
+}
+
+/* A key of at most CSHM__ITEM_KEY_SHORT bytes as two words, and zeroes after it. */
+struct short_key {
+    uint64_t word[2];
+};
+
+__attribute__((always_inline)) static inline struct short_key cshm__short_key(const void *key,
+                                                                              uint64_t length)
+{
+    const uint8_t *bytes = key;
+    if (length == 16) {
+        return (struct short_key){{cshm__word_of(bytes, 8), cshm__word_of(bytes + 8, 8)}};
+    }
+    if (length > 8) {
+        return (struct short_key){
+            {cshm__word_of(bytes, 8), cshm__word_of(bytes + length - 8, 8) >> (16 - length) * 8}};
+    }
+    if (length == 8) {
+        return (struct short_key){{cshm__word_of(bytes, 8), 0}};
+    }
+    /* A key of no bytes may be nowhere. */
+    return (struct short_key){{length == 0 ? 0 : cshm__word_of(bytes, length), 0}};
 }
 
 static inline void cshm__copy_in(_Atomic uint64_t *to, const void *from, uint64_t length)
@@ -150,6 +187,11 @@ static inline bool cshm__equals(const _Atomic uint64_t *words, const void *key, 
 {
     const uint8_t *bytes = key;
     uint64_t i = 0;
+    if (length == 16) {
+        return atomic_load_explicit(words, memory_order_acquire) == /* [check] */
+                   cshm__word_of(bytes, 8) &&
+               atomic_load_explicit(words + 1, memory_order_acquire) == cshm__word_of(bytes + 8, 8);
+    }
     for (; i + 8 <= length; i += 8) {
         if (atomic_load_explicit(words + i / 8, memory_order_acquire) != /* [check] */
             cshm__word_of(bytes + i, 8)) {
@@ -158,6 +200,13 @@ static inline bool cshm__equals(const _Atomic uint64_t *words, const void *key, 
     }
     return i == length || atomic_load_explicit(words + i / 8, memory_order_acquire) ==
                               cshm__word_of(bytes + i, length - i);
+}
+
+/* The same of a short key that is as long as the item's. */
+static inline bool cshm__has_short(const _Atomic uint64_t *words, struct short_key key)
+{
+    return atomic_load_explicit(words, memory_order_acquire) == key.word[0] && /* [check] */
+           atomic_load_explicit(words + 1, memory_order_acquire) == key.word[1];
 }
 
 /* Of an item whose value is a word: see CSHM__ITEM_WORD. */
@@ -211,40 +260,40 @@ static inline bool cshm__item_is_current(const struct item *item)
            item->generation; /* [check] */
 }
 
+/* Fills a small item, which is held or not. */
+static inline void cshm__item_fill_small(struct cshm_item *item, uint64_t generation,
+                                         const void *key, uint64_t key_length, const void *value,
+                                         bool held)
+{
+    struct short_key words = cshm__short_key(key, key_length);
+    uint64_t flags = cshm__item_kind(key_length) | (held ? CSHM__ITEM_HELD : 0);
+    atomic_store_explicit(&item->generation, generation << CSHM__ITEM_SHIFT | flags,
+                          memory_order_release); /* [check] */
+    atomic_store_explicit(&item->word, cshm__word_of(value, 8), memory_order_release);
+    atomic_store_explicit(&item->bytes[0], words.word[0], memory_order_release);
+    atomic_store_explicit(&item->bytes[1], words.word[1], memory_order_release);
+}
+
 /* Fills an item that no word names. */
 static inline void cshm__item_fill(struct cshm_item *item, uint64_t generation, const void *key,
                                    uint64_t key_length, const void *value, uint64_t length)
 {
-    bool is_small = cshm__item_is_small(key_length, length);
-    uint64_t kind = is_small      ? cshm__item_kind(key_length)
-                    : length == 8 ? cshm__item_kind(CSHM__ITEM_KEY_LONG)
-                                  : 0;
+    if (cshm__item_is_small(key_length, length)) {
+        cshm__item_fill_small(item, generation, key, key_length, value, false);
+        return;
+    }
+    uint64_t kind = length == 8 ? cshm__item_kind(CSHM__ITEM_KEY_LONG) : 0;
     atomic_store_explicit(&item->generation, generation << CSHM__ITEM_SHIFT | kind,
                           memory_order_release); /* [check] */
     if (length == 8) {
-        _Atomic uint64_t *words = item->bytes;
         atomic_store_explicit(&item->word, cshm__word_of(value, 8), memory_order_release);
-        if (!is_small) {
-            atomic_store_explicit(words++, key_length, memory_order_release);
-        }
-        cshm__copy_in(words, key, key_length);
+        atomic_store_explicit(&item->bytes[0], key_length, memory_order_release);
+        cshm__copy_in(item->bytes + 1, key, key_length);
         return;
     }
     atomic_store_explicit(&item->word, key_length << 32 | length, memory_order_release);
     cshm__copy_in(item->bytes, key, key_length);
     cshm__copy_in(item->bytes + cshm__words_for(key_length), value, length);
-}
-
-/* Fills a nest with a small item that is somewhere else, too. */
-static inline void cshm__item_fill_held(struct cshm_item *nest, uint64_t generation,
-                                        const void *key, uint64_t key_length, uint64_t word)
-{
-    atomic_store_explicit(&nest->generation,
-                          generation << CSHM__ITEM_SHIFT | cshm__item_kind(key_length) |
-                              CSHM__ITEM_HELD,
-                          memory_order_release); /* [check] */
-    atomic_store_explicit(&nest->word, word, memory_order_release);
-    cshm__copy_in(nest->bytes, key, key_length);
 }
 
 /* Gives an item another generation; what the word says beside it stays. */

@@ -720,10 +720,10 @@ struct cshm_map_nest {
 struct cshm_map_group {
     struct cshm_map_bucket bucket;
     struct cshm_map_nest nest[CSHM_MAP_ENTRIES]; /* of the entry with the same number */
-    uint8_t pad[32];
 };
 
-/* Before its buckets, primary ones, then overflow; or groups. */
+/* Before its buckets, primary ones, then overflow; or before a word of hints for each primary group, and
+ * then the groups. */
 struct cshm_map_table {
     _Atomic uint64_t overflow_used;
     uint8_t pad[64 - 8];
@@ -842,7 +842,7 @@ _Static_assert(sizeof(struct cshm_list_shared) == 4 * CSHM_LINE, "list: size");
 _Static_assert(sizeof(struct cshm_list_body) == 64, "body: size");
 _Static_assert(sizeof(struct cshm_map_bucket) == 64, "bucket: size");
 _Static_assert(sizeof(struct cshm_map_nest) == 32, "nest: size");
-_Static_assert(sizeof(struct cshm_map_group) == 320, "group: size");
+_Static_assert(sizeof(struct cshm_map_group) == 288, "group: size");
 _Static_assert(sizeof(struct cshm_map_table) == 64, "table: size");
 _Static_assert(sizeof(struct cshm_map_change) == 40, "change: size");
 _Static_assert(sizeof(struct cshm_map_log) == 16, "log: size");

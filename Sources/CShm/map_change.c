@@ -111,8 +111,8 @@ static int obtain(struct cshm_map *map, struct cshm_map_shard *shard, uint64_t s
     return status == 0 ? BLOCK : status;
 }
 
-/* The nest beside an entry, if the item fits and the nest is free; or NULL. */
-static struct cshm_item *free_nest(const struct cshm_map *map, const struct cshm_map_shard *shard,
+/* Takes the nest beside an entry, if the item fits and the nest is free; or NULL. */
+static struct cshm_item *take_nest(const struct cshm_map *map, const struct cshm_map_shard *shard,
                                    const struct cshm_map_entry *entry,
                                    const _Atomic uint64_t *where, uint64_t length)
 {
@@ -124,7 +124,11 @@ static struct cshm_item *free_nest(const struct cshm_map *map, const struct cshm
     }
     struct cshm_item *nest = cshm__nest_beside(&table, where);
     uint64_t old = cshm__entry_place(entry->word);
-    return old == 0 || old != cshm_heap_offset(map->region, nest) ? nest : NULL;
+    if (old != 0 && old == cshm_heap_offset(map->region, nest)) {
+        return NULL;
+    }
+    cshm__hint_at(&table, where, entry->hash);
+    return nest;
 }
 
 bool cshm__map_takes(const struct cshm_map *map, uint64_t key_length, const void *value,
@@ -167,7 +171,7 @@ static int set(struct cshm_map *map, struct cshm_map_entry *entry, const void *v
     if (status != 0) {
         return status;
     }
-    struct cshm_item *item = free_nest(map, shard, entry, where, length);
+    struct cshm_item *item = take_nest(map, shard, entry, where, length);
     uint64_t place = item == NULL ? 0 : cshm_heap_offset(map->region, item);
     int source = NEST;
     if (item == NULL) {
@@ -178,7 +182,11 @@ static int set(struct cshm_map *map, struct cshm_map_entry *entry, const void *v
     }
     uint64_t old = cshm__entry_place(entry->word);
     uint64_t generation = cshm__map_next_generation(shard);
-    cshm__item_fill(item, generation, entry->key, entry->key_length, value, length);
+    if (source == NEST) { /* held until it is named, see map_read.c; leave() lets go */
+        cshm__item_fill_small(item, generation, entry->key, entry->key_length, value, true);
+    } else {
+        cshm__item_fill(item, generation, entry->key, entry->key_length, value, length);
+    }
     uint64_t word = cshm__entry_word(entry->hash, generation, place);
     /* What lies in a nest is a word, and holds nothing. */
     if (map->holds && source == BLOCK && (status = hold(map, shard, place)) != 0) {

@@ -20,8 +20,9 @@
  * Stored in place: pending_old = item, its value, its generation. If they end between, the item's
  * generation is raised.
  *
- * An item in a *nest* of the table is filled, then named: no block is made or freed, and nothing is
- * pending. It is found again where its entry is, or not at all.
+ * An item in a *nest* of the table is hinted at, filled and held, then named, then let go of: no block is
+ * made or freed, and nothing is pending. It is found again where its entry is, or not at all; a hint that
+ * is wrong costs a reader the way by the entries.
  *
  * Growing, shrinking: pending_new = table; filled; pending_table = the old word; the shard's word; old table
  * freed; pending_table = 0. If the new table has nests, all items that are words are held before, so that

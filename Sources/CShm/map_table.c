@@ -12,9 +12,8 @@
 #include "map_view.h"
 
 enum {
-    LOAD = 4,       /* items a bucket, on average, before a table doubles */
-    SPARSE = 8,     /* buckets an item, before it halves */
-    NESTS_FROM = 2, /* log2 of the buckets: smaller tables have none */
+    LOAD = 4,   /* items a bucket, on average, before a table doubles */
+    SPARSE = 8, /* buckets an item, before it halves */
 };
 
 static bool is_taken(const struct newcomer *newcomer, const _Atomic uint64_t *entry)
@@ -30,12 +29,8 @@ static bool is_taken(const struct newcomer *newcomer, const _Atomic uint64_t *en
 static _Atomic uint64_t *free_entry_of(struct cshm_map_bucket *bucket,
                                        const struct newcomer *newcomer)
 {
-    uint32_t first = cshm__favourite_of(newcomer->hash);
-    for (uint32_t i = 0; i <= CSHM_MAP_ENTRIES; i++) {
-        if ((first ^ i) == CSHM_MAP_ENTRIES) {
-            continue;
-        }
-        _Atomic uint64_t *entry = &bucket->entry[first ^ i];
+    for (uint32_t i = 0; i < CSHM_MAP_ENTRIES; i++) {
+        _Atomic uint64_t *entry = &bucket->entry[i];
         if (atomic_load_explicit(entry, memory_order_relaxed) == 0 && !is_taken(newcomer, entry)) {
             return entry;
         }
@@ -73,12 +68,13 @@ static _Atomic uint64_t *free_entry(const struct table *table, const struct newc
 /* ---- another size ---- */
 
 /* Nobody changes the item: it is held. @returns the word that names the nest instead. */
-static uint64_t move_to_nest(const struct cshm_map *map, const struct table *to,
+static uint64_t move_to_nest(const struct cshm_map *map, const struct table *to, uint64_t hash,
                              const _Atomic uint64_t *entry, const struct item *item, uint64_t word)
 {
     struct cshm_item *nest = cshm__nest_beside(to, entry);
-    uint64_t value = atomic_load_explicit(item->value, memory_order_relaxed);
-    cshm__item_fill_held(nest, item->generation, (const void *)item->key, item->key_length, value);
+    cshm__item_fill_small(nest, item->generation, (const void *)item->key, item->key_length,
+                          (const void *)item->value, true);
+    cshm__hint_at(to, entry, hash);
     return cshm__entry_moved(word, cshm_heap_offset(map->region, nest));
 }
 
@@ -96,7 +92,7 @@ static int copy_entry(struct cshm_map *map, const struct table *to, uint64_t wor
         return -ENOSPC;
     }
     if (to->has_nests && cshm__is_small(&item)) {
-        word = move_to_nest(map, to, entry, &item, word);
+        word = move_to_nest(map, to, newcomer.hash, entry, &item, word);
     }
     atomic_store_explicit(entry, word, memory_order_relaxed);
     return 0;
@@ -140,7 +136,7 @@ static bool wants_nests(const struct cshm_map *map, uint64_t word, uint32_t log2
                         const struct newcomer *newcomer)
 {
     return (word != 0 && cshm__table_has_nests(word)) ||
-           (log2 >= NESTS_FROM && word != 0 && are_small(map, word, newcomer));
+           (log2 >= CSHM__MAP_NESTS_FROM && word != 0 && are_small(map, word, newcomer));
 }
 
 /* Memory that a reader of an earlier owner may still be looking at: see [check]. */

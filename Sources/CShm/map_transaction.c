@@ -57,8 +57,9 @@ static _Atomic uint64_t *find_entry(const struct cshm_map *map, const struct csh
 {
     struct table table;
     uint64_t word = atomic_load_explicit(&shard->table, memory_order_relaxed);
-    uint64_t first = cshm__table_place(word) + sizeof(struct cshm_map_table);
-    uint64_t size = cshm__bucket_size(cshm__table_has_nests(word));
+    bool has_nests = cshm__table_has_nests(word);
+    uint64_t first = cshm__table_place(word) + cshm__table_head(cshm__table_log2(word), has_nests);
+    uint64_t size = cshm__bucket_size(has_nests);
     if (word == 0 || !cshm__table_view(map, word, &table) || place < first || place % 8 != 0 ||
         place - first >= table.buckets * size || (place - first) % size == 0 ||
         (place - first) % size >= sizeof(struct cshm_map_bucket)) {

@@ -1,7 +1,8 @@
 /*
  * SPDX-License-Identifier: Apache-2.0
  *
- * What the map's files share. map.c has create, open and reading; map_shard.c what a shard's lock
+ * What the map's files share. map.c has create, open and watching; map_read.c
+ * finding and reading; map_shard.c what a shard's lock
  * guards, and its recovery; map_table.c tables; map_change.c what changes one key; map_word.c what
  * changes a value of one word without the lock;
  * map_transaction.c what changes several; map_walk.c what goes through all of them.
@@ -30,6 +31,7 @@ struct cshm_map {
 /* A table as checked: nothing read through it leaves committed memory. */
 struct table {
     struct cshm_map_table *shared;
+    char *first; /* of its buckets */
     uint32_t mask;
     uint32_t buckets;
     bool has_nests;
@@ -42,6 +44,13 @@ struct found {
     struct item item;
 };
 
+/* An item with a value of one word, as it was when its entry named it. */
+struct word {
+    const struct cshm_map_shard *shard;
+    struct cshm_item *item;
+    uint64_t state;
+};
+
 /* A key that needs an entry. */
 struct newcomer {
     uint64_t hash;
@@ -51,7 +60,18 @@ struct newcomer {
     uint32_t count;
 };
 
-enum { CSHM__MAP_LOG2_MAX = 26 };
+enum {
+    CSHM__MAP_LOG2_MAX = 26,
+    CSHM__MAP_NESTS_FROM =
+        2, /* smaller tables have none: their hints would move groups out of line */
+};
+
+static inline uint64_t cshm__fold(uint64_t a, uint64_t b)
+{
+    __extension__ typedef unsigned __int128 wide;
+    wide product = (wide)a * b;
+    return (uint64_t)product ^ (uint64_t)(product >> 64);
+}
 
 /* ---- words ---- */
 
@@ -131,17 +151,27 @@ static inline uint64_t cshm__bucket_size(bool has_nests)
     return has_nests ? sizeof(struct cshm_map_group) : sizeof(struct cshm_map_bucket);
 }
 
+/* From a table to its first bucket. */
+static inline uint64_t cshm__table_head(uint32_t log2, bool has_nests)
+{
+    uint64_t hints = has_nests ? sizeof(uint64_t) << log2 : 0;
+    return sizeof(struct cshm_map_table) + hints;
+}
+
 static inline uint64_t cshm__table_size(uint32_t log2, bool has_nests)
 {
-    return sizeof(struct cshm_map_table) + cshm__buckets_for(log2) * cshm__bucket_size(has_nests);
+    return cshm__table_head(log2, has_nests) +
+           cshm__buckets_for(log2) * cshm__bucket_size(has_nests);
 }
 
 /* The table that a word names, which was checked. */
 static inline struct table cshm__table_at(const struct cshm_map *map, uint64_t word)
 {
     uint32_t log2 = cshm__table_log2(word);
-    return (struct table){(void *)(map->region->base + cshm__table_place(word)), (1u << log2) - 1,
-                          cshm__buckets_for(log2), cshm__table_has_nests(word)};
+    uint8_t *start = map->region->base + cshm__table_place(word);
+    bool has_nests = cshm__table_has_nests(word);
+    return (struct table){(void *)start, (char *)start + cshm__table_head(log2, has_nests),
+                          (1u << log2) - 1, cshm__buckets_for(log2), has_nests};
 }
 
 /* The same, and whether it can be. The word is not 0. */
@@ -149,15 +179,14 @@ static inline bool cshm__table_view(const struct cshm_map *map, uint64_t word, s
 {
     uint32_t log2 = cshm__table_log2(word);
     *out = cshm__table_at(map, word);
-    return log2 <= CSHM__MAP_LOG2_MAX &&
+    return log2 <= CSHM__MAP_LOG2_MAX && (!out->has_nests || log2 >= CSHM__MAP_NESTS_FROM) &&
            cshm__committed_pointer(map->region, cshm__table_place(word),
                                    cshm__table_size(log2, out->has_nests)) != NULL;
 }
 
 static inline struct cshm_map_bucket *cshm__bucket(const struct table *table, uint32_t number)
 {
-    char *first = (char *)(table->shared + 1);
-    return (void *)(first + number * cshm__bucket_size(table->has_nests));
+    return (void *)(table->first + number * cshm__bucket_size(table->has_nests));
 }
 
 static inline uint64_t cshm__entries_of(const struct table *table)
@@ -173,13 +202,6 @@ static inline _Atomic uint64_t *cshm__entry_at(const struct table *table, uint64
 
 /* ---- nests ---- */
 
-/* The entry that a key has in its bucket, if that was free: a reader who guesses it has the entry and the
- * nest on their way at the same time. */
-static inline uint32_t cshm__favourite_of(uint64_t hash)
-{
-    return (uint32_t)((hash >> 26 & 0x3fff) * CSHM_MAP_ENTRIES >> 14);
-}
-
 static inline struct cshm_item *cshm__nest_of(struct cshm_map_bucket *bucket, uint32_t entry)
 {
     return (void *)&((struct cshm_map_group *)(void *)bucket)->nest[entry];
@@ -189,10 +211,37 @@ static inline struct cshm_item *cshm__nest_of(struct cshm_map_bucket *bucket, ui
 static inline struct cshm_item *cshm__nest_beside(const struct table *table,
                                                   const _Atomic uint64_t *entry)
 {
-    uint64_t offset = (uint64_t)((const char *)entry - (const char *)(table->shared + 1));
+    uint64_t offset = (uint64_t)((const char *)entry - table->first);
     uint64_t size = sizeof(struct cshm_map_group);
     return cshm__nest_of(cshm__bucket(table, (uint32_t)(offset / size)),
                          (uint32_t)(offset % size / 8 - 1));
+}
+
+/* What of a hash is beside its bucket, of a key whose item is in a nest. */
+static inline uint8_t cshm__hint_of(uint64_t hash)
+{
+    return (uint8_t)(hash >> 32);
+}
+
+/* A byte for each of a primary bucket's entries, the first one lowest; the highest is not used. */
+static inline _Atomic uint64_t *cshm__hints_of(const struct table *table, uint32_t bucket)
+{
+    return (_Atomic uint64_t *)(void *)(table->shared + 1) + bucket;
+}
+
+/* Notes which key the nest beside an entry is to have; not of an overflow bucket. Under the lock. */
+static inline void cshm__hint_at(const struct table *table, const _Atomic uint64_t *entry,
+                                 uint64_t hash)
+{
+    uint64_t offset = (uint64_t)((const char *)entry - table->first);
+    uint64_t bucket = offset / sizeof(struct cshm_map_group);
+    uint64_t shift = (offset % sizeof(struct cshm_map_group) / 8 - 1) * 8;
+    if (bucket <= table->mask) {
+        _Atomic uint64_t *hints = cshm__hints_of(table, (uint32_t)bucket);
+        uint64_t others = atomic_load_explicit(hints, memory_order_relaxed) & ~(0xffull << shift);
+        atomic_store_explicit(hints, others | (uint64_t)cshm__hint_of(hash) << shift,
+                              memory_order_relaxed);
+    }
 }
 
 /* Whether an item lies in a table. */
@@ -200,8 +249,9 @@ static inline bool cshm__table_holds(const struct cshm_map *map, const struct ta
                                      uint64_t place)
 {
     uint64_t first = (uint64_t)((const uint8_t *)table->shared - map->region->base);
-    return place - first < (uint64_t)table->buckets * cshm__bucket_size(table->has_nests) +
-                               sizeof(struct cshm_map_table);
+    uint64_t end = (uint64_t)((const uint8_t *)table->first - map->region->base) +
+                   (uint64_t)table->buckets * cshm__bucket_size(table->has_nests);
+    return place - first < end - first;
 }
 
 /* Whether the shard still names the table: the second look. */
@@ -227,16 +277,17 @@ cshm__next_bucket(const struct table *table, struct cshm_map_bucket *bucket, uin
     return cshm__bucket(table, (uint32_t)next);
 }
 
-/* ---- map.c ---- */
+/* ---- map_read.c ---- */
 uint64_t cshm__map_hash(const struct cshm_map *map, const void *key, uint64_t length);
 /* Looks for a key. Without the shard's lock the result is to be checked. @returns 1, 0 (absent),
  * -EPROTO. */
 int cshm__map_find(const struct cshm_map *map, const struct table *table, uint64_t hash,
                    const void *key, uint64_t key_length, struct found *out);
 
-/* Finds a key without a lock. @returns 1, 0 or -EPROTO; a found item is to be looked at again. */
-int cshm__map_look(const struct cshm_map *map, uint64_t hash, const void *key, uint64_t key_length,
-                   struct found *out);
+/* Finds a key's item without a lock, if its value is a word. @returns whether it did; if not, for whatever
+ * reason, the lock has to be taken. */
+bool cshm__map_look_for_word(const struct cshm_map *map, const void *key, uint64_t key_length,
+                             struct word *out);
 
 /* ---- map_word.c ---- */
 /* How a value of one word is changed. */

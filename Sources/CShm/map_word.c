@@ -81,30 +81,29 @@ static void tell(struct cshm_map *map, uint64_t stamp, uint64_t state)
 }
 
 /* Whether the shard's lock is not needed for what was found. */
-static inline bool is_free(const struct cshm_map_shard *shard, const struct found *found)
+static inline bool is_free(const struct word *found)
 {
-    return (found->item.state & (CSHM__ITEM_WORD | CSHM__ITEM_HELD)) == CSHM__ITEM_WORD &&
-           atomic_load_explicit(&shard->guard.owner, memory_order_relaxed) == 0; /* [guard] */
+    return (found->state & (CSHM__ITEM_WORD | CSHM__ITEM_HELD)) == CSHM__ITEM_WORD &&
+           atomic_load_explicit(&found->shard->guard.owner, memory_order_relaxed) ==
+               0; /* [guard] */
 }
 
 bool cshm__map_change_word(struct cshm_map *map, const void *key, uint64_t key_length,
                            struct cshm__word_change change, uint64_t *before)
 {
     uint64_t stamp = atomic_load_explicit(&map->region->stamp, memory_order_relaxed);
-    uint64_t hash = cshm__map_hash(map, key, key_length);
-    const struct cshm_map_shard *shard = &map->shared->shard[cshm__shard_of(map, hash)];
-    struct found found;
+    struct word found;
     if (!map->can_exchange || stamp == 0) {
         return false;
     }
-    while (cshm__map_look(map, hash, key, key_length, &found) == 1 && is_free(shard, &found)) {
-        uint64_t value = atomic_load_explicit(found.item.value, memory_order_acquire); /* [check] */
-        if (cshm__found_is_current(&found) &&
-            cshm__item_exchange(found.item.shared, found.item.state, value,
-                                found.item.state + (1u << CSHM__ITEM_SHIFT),
+    while (cshm__map_look_for_word(map, key, key_length, &found) && is_free(&found)) {
+        uint64_t value =
+            atomic_load_explicit(&found.item->word, memory_order_acquire); /* [check] */
+        uint64_t state = found.state + (1u << CSHM__ITEM_SHIFT);
+        if (cshm__item_exchange(found.item, found.state, value, state,
                                 change.adds ? value + change.operand : change.operand)) {
             *before = value;
-            tell(map, stamp, found.item.state + (1u << CSHM__ITEM_SHIFT));
+            tell(map, stamp, state);
             return true;
         }
     }

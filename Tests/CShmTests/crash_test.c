@@ -409,8 +409,7 @@ static void crash_map(void)
 {
     static void (*const bodies[WORKERS])(cshm_region *, void *) = {
         change_map, change_map, change_map, change_map, change_map, change_map};
-    struct job job = {
-        .shared = shared_memory(sizeof(struct shared)), .seed = make_seed(), .sums = true};
+    struct job job = {.shared = shared_memory(sizeof(struct shared)), .seed = make_seed()};
     cshm_region *region = make_region(64u << 20);
     uint64_t before = blocks_in_use(region);
     cshm_map *map = NULL;
@@ -536,8 +535,7 @@ static void crash_words(void)
 {
     static void (*const bodies[WORKERS])(cshm_region *, void *) = {
         change_words, change_words, change_words, change_words, change_words, change_words};
-    struct job job = {
-        .shared = shared_memory(sizeof(struct shared)), .seed = make_seed(), .sums = true};
+    struct job job = {.shared = shared_memory(sizeof(struct shared)), .seed = make_seed()};
     cshm_region *region = make_region(16u << 20);
     uint64_t before = blocks_in_use(region);
     cshm_map *map = NULL;
@@ -614,8 +612,7 @@ static void crash_list(void)
 {
     static void (*const bodies[WORKERS])(cshm_region *, void *) = {
         change_list, change_list, change_list, change_list, change_list, change_list};
-    struct job job = {
-        .shared = shared_memory(sizeof(struct shared)), .seed = make_seed(), .sums = true};
+    struct job job = {.shared = shared_memory(sizeof(struct shared)), .seed = make_seed()};
     cshm_region *region = make_region(64u << 20);
     cshm_list *list = NULL;
     uint64_t before = blocks_in_use(region);

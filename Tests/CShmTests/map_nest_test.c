@@ -108,7 +108,7 @@ static uint64_t table_size(uint64_t keys)
     while (4 * buckets < keys) {
         buckets *= 2;
     }
-    return sizeof(struct cshm_map_table) +
+    return sizeof(struct cshm_map_table) + buckets * sizeof(uint64_t) +
            (buckets + buckets / 8 + 2) * sizeof(struct cshm_map_group);
 }
 

@@ -45,7 +45,7 @@ uint64_t massacre(cshm_region *region, struct job *job,
     }
     int64_t end = after((job->seconds != 0 ? job->seconds : RUN_S) * SECOND);
     while ((cshm_now_ns() < end || kills < kills_wanted()) &&
-           (job->sums || atomic_load(&job->shared->next) < IDS - 1000)) {
+           atomic_load(&job->shared->next) < IDS - 1000) {
         uint32_t victim = (uint32_t)(next_random(&random) % WORKERS);
         stopped = job->stops ? stop_or_continue(children, stopped, &random) : WORKERS;
         usleep((useconds_t)(next_random(&random) % 600));

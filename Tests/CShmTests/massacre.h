@@ -28,7 +28,6 @@ struct job {
     uint64_t seed;
     uint32_t number;
     uint32_t seconds; /* of the massacre; 0: as long as most go on */
-    bool sums;        /* `next` is a sum, and no index */
     bool stops; /* one of them is stopped nearly all the time, and goes on or is killed then */
 };
 

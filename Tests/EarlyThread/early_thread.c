@@ -1,11 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "early_thread.h"
 
-#include <fcntl.h>
 #include <pthread.h>
 #include <stdbool.h>
 #include <stdlib.h>
-#include <termios.h>
 #include <unistd.h>
 
 static bool runs;
@@ -62,19 +60,4 @@ int allow_threads(int allowed)
     }
     pthread_attr_destroy(&attributes);
     return status;
-}
-
-int open_terminal(int ends[2])
-{
-    ends[0] = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC);
-    if (ends[0] < 0 || grantpt(ends[0]) != 0 || unlockpt(ends[0]) != 0) {
-        return -1;
-    }
-    ends[1] = open(ptsname(ends[0]), O_RDWR | O_NOCTTY | O_NONBLOCK | O_CLOEXEC);
-    struct termios settings;
-    if (ends[1] < 0 || tcgetattr(ends[1], &settings) != 0) {
-        return -1;
-    }
-    cfmakeraw(&settings);
-    return tcsetattr(ends[1], TCSANOW, &settings);
 }

@@ -18,20 +18,6 @@ public struct Entry: Codable, Sendable {
     }
 }
 
-/// What several programs know a shelf by.
-public struct Shelf: Codable, Sendable {
-    /// How wide it is.
-    public var width: Int
-    /// What is written on it.
-    public var label: String
-
-    /// A shelf of that width.
-    public init(width: Int, label: String) {
-        self.width = width
-        self.label = label
-    }
-}
-
 /// More was taken than there is.
 public struct Overdrawn: Error, Codable, Equatable {
     /// How much.

@@ -36,6 +36,8 @@ enum mutation {
     TABLES_NUMBERED_ANEW,
     MOVED_STAYS,
     NEST_IS_LOOSE,
+    PUT_IS_LOOSE,
+    HOLD_IS_OVERLOOKED,
 };
 
 struct config {
@@ -83,6 +85,7 @@ struct thread {
     uint8_t from_spare;
     uint8_t in_nest;
     uint8_t moves;
+    uint8_t nests; /* what the table's word said, while this reads */
     struct word seen;
     struct word table;
     uint8_t generation;
@@ -391,7 +394,6 @@ static bool set_locked(struct state *s, uint32_t self)
     CALL(hold(s, self));
     if (me->seen.block != 0 && config->in_place) {
         CALL(set_in_place(s, self));
-        CALL(let_go(s, self));
         RETURN;
     }
     if (me->key == 1 && has_nest(s, s->table.block)) {
@@ -406,7 +408,7 @@ static bool set_locked(struct state *s, uint32_t self)
     STEP("fill the item");
     made->key = me->key;
     made->generation = ++s->next_generation;
-    made->hold = LOOSE;
+    made->hold = me->in_nest != 0 && config->mutation != PUT_IS_LOOSE ? HELD : LOOSE;
     STEP("half of its value");
     made->value[0] = ++s->value_next;
     STEP("the other half");
@@ -435,6 +437,7 @@ static bool set_locked(struct state *s, uint32_t self)
     if (me->seen.block != 0 && config->mutation != FREE_BEFORE_SWITCH) {
         CALL(retire(s, self, me->seen.block));
     }
+    me->seen = *entry;
     END;
 }
 
@@ -583,6 +586,7 @@ static bool put_and_add(struct state *s, uint32_t self)
     CALL(set_locked(s, self));
     find_locked(s, me);
     CALL(add_locked(s, self));
+    CALL(let_go(s, self));
     END;
 }
 
@@ -603,6 +607,7 @@ static bool write(struct state *s, uint32_t self, char letter)
         CALL(put_and_add(s, self));
     } else if (letter == 'A' || letter == 'B') {
         CALL(set_locked(s, self));
+        CALL(let_go(s, self));
     } else {
         CALL(remove_locked(s, self));
     }
@@ -643,6 +648,44 @@ static bool find(struct state *s, uint32_t self)
     END;
 }
 
+/* Whether me->table has a nest that has the key, in me->generation: its number, or 0. */
+static bool look_at_nest(struct state *s, uint32_t self)
+{
+    struct thread *me = &s->thread[self];
+    struct block *nest = &s->block[nest_of(me->table.block) - 1];
+    BEGIN;
+    if (me->table.block == 0 || (me->nests >> (me->table.block - 1) & 1) == 0) {
+        RETURN;
+    }
+    STEP("[check] load the nest's generation");
+    me->generation = nest->generation;
+    me->hold = nest->hold;
+    STEP("load the nest's key");
+    if ((me->hold != LOOSE && config->mutation != HOLD_IS_OVERLOOKED) || nest->key != 1) {
+        me->generation = 0;
+    }
+    END;
+}
+
+/* Its value, in me->value; its generation becomes 0 if that is not to be taken. */
+static bool read_nest(struct state *s, uint32_t self)
+{
+    struct thread *me = &s->thread[self];
+    struct block *nest = &s->block[nest_of(me->table.block) - 1];
+    BEGIN;
+    CALL(look_at_nest(s, self));
+    if (me->generation == 0) {
+        RETURN;
+    }
+    STEP("load the nest's value");
+    me->value[0] = me->value[1] = nest->value[0];
+    STEP("[check] is the nest's generation as it was?");
+    if (nest->generation != me->generation || nest->hold != me->hold) {
+        me->generation = 0;
+    }
+    END;
+}
+
 static bool read(struct state *s, uint32_t self)
 {
     struct thread *me = &s->thread[self];
@@ -652,6 +695,15 @@ static bool read(struct state *s, uint32_t self)
     for (;;) {
         STEP("[table] load the table");
         me->table = s->table;
+        me->nests = s->nests;
+        me->generation = 0;
+        CALL(read_nest(s, self));
+        if (me->generation != 0) {
+            STEP("[check] is the table as it was?");
+            if (same(s->table, me->table)) {
+                break;
+            }
+        }
         CALL(find(s, self));
         me->value[0] = me->value[1] = 0;
         if (me->seen.block != 0) {
@@ -709,13 +761,26 @@ static bool add(struct state *s, uint32_t self)
     for (;;) {
         STEP("[table] load the table");
         me->table = s->table;
-        CALL(find(s, self));
-        if (me->seen.block == 0) {
-            STEP("[check] is the table as it was?");
-            if (same(s->table, me->table)) {
-                RETURN;
+        me->nests = s->nests;
+        me->generation = 0;
+        CALL(look_at_nest(s, self));
+        if (me->generation == 0) {
+            CALL(find(s, self));
+            if (me->seen.block != 0) {
+                STEP("[check] is entry %u as it was?", me->at);
+                if (!same(s->block[index_of(me->table)].entry[me->at], me->seen)) {
+                    continue;
+                }
             }
+        } else {
+            me->seen.block = nest_of(me->table.block);
+        }
+        STEP("[check] is the table as it was?");
+        if (!same(s->table, me->table)) {
             continue;
+        }
+        if (me->seen.block == 0) {
+            RETURN;
         }
         STEP("[guard] is the lock needed?");
         if (me->hold != LOOSE || (s->holder != 0 && config->mutation != NO_GUARD_CHECK)) {
@@ -724,10 +789,6 @@ static bool add(struct state *s, uint32_t self)
         }
         STEP("load the value");
         me->value[0] = s->block[me->seen.block - 1].value[0];
-        STEP("[check] is entry %u as it was?", me->at);
-        if (!same(s->block[index_of(me->table)].entry[me->at], me->seen)) {
-            continue;
-        }
         STEP("[held] exchange block %u", me->seen.block - 1);
         if (exchange(s, me)) {
             break;
@@ -846,6 +907,11 @@ static const struct model_case cases[] = {
     CASE("adds, removed and put meanwhile", NULL, true, {"A+aB", "+r", "A"}, .deaths = 1,
          .in_place = true),
     CASE("adds, growing", NULL, true, {"AG+G", "+aA", "u"}, .deaths = 1, .in_place = true),
+    CASE("put in a nest and read", NULL, false, {"ANaA", "rr"}, .deaths = 1, .in_place = true),
+    CASE("put in a nest, removed and grown", NULL, true, {"ANaAGa", "rr", "A"}, .deaths = 1,
+         .in_place = true),
+    CASE("put in a nest by two, and read", NULL, true, {"ANaA", "rr", "aA"}, .deaths = 2,
+         .in_place = true),
     CASE("moved, and read", NULL, false, {"ANAG", "r", "A"}, .deaths = 1, .in_place = true),
     CASE("adds, moved to a nest", NULL, false, {"AN+", "+r"}, .deaths = 1, .in_place = true),
     CASE("adds, moved from nest to nest", NULL, false, {"ANG", "+", "u"}, .deaths = 1,
@@ -878,7 +944,11 @@ static const struct model_case cases[] = {
     CASE("who adds is not held off what moves", "has not what was put", false, {"AN", "+"},
          .in_place = true, .mutation = NOTHING_IS_HELD),
     CASE("a nest is not held before its table is named", "has not what was put", false,
-         {"ANG", "+", "u"}, .deaths = 1, .in_place = true, .mutation = NEST_IS_LOOSE),
+         {"ANGG", "+"}, .in_place = true, .mutation = NEST_IS_LOOSE),
+    CASE("what is put in a nest is not held", "never was", false, {"ANaA", "r"}, .in_place = true,
+         .mutation = PUT_IS_LOOSE),
+    CASE("who reads a nest overlooks that it is held", "never was", false, {"ANa", "rr"},
+         .in_place = true, .mutation = HOLD_IS_OVERLOOKED),
     CASE("what was moved stays", "lost", false, {"AN", "r"}, .in_place = true,
          .mutation = MOVED_STAYS),
     CASE("the guard is not looked at", "has not what was put", false, {"AW", "+"}, .in_place = true,

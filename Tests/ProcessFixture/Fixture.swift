@@ -25,7 +25,6 @@ struct Fixture {
         case "interrupted-threadless": try interruptedThreadless(isAllowedLater: false)
         case "interrupted-later": try interruptedThreadless(isAllowedLater: true)
         case "hosts-ledger": try hostsLedger(in: CommandLine.arguments[2])
-        case "uses-stock": try usesStock(in: CommandLine.arguments[2])
         default: exit(64)
         }
     }
@@ -41,27 +40,6 @@ struct Fixture {
         let system = try SharedActorSystem(in: try Region(opening: name))
         try system.setName("ledger", of: Ledger(in: system))
         say("hosts")
-        while true { pause() }
-    }
-
-    /// Finds containers that somebody else has made, changes them, and makes some; waits to be killed.
-    static func usesStock(in name: String) throws {
-        let manager = try Manager(opening: name)
-        let stock = try manager.dictionary("stock", String.self, Int.self)
-        try stock.add(-4, forKey: "screws")
-        try stock.merge(["nuts": 7])
-        try manager.array("log", of: String.self).append("sold 4")
-        try manager.set("bins", of: [Int].self).insert([3])
-        try manager.namespace("shelf", Shelf(width: 1, label: "new")).set(\.width, 120)
-        try manager.value("title", "not found").set("new")
-        try manager.counter("sold").add(4)
-        try manager.queue("orders", of: String.self).put("more nuts")
-        let note = try ManagedArray(["rusty"], in: manager.region)
-        let notes = try manager.dictionary("notes", String.self, ManagedArray<String>.self)
-        try notes.set(note, forKey: "nuts")
-        say("ready")
-        while note.count == 1 { usleep(1000) }
-        say("read \(try note[1])")
         while true { pause() }
     }
 

@@ -305,92 +305,6 @@ struct ChildProcessTests {
         #expect(child.errorOutput.count == 200_000)
     }
 
-    @Test func `a stream may be kept whole`() throws {
-        let child = try ChildProcess.start(
-            options: options { $0.standardOutput = .captured(limit: .max) }
-        ) { () in
-            for number in 0..<100_000 { print(number) }
-        }
-        #expect(try child.join(timeout: long).isSuccess)
-        #expect(child.output.count == 588_890)
-    }
-
-    @Test func `who writes without end holds up nobody, nor the end of who started it`() throws {
-        let capturing = options { $0.standardOutput = .captured(limit: 1000) }
-        let pids = try Queue<Int32>()
-        let flooding = try ChildProcess.start(pids, options: capturing) { pids in
-            let line = [UInt8](repeating: UInt8(ascii: "y"), count: 1 << 16)
-            // Not of the child's group, with which it would be ended.
-            let forked = fork_here()
-            if forked == 0 { setsid() } else { try pids.put(forked) }
-            while true { _ = unsafe write(1, line, line.count) }
-        }
-        let forked = try pids.get(timeout: long)
-        defer { kill(forked, SIGKILL) }
-        for _ in 0..<5 {
-            let other = try ChildProcess.start(options: capturing) { () in print("here") }
-            #expect(try other.join(timeout: long).isSuccess)
-            #expect(text(other.output) == "here\n")
-        }
-        try flooding.kill()
-        #expect(try flooding.join(timeout: long) == .signalled(SIGKILL))
-        #expect(flooding.output == [UInt8](repeating: UInt8(ascii: "y"), count: 1000))
-    }
-
-    @Test func `what is passed on to a terminal arrives whole`() async {
-        await #expect(processExitsWith: .success) {
-            var ends: [Int32] = [0, 0]
-            try #require(unsafe open_terminal(&ends) == 0 && dup2(ends[1], STDOUT_FILENO) == 1)
-            let mayEnd = try Queue<Int>()
-            let child = try ChildProcess.start(
-                mayEnd, options: options { $0.standardOutput = .echoed() }
-            ) { mayEnd in
-                let line = [UInt8](repeating: UInt8(ascii: "x"), count: 1000)
-                for _ in 0..<300 { _ = unsafe write(1, line, line.count) }
-                _ = try mayEnd.get()
-            }
-            var room = [UInt8](repeating: 0, count: 3000)
-            var count = 0
-            // So slowly that what it can hold is full.
-            while count < 300_000, isReadable([ends[0]], within: 20_000) == [true] {
-                count += max(0, unsafe read(ends[0], &room, room.count))
-                usleep(100)
-            }
-            #expect(count == 300_000)
-            try mayEnd.put(1)
-            #expect(try child.join(timeout: long).isSuccess)
-        }
-    }
-
-    @Test func `what it throws is known though nobody reads its errors`() throws {
-        var ends: [Int32] = [0, 0]
-        unsafe pipe(&ends)
-        close(ends[0])
-        defer { close(ends[1]) }
-        let child = try ChildProcess.start(
-            options: options { $0.standardError = .descriptor(ends[1]) }
-        ) { () in
-            signal(SIGPIPE, SIG_DFL)
-            throw Refusal(description: "no ears")
-        }
-        #expect(try child.join(timeout: long) == .exited(code: 1))
-        #expect(child.exitReport?.errorText == "no ears")
-    }
-
-    @Test func `threads and tasks see one end`() async throws {
-        let child = try ChildProcess.start { () in _ = pause() }
-        let threads = try ThreadPoolExecutor(workers: 4)
-        let joins = (0..<4).map { _ in Task { try await child.join(timeout: long) } }
-        var blocking: [Future<ChildProcess.ExitStatus>] = []
-        for _ in 0..<4 {
-            blocking.append(try await threads.submit { try child.join(timeout: long) })
-        }
-        try child.terminate()
-        for join in joins { #expect(try await join.value == .signalled(SIGTERM)) }
-        for join in blocking { #expect(try await join.value() == .signalled(SIGTERM)) }
-        #expect(kill(child.pid, 0) == -1 && errno == ESRCH)
-    }
-
     @Test func `input is bytes, nothing, or a descriptor`() throws {
         func read(_ input: ChildProcess.Input) throws -> String {
             let child = try ChildProcess.start(
@@ -465,33 +379,6 @@ struct ChildProcessTests {
                     options: options { $0.workingDirectory = "/proc/self/none" }
                 ) { () in }
             } == .notFound)
-        let noDirectory = #expect(throws: SharedStateError.self) {
-            try ChildProcess.start(
-                options: options { $0.workingDirectory = "/proc/self/status" }
-            ) { () in }
-        }
-        #expect(noDirectory?.description.contains("/proc/self/status") == true)
-        // More than a request to the zygote holds.
-        let large = options {
-            for number in 0..<8 {
-                $0.environment["LARGE\(number)"] = String(repeating: "x", count: 50_000)
-            }
-            $0.environment["PATH"] = .some(nil)
-        }
-        let laden = try ChildProcess.start(options: large) { () in
-            for number in 0..<8 {
-                guard let value = unsafe getenv("LARGE\(number)"), unsafe strlen(value) == 50_000
-                else { exit(2) }
-            }
-            exit(unsafe getenv("PATH") == nil ? 0 : 3)
-        }
-        #expect(try laden.join(timeout: long) == .exited(code: 0))
-        let many = options { $0.descriptors = Array(repeating: 0, count: 33) }
-        let tooMany = #expect(throws: SharedStateError.self) {
-            try ChildProcess.start(options: many) { () in }
-        }
-        #expect(tooMany?.code == .invalidArgument)
-        #expect(tooMany?.description.contains("32 descriptors") == true)
         for name in ["", "A=B", "A\0"] {
             #expect(
                 code {

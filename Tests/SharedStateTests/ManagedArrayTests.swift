@@ -6,6 +6,54 @@ import Testing
 
 @Suite("Managed arrays", .serialized)
 struct ManagedArrayTests {
+    @Test func `does as an array of Swift does`() throws {
+        let managed = try ManagedArray<String>()
+        var plain: [String] = []
+        var random = SystemRandomNumberGenerator()
+        for step in 0..<6000 {
+            let element = String(repeating: "x", count: Int.random(in: 0..<40)) + "\(step)"
+            let index = plain.isEmpty ? 0 : Int.random(in: plain.indices, using: &random)
+            switch Int.random(in: 0..<10, using: &random) {
+            case 0, 1:
+                try managed.append(element)
+                plain.append(element)
+            case 2:
+                try managed.prepend(element)
+                plain.insert(element, at: 0)
+            case 3: #expect(try managed.popLast() == plain.popLast())
+            case 4:
+                let first = plain.first
+                #expect(try managed.popFirst() == first)
+                plain = Array(plain.dropFirst())
+            case 5:
+                try managed.insert(element, at: index)
+                plain.insert(element, at: index)
+            case 6:
+                guard !plain.isEmpty else { continue }
+                #expect(try managed.remove(at: index) == plain.remove(at: index))
+            case 7:
+                guard !plain.isEmpty else { continue }
+                try managed.update(at: index) { $0 += "!" }
+                plain[index] += "!"
+                #expect(try managed[index] == plain[index])
+            case 8:
+                let range = index..<min(plain.count, index + 3)
+                let new = (0..<Int.random(in: 0..<5, using: &random)).map { "\(step).\($0)" }
+                #expect(try managed[range] == Array(plain[range]))
+                try managed.replaceSubrange(range, with: new)
+                plain.replaceSubrange(range, with: new)
+            default:
+                try managed += [element, element]
+                plain += [element, element]
+            }
+            if step % 500 == 0 { #expect(try managed.snapshot() == plain) }
+        }
+        #expect(managed.count == plain.count)
+        #expect(try managed.snapshot() == plain)
+        try managed.sort()
+        #expect(try managed.snapshot() == plain.sorted())
+    }
+
     @Test func `has the methods of Python's list`() throws {
         let list = try ManagedArray([3, 1, 2, 3])
         #expect(try list.first == 3 && list.last == 3)

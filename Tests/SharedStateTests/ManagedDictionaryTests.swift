@@ -6,6 +6,57 @@ import Testing
 
 @Suite("Managed dictionaries", .serialized)
 struct ManagedDictionaryTests {
+    @Test func `does as a dictionary of Swift does`() throws {
+        let managed = try ManagedDictionary<Int, [String]>()
+        var plain: [Int: [String]] = [:]
+        var random = SystemRandomNumberGenerator()
+        for step in 0..<8000 {
+            let key = Int.random(in: 0..<200, using: &random)
+            let value = (0..<Int.random(in: 0..<6, using: &random)).map { "\(step)-\($0)" }
+            switch Int.random(in: 0..<9, using: &random) {
+            case 0, 1:
+                try managed.set(value, forKey: key)
+                plain[key] = value
+            case 2:
+                #expect(
+                    try managed.updateValue(value, forKey: key)
+                        == plain.updateValue(value, forKey: key))
+            case 3: #expect(try managed.removeValue(forKey: key) == plain.removeValue(forKey: key))
+            case 4:
+                #expect(try managed.insert(value, forKey: key) == (plain[key] == nil))
+                plain[key] = plain[key] ?? value
+            case 5:
+                try managed.update(key, default: []) { $0 += value }
+                plain[key, default: []] += value
+            case 6:
+                #expect(try managed[key] == plain[key])
+                #expect(try managed.contains(key) == (plain[key] != nil))
+            case 7:
+                let expected = Bool.random(using: &random) ? plain[key] : value
+                let desired = Bool.random(using: &random) ? value : nil
+                #expect(
+                    try managed.compareExchange(key, expected: expected, desired: desired)
+                        == (plain[key] == expected))
+                if plain[key] == expected { plain[key] = desired }
+            default:
+                #expect(
+                    try managed.setDefault(value, forKey: key) == plain[key, default: value])
+                plain[key] = plain[key] ?? value
+            }
+            if step % 1000 == 0 {
+                #expect(try managed.snapshot() == plain)
+                #expect(managed.count == plain.count)
+            }
+        }
+        #expect(try managed.frozen() == plain)
+        #expect(try managed.copy().snapshot() == plain)
+        #expect(try Set(managed.keys) == Set(plain.keys))
+        #expect(try managed.values.count == plain.count)
+        try managed.removeAll()
+        #expect(managed.isEmpty)
+        #expect(try managed.snapshot().isEmpty)
+    }
+
     @Test func `has the methods of Python's dict`() throws {
         let ages = try ManagedDictionary<String, Int>()
         try ages.merge(["ann": 1, "bob": 2])

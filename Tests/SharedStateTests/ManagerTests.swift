@@ -8,6 +8,40 @@ private let long = Duration.seconds(60)
 
 @Suite("Managers, sets and values", .serialized)
 struct ManagerTests {
+    @Test func `a set does as a set of Swift does`() throws {
+        let managed = try ManagedSet<String>()
+        var plain = Set<String>()
+        for _ in 0..<4000 {
+            let member = "m\(Int.random(in: 0..<80))"
+            switch Int.random(in: 0..<3) {
+            case 0: #expect(try managed.insert(member) == plain.insert(member).inserted)
+            case 1: #expect(try managed.remove(member) == (plain.remove(member) != nil))
+            default: #expect(try managed.contains(member) == plain.contains(member))
+            }
+        }
+        #expect(managed.count == plain.count)
+        #expect(try managed.snapshot() == plain)
+        #expect(try managed.frozen() == plain)
+        let other = Set((0..<60).map { "m\($0 * 2)" })
+        #expect(try managed.union(other) == plain.union(other))
+        #expect(try managed.intersection(other) == plain.intersection(other))
+        #expect(try managed.subtracting(other) == plain.subtracting(other))
+        #expect(try managed.symmetricDifference(other) == plain.symmetricDifference(other))
+        let copy = try managed.copy()
+        try copy.formSymmetricDifference(other)
+        #expect(try copy.snapshot() == plain.symmetricDifference(other))
+        try copy |= other
+        try copy.subtract(plain)
+        #expect(try copy.snapshot() == other.subtracting(plain))
+        #expect(try copy.isSubset(of: other) && copy.isDisjoint(with: plain))
+        try managed.formIntersection(other)
+        #expect(try managed.snapshot() == plain.intersection(other))
+        #expect(try managed.isSuperset(of: plain.intersection(other)))
+        var left = managed.count
+        while try managed.popFirst() != nil { left -= 1 }
+        #expect(left == 0 && managed.isEmpty)
+    }
+
     private struct Settings: Codable, Equatable, Sendable {
         var width = 80
         var title = ""

@@ -13,10 +13,11 @@
  * if the entry, the item's own generation and the shard's table are still what they were. Readers
  * write nothing and wait for nobody. A value of 8 bytes that is replaced by another of 8 is stored
  * in place: that is one word, too. Where most values are of 8 bytes and keys of 16 at most, an item
- * lies in the table, in a *nest* beside its entry: a reader then has both on their way at once, and
- * need not follow one to the other. When the table grows or shrinks, what is in nests moves. Where the CPU exchanges 16 bytes at once (x86-64), putting such a
- * value and adding to it take no lock: value and version change by one instruction, unless somebody
- * has the shard's lock, for which they then wait as everybody does.
+ * lies in the table, in the *nest* of its entry, and a byte for each nest hints at whose it is: a reader
+ * takes that and the nest, and follows no entry. When the table grows or shrinks, what is in nests
+ * moves. Where the CPU exchanges 16 bytes at once (x86-64), putting such a value and adding to it take
+ * no lock: value and version change by one instruction, unless somebody has the shard's lock, for which
+ * they then wait as everybody does.
  *
  * A *transaction* changes several keys, all or none. It locks their shards in order, writes what each
  * entry is to name into a log, and commits by one store in that; then it stores the entries, one

@@ -41,14 +41,12 @@ internal final class Launch: Sendable {
             as: STDERR_FILENO)
         try parcel.add(directory: options.workingDirectory)
         for descriptor in options.descriptors { try parcel.add(given: descriptor) }
-        let environment = try parcel.add(try Self.checked(options.environment))
-        try parcel.checkCount()
         let roles = parcel.roles
         self.parcel = Mutex(parcel)
         orders =
             LaunchOrders(
                 name: name, parentName: identity.name, isDaemon: isDaemon, roles: roles,
-                environment: environment,
+                environment: try Self.checked(options.environment),
                 cpus: try Self.checked(options.cpus), niceness: try Self.checked(options.niceness)
             ).bytes
     }
@@ -136,29 +134,6 @@ private struct Parcel: Sendable {
 
     mutating func add(given descriptor: Int32) throws(SharedStateError) {
         add(try Self.checked(descriptor), .given)
-    }
-
-    /// - Returns: What is to go with the orders: none of a large one, which is in a file.
-    mutating func add(
-        _ environment: [String: String?]
-    ) throws(SharedStateError) -> [String: String?] {
-        var writer = ByteWriter()
-        LaunchOrders.append(environment, to: &writer)
-        guard writer.bytes.count > Self.largeEnvironment else { return environment }
-        add(owning: try Self.file(of: writer.bytes), .environment)
-        return [:]
-    }
-
-    /// So many bytes of variables leave a request, which is one packet, room for all the rest.
-    private static let largeEnvironment = 1 << 14
-
-    func checkCount() throws(SharedStateError) {
-        guard descriptors.count <= Int(CWORKER_MAX_FDS) else {
-            throw SharedStateError(
-                .invalidArgument,
-                "a process is given \(CWORKER_MAX_FDS) descriptors at most, with those of its streams "
-                    + "and its directory, and not \(descriptors.count); send others by a pipe")
-        }
     }
 
     private mutating func addNull(_ role: LaunchOrders.Role) throws(SharedStateError) {

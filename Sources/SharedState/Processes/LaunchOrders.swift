@@ -12,8 +12,6 @@ internal struct LaunchOrders {
         case error = 2
         case directory = 3
         case given = 4
-        /// A file with an environment that is too large for the orders.
-        case environment = 5
     }
 
     var name: String
@@ -30,7 +28,12 @@ internal struct LaunchOrders {
         writer.append(string: parentName)
         writer.append(byte: isDaemon ? 1 : 0)
         writer.append(prefixed: roles.map(\.rawValue))
-        Self.append(environment, to: &writer)
+        writer.append(count: environment.count)
+        for (name, value) in environment {
+            writer.append(string: name)
+            writer.append(byte: value == nil ? 0 : 1)
+            writer.append(string: value ?? "")
+        }
         writer.append(count: cpus?.count ?? 0)
         for cpu in cpus ?? [] { writer.append(count: cpu) }
         writer.append(fixed: Int32(niceness))
@@ -59,75 +62,17 @@ internal struct LaunchOrders {
             guard let role = Role(rawValue: byte) else { throw .truncated }
             roles.append(role)
         }
-        environment = try Self.environment(from: &reader)
-        var cpus: [Int] = []
-        for _ in 0..<(try reader.count()) { cpus.append(Int(try reader.varint())) }
-        self.cpus = cpus.isEmpty ? nil : cpus
-        niceness = Int(try reader.fixed(Int32.self))
-    }
-
-    static func append(_ environment: [String: String?], to writer: inout ByteWriter) {
-        writer.append(count: environment.count)
-        for (name, value) in environment {
-            writer.append(string: name)
-            writer.append(byte: value == nil ? 0 : 1)
-            writer.append(string: value ?? "")
-        }
-    }
-
-    private static func environment(
-        from reader: inout ByteReader
-    ) throws(SharedStateError) -> [String: String?] {
-        var environment: [String: String?] = [:]
+        environment = [:]
         for _ in 0..<(try reader.count()) {
             let name = try reader.string()
             let isSet = try reader.byte() == 1
             let value = try reader.string()
             environment.updateValue(isSet ? value : nil, forKey: name)
         }
-        return environment
-    }
-
-    /// Sets the variables that a file holds, and closes it.
-    private func setEnvironment(from file: Int32) throws(SharedStateError) {
-        let bytes: [UInt8]
-        do throws(SharedStateError) {
-            bytes = try contents(of: file)
-        } catch {
-            close(file)
-            throw error
-        }
-        close(file)
-        var environment: [String: String?] = [:]
-        do {
-            environment = try unsafe bytes.withUnsafeBytes { bytes in
-                var reader = unsafe ByteReader(bytes)
-                return try Self.environment(from: &reader)
-            }
-        } catch {
-            throw .truncated
-        }
-        set(environment)
-    }
-
-    private func contents(of file: Int32) throws(SharedStateError) -> [UInt8] {
-        var bytes: [UInt8] = []
-        var room = [UInt8](repeating: 0, count: 1 << 16)
-        while true {
-            let count = unsafe pread(file, &room, room.count, off_t(bytes.count))
-            if count < 0, errno == EINTR { continue }
-            guard count >= 0 else {
-                throw SharedStateError(status: -errno, "pread", "the environment")
-            }
-            if count == 0 { return bytes }
-            bytes += room[..<count]
-        }
-    }
-
-    private func set(_ environment: [String: String?]) {
-        for (name, value) in environment {
-            if let value { unsafe setenv(name, value, 1) } else { unsafe unsetenv(name) }
-        }
+        var cpus: [Int] = []
+        for _ in 0..<(try reader.count()) { cpus.append(Int(try reader.varint())) }
+        self.cpus = cpus.isEmpty ? nil : cpus
+        niceness = Int(try reader.fixed(Int32.self))
     }
 
     /// Carries them out.
@@ -150,10 +95,11 @@ internal struct LaunchOrders {
                 }
                 close(descriptor)
             case .given: given.append(descriptor)
-            case .environment: try setEnvironment(from: descriptor)
             }
         }
-        set(environment)
+        for (name, value) in environment {
+            if let value { unsafe setenv(name, value, 1) } else { unsafe unsetenv(name) }
+        }
         try applyPriority()
         return given
     }

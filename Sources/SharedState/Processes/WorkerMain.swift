@@ -141,26 +141,10 @@ internal func callWithoutArguments(_ bytes: [UInt8]) throws {
 /// Keeps `dispatch_main` linked for the worker's main thread.
 internal let mainQueue = DispatchQueue.main
 
-/// One line on the standard error stream; where nobody reads that any more, none.
+/// One line on the standard error stream.
 internal func complain(_ text: String) {
-    var pipe = sigset_t()
-    var before = sigset_t()
-    unsafe sigemptyset(&pipe)
-    unsafe sigaddset(&pipe, SIGPIPE)
-    unsafe pthread_sigmask(SIG_BLOCK, &pipe, &before)
-    defer { unsafe pthread_sigmask(SIG_SETMASK, &before, nil) }
-    var line = Array((text + "\n").utf8)[...]
-    while !line.isEmpty {
-        let count = unsafe line.withUnsafeBytes { unsafe write(2, $0.baseAddress, $0.count) }
-        if count < 0, errno == EINTR { continue }
-        if count < 0, errno == EPIPE, unsafe sigismember(&before, SIGPIPE) == 0 {
-            // Else it would be this process's end, and not that of what there was to say.
-            var none = timespec()
-            _ = unsafe sigtimedwait(&pipe, nil, &none)
-        }
-        guard count > 0 else { return }
-        line = line.dropFirst(count)
-    }
+    let line = Array((text + "\n").utf8)
+    _ = unsafe line.withUnsafeBytes { unsafe write(2, $0.baseAddress, $0.count) }
 }
 
 /// Bytes in a heap block of the family's region, for what does not fit a fork request.

@@ -13,13 +13,6 @@ internal struct KeyCodec<Key>: Sendable {
     internal init() throws(SharedStateError) {
         isBits = PlainBits.describe(Key.self) && hasUniqueBits(Key.self, depth: 0)
         isText = Key.self == String.self
-        var parts = KeyParts()
-        if !isBits, let unordered = parts.unordered(in: Key.self) {
-            throw SharedStateError(
-                .cannotCross,
-                "\(Key.self) is no key: equal values of \(unordered) may have their parts in another "
-                    + "order; make it an array that is sorted")
-        }
         strategy = try Self.strategy(isBits: isBits)
     }
 
@@ -62,39 +55,6 @@ internal struct KeyCodec<Key>: Sendable {
             guard let memory = memory.baseAddress else { throw SharedStateError.truncated }
             try unsafe strategy.decode(UnsafeMutableRawPointer(memory), from: &reader)
             return unsafe memory.move()
-        }
-    }
-}
-
-/// What keeps its parts in an order that equal ones need not share.
-private protocol Unordered {}
-extension Set: Unordered {}
-extension Dictionary: Unordered {}
-
-/// The types of a key's parts, as far as the runtime tells them; a class tells nothing.
-private struct KeyParts {
-    private var seen: Set<ObjectIdentifier> = []
-
-    mutating func unordered(in type: Any.Type) -> Any.Type? {
-        guard seen.insert(ObjectIdentifier(type)).inserted else { return nil }
-        if type is any Unordered.Type { return type }
-        for part in parts(of: Metadata(type)) {
-            if let found = unordered(in: part) { return found }
-        }
-        return nil
-    }
-
-    private func parts(of metadata: Metadata) -> [Any.Type] {
-        switch metadata.kind {
-        case .tuple: return metadata.tupleElements.map(\.type)
-        case .fixedArray: return [metadata.fixedArray.element]
-        case .value where metadata.module == "Swift":
-            // Of an array, an optional and the like: what they are of, not what they are made of.
-            return (metadata.genericArguments ?? []).compactMap { argument in
-                if case .type(let type) = argument { type } else { nil }
-            }
-        case .value: return metadata.parts.compactMap(\.type)
-        default: return []
         }
     }
 }

@@ -115,16 +115,13 @@ public final class ManagedArray<Element: Sendable>: Sendable, Codable {
 
     /// Elements as they were together at one instant.
     ///
-    /// - Parameter range: Which; `2...` is up to the end, wherever that is at that instant.
     /// - Throws: `invalidArgument` (there are not that many), `incompatible`, or what decoding throws.
     public subscript(range: some RangeExpression<Int>) -> [Element] {
         get throws {
-            let some = try self.range(range)
-            let elements = try slice(from: some.lower, count: some.count ?? .max)
-            if let wanted = some.count {
-                guard elements.count == wanted else { throw Self.noElements(range) }
-            } else if elements.isEmpty, some.lower > count {
-                throw Self.noElements(range)
+            let range = range.relative(to: 0..<count)
+            let elements = try slice(from: range.lowerBound, count: range.count)
+            guard elements.count == range.count else {
+                throw Self.noElement(at: range.upperBound - 1)
             }
             return elements
         }
@@ -170,17 +167,8 @@ public final class ManagedArray<Element: Sendable>: Sendable, Codable {
         return try HandleEnded.readingAgain(read) { try core.withLockHeld(read) }
     }
 
-    private func range(_ range: some RangeExpression<Int>) throws(SharedStateError) -> ListRange {
-        guard let some = ListRange(range, count: { count }) else { throw Self.noElements(range) }
-        return some
-    }
-
     internal static func noElement(at index: Int) -> SharedStateError {
         SharedStateError(.invalidArgument, "\(Self.self) has no element at \(index)")
-    }
-
-    private static func noElements(_ range: some RangeExpression<Int>) -> SharedStateError {
-        SharedStateError(.invalidArgument, "\(Self.self) has not all of the elements \(range)")
     }
 
     // MARK: One element
@@ -278,8 +266,7 @@ public final class ManagedArray<Element: Sendable>: Sendable, Codable {
     ///
     /// - Parameters:
     ///   - index: Which.
-    ///   - body: Changes the element. If it throws, nothing changes. It must not change this array in
-    ///     another way.
+    ///   - body: Changes the element. If it throws, nothing changes.
     /// - Returns: What `body` returns.
     /// - Throws: `invalidArgument` (there are not that many), `deadlock` (from within another `update`
     ///   of this array), `full`, or what `body`, encoding or decoding throw.
@@ -310,22 +297,13 @@ public final class ManagedArray<Element: Sendable>: Sendable, Codable {
     }
 
     /// Puts elements in the place of others, all at once.
-    ///
-    /// - Parameters:
-    ///   - range: Which go; `2...` is up to the end, wherever that is when it is done.
-    ///   - elements: What comes there.
-    /// - Throws: As ``set(_:at:)``.
     public func replaceSubrange(
         _ range: some RangeExpression<Int>, with elements: some Sequence<Element>
     ) throws {
-        let range = try self.range(range)
-        try withBytes(of: elements) { values in
-            if let count = range.count {
-                return try core.splice(from: range.lower, count: count, values)
-            }
-            try core.withLock {
-                try core.splice(from: range.lower, count: max(0, count - range.lower), values)
-            }
+        let range = range.relative(to: 0..<count)
+        guard range.lowerBound >= 0 else { throw Self.noElement(at: range.lowerBound) }
+        try withBytes(of: elements) {
+            try core.splice(from: range.lowerBound, count: range.count, $0)
         }
     }
 
@@ -341,8 +319,7 @@ public final class ManagedArray<Element: Sendable>: Sendable, Codable {
 
     /// Reads, changes and writes all elements in one step: no other process comes between.
     ///
-    /// - Parameter body: Changes them, as an array. If it throws, nothing changes. It must not change
-    ///   this array in another way.
+    /// - Parameter body: Changes them, as an array. If it throws, nothing changes.
     /// - Returns: What `body` returns.
     /// - Throws: As ``update(at:_:)``.
     @discardableResult

@@ -24,12 +24,6 @@ extension ManagedArray {
         try array.snapshot() + elements
     }
 
-    /// The elements so often, as an array of this process.
-    public static func * (array: ManagedArray, times: Int) throws -> [Element] {
-        let elements = try array.snapshot()
-        return (0..<max(times, 0)).flatMap { _ in elements }
-    }
-
     /// Another array with the same elements, in the same region.
     public func copy() throws -> ManagedArray {
         try ManagedArray(snapshot(), in: core.object.region)
@@ -70,11 +64,6 @@ extension ManagedArray {
     public func firstIndex(where predicate: (Element) throws -> Bool) throws -> Int? {
         try snapshot().firstIndex(where: predicate)
     }
-
-    /// The last index of an element for which `predicate` is true, as in ``snapshot()``.
-    public func lastIndex(where predicate: (Element) throws -> Bool) throws -> Int? {
-        try snapshot().lastIndex(where: predicate)
-    }
 }
 
 extension ManagedArray where Element: Comparable {
@@ -88,11 +77,6 @@ extension ManagedArray where Element: Equatable {
     /// The first index of an element, as in ``snapshot()``; `nil` if it is not there.
     public func firstIndex(of element: Element) throws -> Int? {
         try snapshot().firstIndex(of: element)
-    }
-
-    /// The last index of an element, as in ``snapshot()``; `nil` if it is not there.
-    public func lastIndex(of element: Element) throws -> Int? {
-        try snapshot().lastIndex(of: element)
     }
 
     /// Whether an element is there, as in ``snapshot()``.

@@ -3,12 +3,7 @@
 /// What something in shared memory is after each change, in any process.
 ///
 /// It begins with the first change after its iterator was made. Changes in quick succession may be
-/// seen as one, and a key that was set and removed again as none; the last one is never missed. So a
-/// slow reader falls behind nobody: it finds what is there when it comes. A task that waits holds no
-/// thread.
-///
-/// It has no end of its own, and keeps what it watches: the loop ends by `break`, or by
-/// `CancellationError` when its task is cancelled.
+/// seen as one; the last one is never missed. A task that waits holds no thread.
 ///
 /// - Death: a writer's death may be told as a change, though nothing changed; none is kept back.
 public struct ManagedChanges<Element: Sendable>: AsyncSequence, Sendable {
@@ -58,9 +53,7 @@ internal func nextVersion(
 ) async throws -> UInt64 {
     try Task.checkCancellation()
     let status = try await Reactor.wait(at: place, until: deadline) {
-        // One that cannot be read is no reason to wait: it is told below.
-        guard let now = try? version() else { return 0 }
-        return now == seen ? Answer.wouldWait : 0
+        (try? version()) == seen ? Answer.wouldWait : 0
     }
     try check(status, "cshm_map_wait_until")
     return try version()
@@ -128,24 +121,12 @@ extension ManagedArray {
     }
 }
 
-extension ManagedSet {
-    /// One element for each change.
-    public var changes: ManagedChanges<Void> {
-        ManagedChanges(at: core.place, version: { [core] in core.changes }, read: {})
-    }
-}
-
 extension ManagedValue {
     /// The value after each change.
     public var changes: ManagedChanges<Value> {
         ManagedChanges(
             at: core.place, version: { [core] in core.changes }, read: { try self.value })
     }
-}
-
-extension ManagedNamespace {
-    /// All properties after each change of one.
-    public var changes: ManagedChanges<Properties> { properties.changes }
 }
 
 extension MapCore {

@@ -7,7 +7,7 @@ internal import CShm
 /// A subscript looks, as does ``contains(_:)``; changes are methods, as they may throw. What reads,
 /// changes and writes one key is one step: no other process comes between. Keys are equal when their
 /// encoded bytes are: `String` keys by their UTF-8, so that two canonically equivalent spellings are
-/// two keys, as are 0.0 and -0.0. Sets and dictionaries, whose order is another each time, are no keys.
+/// two keys.
 ///
 /// A value that is itself a handle, such as a `ManagedArray`, is live: what one process does to it,
 /// all see; how long it lives, ``Manager`` says. A value that is not, such as an array, is a copy: change
@@ -257,7 +257,7 @@ public final class ManagedDictionary<Key: Hashable & Sendable, Value: Sendable>:
     }
 
     private func anyKey() throws -> Key? {
-        try unsafe core.anyItem()?.withKey { try unsafe keyCodec.decode($0) }
+        try unsafe core.items(frozen: false).first?.withKey { try unsafe keyCodec.decode($0) }
     }
 
     /// Removes everything, a 64th at a time.
@@ -341,9 +341,9 @@ extension ManagedDictionary where Value: Equatable {
     public func compareExchange(
         _ key: Key, expected: Value?, desired: Value?
     ) throws -> Bool {
-        try withEntry(key) { entry in
-            guard try decode(entry) == expected else { return false }
-            if let desired { try store(desired, in: &entry) } else { entry.remove() }
+        try update(key) { value in
+            guard value == expected else { return false }
+            value = desired
             return true
         }
     }

@@ -32,24 +32,6 @@ public final class ManagedNamespace<Properties: Sendable>: Sendable, Codable {
         properties = try ManagedValue(value, in: region)
     }
 
-    /// Makes a namespace and gives it a name, by which any program that opens the region finds it.
-    ///
-    /// - Parameters:
-    ///   - name: 1 to 200 bytes.
-    ///   - value: What the properties are at first.
-    ///   - region: Where it lives; `nil` is the family's region.
-    /// - Throws: `alreadyExists`, and as ``init(_:in:)``.
-    public init(creating name: String, _ value: Properties, in region: Region?) throws {
-        properties = try ManagedValue(creating: name, value, in: region)
-    }
-
-    /// Opens the namespace of that name.
-    ///
-    /// - Throws: `notFound`, `incompatible` (not one of such properties), `cannotCross`.
-    public init(opening name: String, in region: Region?) throws(SharedStateError) {
-        properties = try ManagedValue(opening: name, in: region)
-    }
-
     /// Opens the namespace a sent handle names.
     public init(from decoder: any Decoder) throws {
         properties = try ManagedValue(from: decoder)

@@ -12,7 +12,7 @@ internal import CShm
 ///
 /// The corresponding C header is `cshm/map.h`.
 public final class ManagedSet<Member: Hashable & Sendable>: Sendable, Codable {
-    internal let core: MapCore
+    private let core: MapCore
     private let codec: KeyCodec<Member>
 
     // MARK: Making one
@@ -122,7 +122,7 @@ public final class ManagedSet<Member: Hashable & Sendable>: Sendable, Codable {
     /// - Returns: It; `nil` if there is none.
     /// - Throws: `incompatible`, or what decoding throws.
     public func popFirst() throws -> Member? {
-        while let item = try core.anyItem() {
+        while let item = try core.items(frozen: false).first {
             let member = try unsafe item.withKey { try unsafe codec.decode($0) }
             if try remove(member) { return member }
         }
@@ -216,19 +216,9 @@ public final class ManagedSet<Member: Hashable & Sendable>: Sendable, Codable {
         try snapshot().isSubset(of: other)
     }
 
-    /// Whether all its members are in the other, and the other has more.
-    public func isStrictSubset(of other: some Sequence<Member>) throws -> Bool {
-        try snapshot().isStrictSubset(of: other)
-    }
-
     /// Whether all of the other are members.
     public func isSuperset(of other: some Sequence<Member>) throws -> Bool {
         try other.allSatisfy { try contains($0) }
-    }
-
-    /// Whether all of the other are members, and there are more.
-    public func isStrictSuperset(of other: some Sequence<Member>) throws -> Bool {
-        try snapshot().isStrictSuperset(of: other)
     }
 
     /// Whether none of the other is a member.

@@ -135,25 +135,3 @@ public final class ManagedValue<Value: Sendable>: Sendable, Codable {
         SharedStateError(.incompatible, "\(Self.self) has lost its value")
     }
 }
-
-/// Leaves an update that is to change nothing.
-private struct IsAnother: Error {}
-
-extension ManagedValue where Value: Equatable {
-    /// Sets the value if it is the expected one, in one step.
-    ///
-    /// - Returns: Whether it was.
-    /// - Throws: As ``update(_:)``.
-    @discardableResult
-    public func compareExchange(expected: Value, desired: Value) throws -> Bool {
-        do {
-            try update { value in
-                guard value == expected else { throw IsAnother() }
-                value = desired
-            }
-            return true
-        } catch is IsAnother {
-            return false
-        }
-    }
-}

@@ -161,12 +161,12 @@ public struct Manager: Sendable {
     /// A value of any type that can cross.
     ///
     /// - Parameters:
-    ///   - name: What it is found by, or made; `nil` makes one without a name.
+    ///   - name: What it is found by, or made.
     ///   - value: What it is, if it is made.
     /// - Returns: The value.
     /// - Throws: `incompatible` (that name is another's), `cannotCross`, `full`, `system`.
     public func value<Value: Sendable>(
-        _ name: String?, _ value: Value
+        _ name: String, _ value: Value
     ) throws -> ManagedValue<Value> {
         try find(
             name, new: { try ManagedValue(value, in: region) },
@@ -213,23 +213,4 @@ public func withManager<Result>(
     let manager = try Manager(creating: name, capacity: capacity)
     defer { try? Manager.remove(name) }
     return try body(manager)
-}
-
-/// Runs `body`, which may await, with a manager of a name of its own, which is taken away at the end.
-///
-/// - Parameters:
-///   - name: As for the other form.
-///   - capacity: As for the other form.
-///   - isolation: Where `body` runs: where it is called.
-///   - body: Uses it.
-/// - Returns: What `body` returns.
-/// - Throws: As the other form.
-public func withManager<Result>(
-    named name: String? = nil, capacity: Int? = nil, isolation: isolated (any Actor)? = #isolation,
-    _ body: (Manager) async throws -> Result
-) async throws -> Result {
-    guard let name else { return try await body(Manager()) }
-    let manager = try Manager(creating: name, capacity: capacity)
-    defer { try? Manager.remove(name) }
-    return try await body(manager)
 }

@@ -271,17 +271,6 @@ private struct MapWalk {
     }
 }
 
-extension MapCore {
-    /// The bytes of some key and value that were there at some instant; `nil` if there were none.
-    internal func anyItem() throws(SharedStateError) -> MapItem? {
-        var walk = MapWalk()
-        while try unsafe walk.step(pointer, self) {
-            if let item = walk.items.first { return item }
-        }
-        return nil
-    }
-}
-
 /// An entry under its shard's lock.
 @safe
 internal struct MapEntry {

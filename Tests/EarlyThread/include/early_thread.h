@@ -17,7 +17,4 @@ int allow_threads(int allowed);
 /* Becomes `sleep SECONDS`; returns only if there is no such program. */
 void become_sleep(const char *seconds);
 
-/* A terminal, raw: its own end, then that of programs, which is not waited for. 0, or -1. */
-int open_terminal(int ends[2]);
-
 #endif /* EARLY_THREAD_H */

@@ -303,8 +303,10 @@ bool cshm__map_change_word(struct cshm_map *map, const void *key, uint64_t key_l
 void cshm__map_hold(struct cshm_map_shard *shard, struct item *item);
 /* Others may again. */
 void cshm__map_let_go(struct cshm_item *item);
-/* Holds all that a table names, which is about to go. */
+/* Holds all words that the shard's table names. */
 void cshm__map_hold_all(struct cshm_map *map, struct cshm_map_shard *shard);
+/* Lets go of them. */
+void cshm__map_let_go_of_all(struct cshm_map *map, struct cshm_map_shard *shard);
 
 /* ---- map_shard.c ---- */
 int cshm__map_lock_shard(struct cshm_map *map, struct cshm_map_shard *shard);

@@ -99,29 +99,36 @@ int cshm_map_clear(cshm_map *map)
     return 0;
 }
 
-static void thaw(cshm_map *map, uint32_t count)
+static void release(cshm_map *map, uint32_t count)
 {
     while (count-- > 0) {
         cshm__guard_release(&map->shared->shard[count].guard);
     }
 }
 
-/* Always from the first shard on, so that two who freeze do not wait for each other. */
+/* Always from the first shard on, so that two who freeze do not wait for each other. Words are held, too:
+ * who looked at a guard before it was taken might change one later. */
 int cshm_map_freeze(cshm_map *map)
 {
     for (uint32_t i = 0; i < map->shards; i++) {
         int status = cshm__map_lock_shard(map, &map->shared->shard[i]);
         if (status != 0) {
-            thaw(map, i);
+            release(map, i);
             return status;
         }
+    }
+    for (uint32_t i = 0; i < map->shards; i++) {
+        cshm__map_hold_all(map, &map->shared->shard[i]);
     }
     return 0;
 }
 
 void cshm_map_thaw(cshm_map *map)
 {
-    thaw(map, map->shards);
+    for (uint32_t i = 0; i < map->shards; i++) {
+        cshm__map_let_go_of_all(map, &map->shared->shard[i]);
+    }
+    release(map, map->shards);
     if (map->holds) {
         cshm__anchor_end_all(map->region);
     }

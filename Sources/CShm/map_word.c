@@ -54,7 +54,9 @@ void cshm__map_let_go(struct cshm_item *item)
     }
 }
 
-void cshm__map_hold_all(struct cshm_map *map, struct cshm_map_shard *shard)
+/* Does that with each item that the shard's table names. */
+static void for_all(struct cshm_map *map, struct cshm_map_shard *shard,
+                    void (*act)(struct cshm_map_shard *shard, struct item *item))
 {
     struct table table;
     struct item item;
@@ -63,9 +65,27 @@ void cshm__map_hold_all(struct cshm_map *map, struct cshm_map_shard *shard)
     for (uint64_t i = 0; whole && i < cshm__entries_of(&table); i++) {
         uint64_t entry = atomic_load_explicit(cshm__entry_at(&table, i), memory_order_relaxed);
         if (entry != 0 && cshm__item_load(map->region, cshm__entry_place(entry), &item)) {
-            cshm__map_hold(shard, &item);
+            act(shard, &item);
         }
     }
+}
+
+void cshm__map_hold_all(struct cshm_map *map, struct cshm_map_shard *shard)
+{
+    for_all(map, shard, cshm__map_hold);
+}
+
+static void let_go(struct cshm_map_shard *shard, struct item *item)
+{
+    (void)shard;
+    if (item->length == 8) {
+        cshm__map_let_go(item->shared);
+    }
+}
+
+void cshm__map_let_go_of_all(struct cshm_map *map, struct cshm_map_shard *shard)
+{
+    for_all(map, shard, let_go);
 }
 
 /* ---- without it ---- */

@@ -225,6 +225,15 @@ static int clear(struct world *world)
     return cshm_map_clear(world->handle);
 }
 
+static int freeze(struct world *world)
+{
+    int status = cshm_map_freeze(world->handle);
+    if (status == 0) {
+        cshm_map_thaw(world->handle);
+    }
+    return status;
+}
+
 static void make_own(struct world *world)
 {
     cshm_map *map = NULL;
@@ -343,6 +352,11 @@ static void check_removed(struct world *world)
     check_map(world, 0, 1, 0);
 }
 
+static void check_unchanged(struct world *world)
+{
+    check_map(world, KEYS, 0, 0);
+}
+
 /* Of its shard the next writer is whoever removes it; before, what was committed may not be there yet. */
 static void check_long_key(struct world *world)
 {
@@ -412,6 +426,13 @@ const struct scenario map_nest_scenarios[] = {
     OF("transaction_under_a_long_key", make_nests, commit_under_long_key, check_long_key),
     OF("transaction", make_nests, change_three, check_three),
     OF_MANY("transaction_that_moves_nests", make_crowded, change_three, check_three, 9),
+    {.name = "freeze",
+     .setup = make_mixed,
+     .operate = freeze,
+     .recover = write_next,
+     .check = check_unchanged,
+     .meanwhile = read_what_is_left,
+     .step = 3},
     {.name = "clear",
      .setup = make_mixed,
      .operate = clear,

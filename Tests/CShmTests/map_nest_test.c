@@ -6,6 +6,7 @@
 #include "support.h"
 
 #include <pthread.h>
+#include <sched.h>
 
 #include <cshm/map.h>
 
@@ -219,9 +220,75 @@ static void loses_no_sum_when_it_moves(void)
     cshm_region_close(region);
 }
 
+enum { WRITERS = 4, FROZEN = 100, YIELDS = 50, BETWEEN = 1000 };
+
+static void *add_until_done(void *context)
+{
+    struct adder *adder = context;
+    while (atomic_load(adder->done) == 0) {
+        for (uint64_t key = 0; key < ADDED; key++) {
+            CHECK_EQ(cshm_map_fetch_add(adder->map, &key, 8, 1, NULL), 0);
+        }
+    }
+    return NULL;
+}
+
+static void read_words(const cshm_map *map, int64_t words[ADDED])
+{
+    for (uint64_t key = 0; key < ADDED; key++) {
+        uint64_t length = 0;
+        CHECK_EQ(cshm_map_get(map, &key, 8, &words[key], 8, &length), 0);
+    }
+}
+
+static void await_sum(const cshm_map *map, int64_t sum)
+{
+    int64_t words[ADDED];
+    do {
+        sched_yield();
+        read_words(map, words);
+    } while (words[0] < sum);
+}
+
+/* Who is between its look at the guard and its exchange when the map is frozen, gets the CPU meanwhile. */
+static void freezes_words_under_way(void)
+{
+    cshm_region *region = make_region(16u << 20);
+    uint64_t offset = 0;
+    _Atomic uint32_t done = 0;
+    pthread_t threads[WRITERS];
+    struct adder adder = {make_map(region, 1, &offset), &done};
+    for (uint64_t key = 0; key < ADDED; key++) {
+        CHECK_EQ(cshm_map_fetch_add(adder.map, &key, 8, 0, NULL), 0);
+    }
+    for (int i = 0; i < WRITERS; i++) {
+        CHECK_EQ(pthread_create(&threads[i], NULL, add_until_done, &adder), 0);
+    }
+    for (int i = 0; i < FROZEN; i++) {
+        int64_t before[ADDED];
+        int64_t after[ADDED];
+        CHECK_EQ(cshm_map_freeze(adder.map), 0);
+        read_words(adder.map, before);
+        for (int yields = 0; yields < YIELDS; yields++) {
+            sched_yield();
+        }
+        read_words(adder.map, after);
+        CHECK(memcmp(before, after, sizeof before) == 0);
+        cshm_map_thaw(adder.map);
+        await_sum(adder.map, after[0] + BETWEEN);
+    }
+    atomic_store(&done, 1);
+    for (int i = 0; i < WRITERS; i++) {
+        CHECK_EQ(pthread_join(threads[i], NULL), 0);
+    }
+    cshm_map_destroy(adder.map);
+    cshm_region_close(region);
+}
+
 const struct test map_nest_tests[] = {
     {"has_words_under_keys_of_every_length", has_keys_of_every_length},
     {"takes_a_value_from_a_table_that_grows", takes_a_value_from_a_table_that_grows},
     {"loses_no_sum_when_it_moves", loses_no_sum_when_it_moves},
+    {"freezes_words_that_others_are_about_to_change", freezes_words_under_way},
     {NULL, NULL},
 };

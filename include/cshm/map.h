@@ -325,8 +325,9 @@ CSHM_EXPORT CSHM_MUST_CHECK int cshm_map_commit(cshm_map *map, struct cshm_map_s
 CSHM_EXPORT void cshm_map_abandon(cshm_map *map, struct cshm_map_step *steps, uint32_t count);
 
 /**
- * Locks every shard: until cshm_map_thaw() nobody changes anything, and a walk is a snapshot.
- * Readers go on. @returns 0, -EDEADLK, -ECHILD.
+ * Locks every shard and holds every word: until cshm_map_thaw() nobody changes anything, and a walk is a
+ * snapshot. Readers go on; if this process dies meanwhile, words stay held until they are set next, which
+ * takes the lock then. @returns 0, -EDEADLK, -ECHILD.
  */
 CSHM_EXPORT CSHM_MUST_CHECK int cshm_map_freeze(cshm_map *map);
 
